@@ -1,0 +1,46 @@
+//! Every number that bounds what a bundle may ask of a reader, in one place. `docs/FORMAT.md` repeats them.
+
+/// Bytes in a part of a stream; the last part of a stream is shorter or equal.
+pub const PART_SIZE: usize = 8 * 1024 * 1024;
+/// Streams whose compressed size is below this are padded (bytes).
+pub const PAD_BELOW: u64 = 1024 * 1024;
+/// Padding rounds up to a multiple of this (bytes).
+pub const PAD_TO: u64 = 4096;
+/// Members of one archive.
+pub const MAX_MEMBERS: usize = 2_000_000;
+/// Streams of one bundle.
+pub const MAX_STREAMS: u32 = 1_000_000;
+/// Parts of one stream.
+pub const MAX_PARTS: u32 = 1_000_000;
+/// Streams open at once in a writer; a reader need not follow more interleaved ones.
+pub const MAX_OPEN_STREAMS: usize = 64;
+/// Bytes of `README.txt`, `KBPACK` and `SHA256SUMS.sig`.
+pub const MAX_SMALL_MEMBER: u64 = 64 * 1024;
+/// Bytes of one `keys/<n>.age`.
+pub const MAX_KEY_FILE: u64 = 128 * 1024;
+/// Key files in one bundle.
+pub const MAX_KEY_FILES: usize = 32;
+/// Bytes of `SHA256SUMS`.
+pub const MAX_SUMS: u64 = 256 * 1024 * 1024;
+/// Bytes of an age header, of keys and of streams.
+pub const MAX_AGE_HEADER: usize = 64 * 1024;
+/// Stanzas of an age header.
+pub const MAX_AGE_STANZAS: usize = 32;
+/// Recipients that a writer takes for one key file: age adds one stanza of grease.
+pub const MAX_RECIPIENTS: usize = 31;
+/// log2 of scrypt's work factor as written.
+pub const SCRYPT_WRITE_LOG_N: u8 = 18;
+/// log2 of scrypt's work factor above which a reader refuses.
+pub const SCRYPT_MAX_LOG_N: u8 = 20;
+/// log2 of the largest zstd window a reader accepts.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Bytes of the manifest's plaintext.
+pub const MAX_MANIFEST: u64 = 64 * 1024 * 1024;
+/// Nesting of JSON values.
+pub const MAX_JSON_DEPTH: usize = 16;
+/// Bytes of one line of a list stream (one row a file).
+pub const MAX_LIST_LINE: usize = 1024 * 1024;
+/// Seconds that an age plugin may take.
+pub const PLUGIN_SECONDS: u64 = 120;
+/// Shortest secret value, in bytes, that is searched for in other streams.
+pub const MIN_SEARCHED_SECRET: usize = 8;

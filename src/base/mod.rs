@@ -1,0 +1,9 @@
+//! L0: what every layer may use. Nothing here knows of bundles or keys.
+
+pub mod digest;
+pub mod fault;
+pub mod json;
+pub mod limits;
+pub mod name;
+pub mod path;
+pub mod secret;

@@ -8,10 +8,10 @@ pub const PAD_BELOW: u64 = 1024 * 1024;
 pub const PAD_TO: u64 = 4096;
 /// Members of one archive.
 pub const MAX_MEMBERS: usize = 2_000_000;
-/// Streams of one bundle.
-pub const MAX_STREAMS: u32 = 1_000_000;
-/// Parts of one stream.
-pub const MAX_PARTS: u32 = 1_000_000;
+/// Streams of one bundle, the manifest among them: their numbers, from 1, have six digits.
+pub const MAX_STREAMS: u32 = 999_999;
+/// Parts of one stream: their numbers, from 1, have six digits.
+pub const MAX_PARTS: u32 = 999_999;
 /// Streams open at once in a writer; a reader need not follow more interleaved ones.
 pub const MAX_OPEN_STREAMS: usize = 64;
 /// Bytes of `README.txt`, `KBPACK` and `SHA256SUMS.sig`.

@@ -1,1 +1,24 @@
-//! Empty yet.
+//! L1: what a bundle is, byte by byte: the outer archive and its list of digests.
+//!
+//! `docs/FORMAT.md` is the normative text; rule numbers (`C7`) in comments and errors are its numbers.
+//! Nothing here knows of keys: the seal is a member like the others, and the streams are parts of bytes.
+
+mod error;
+mod header;
+mod id;
+mod member;
+mod order;
+mod reader;
+mod readme;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use error::FormatError;
+pub use id::{BundleId, FORMAT_VERSION};
+pub use member::MemberName;
+pub use reader::{Container, Member};
+pub use readme::README;
+pub use sums::Sums;
+pub use writer::ContainerWriter;

@@ -1,4 +1,4 @@
-//! L1: what a bundle is, byte by byte: the outer archive and its list of digests.
+//! L1: what a bundle is, byte by byte: the outer archive, its list of digests and its manifest.
 //!
 //! `docs/FORMAT.md` is the normative text; rule numbers (`C7`) in comments and errors are its numbers.
 //! Nothing here knows of keys: the seal is a member like the others, and the streams are parts of bytes.
@@ -6,6 +6,7 @@
 mod error;
 mod header;
 mod id;
+mod manifest;
 mod member;
 mod order;
 mod reader;
@@ -13,10 +14,12 @@ mod readme;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod validate;
 mod writer;
 
 pub use error::FormatError;
 pub use id::{BundleId, FORMAT_VERSION};
+pub use manifest::{ComponentEntry, Manifest, Origin, StreamEntry, Target};
 pub use member::MemberName;
 pub use reader::{Container, Member};
 pub use readme::README;

@@ -109,7 +109,7 @@ pub enum FormatError {
         name: MemberName,
     },
     /// There are more of something than allowed.
-    #[error("the bundle has more than {max} {what} (rule C11)")]
+    #[error("the bundle has more than {max} {what} (rule C7)")]
     TooMany {
         /// Of what.
         what: &'static str,
@@ -187,7 +187,7 @@ impl FormatError {
             PartOrder { .. } => "C8",
             MissingStream { .. } | ManifestNotLast { .. } => "C9",
             TooLarge { .. } | Empty { .. } => "C10",
-            TooMany { .. } => "C11",
+            TooMany { .. } => "C7",
             Padding { .. } => "C12",
             End { .. } => "C13",
             SumsLine { .. } | SumsEnd { .. } => "S1",

@@ -1,4 +1,4 @@
-//! Which member may follow which (rules C6 to C11). The writer and the reader ask the same questions here.
+//! Which member may follow which (rules C6 to C10). The writer and the reader ask the same questions here.
 
 use super::error::FormatError;
 use super::member::MemberName;
@@ -55,7 +55,7 @@ impl Order {
         self.last == Some(MemberName::Seal)
     }
 
-    /// Rules C6 and C7: the kinds in their order, each there, and the key files counted from 0.
+    /// Rule C6: the kinds in their order, each there, and the key files counted from 0.
     fn follows(&self, name: &MemberName) -> Result<(), FormatError> {
         use MemberName::{Id, Key, Part, Readme, Seal, Sums};
         let fits = match (self.last, *name) {
@@ -68,8 +68,15 @@ impl Order {
         fits.then_some(()).ok_or(FormatError::OutOfOrder { name: *name, last: self.last })
     }
 
-    /// Rule C8: the parts of a stream are counted from 1, and all but the last are full.
+    /// Rules C7 and C8: the parts of a stream are counted from 1, and all but the last are full.
     fn admit_part(&mut self, stream: u32, part: u32, size: u64) -> Result<(), FormatError> {
+        for (number, max, what) in
+            [(stream, limits::MAX_STREAMS, "streams"), (part, limits::MAX_PARTS, "parts in a stream")]
+        {
+            if number > max {
+                return Err(FormatError::TooMany { what, max: max as usize });
+            }
+        }
         let name = MemberName::Part { stream, part };
         let Some(index) = (stream as usize).checked_sub(1) else {
             return Err(FormatError::PartOrder { name });
@@ -189,9 +196,14 @@ mod tests {
             assert_eq!(rule_of(members), "C10", "{members}");
         }
         let keys: String = (0..33).map(|n| format!(" keys/{n}.age")).collect();
-        assert_eq!(rule_of(&format!("README.txt KBPACK{keys}")), "C11");
+        assert_eq!(rule_of(&format!("README.txt KBPACK{keys}")), "C7");
 
+        // Seven digits are no name, but a writer may come to them.
+        for (stream, part) in [(1_000_000, 1), (1, 1_000_000), (u32::MAX, u32::MAX)] {
+            let mut order = Order { last: Some(MemberName::Key(0)), ..Order::default() };
+            assert_eq!(order.admit(&MemberName::Part { stream, part }, 1).unwrap_err().rule(), "C7");
+        }
         let mut order = Order { members: limits::MAX_MEMBERS, ..Order::default() };
-        assert_eq!(order.admit(&MemberName::Readme, 1).unwrap_err().rule(), "C11");
+        assert_eq!(order.admit(&MemberName::Readme, 1).unwrap_err().rule(), "C7");
     }
 }

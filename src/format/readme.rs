@@ -23,7 +23,7 @@ mod tests {
         text
     }
 
-    /// What only stock tools have made: the key file, a stream padded as rule T5 has it, a manifest, the seal.
+    /// What only stock tools have made: the key file, a stream padded as rule T4 has it, a manifest, the seal.
     const MAKE: &str = r##"
         age-keygen -o identity 2>/dev/null; age-keygen -o bundle-key 2>/dev/null
         ssh-keygen -q -t ed25519 -N '' -C '' -f signing_key

@@ -7,6 +7,7 @@ use crate::base::digest::Digest;
 use std::io::Write;
 
 /// The digests of an archive's members, 32 bytes each and four a stream, found without searching.
+#[derive(Debug, Clone)]
 pub struct Sums {
     /// In the order `README.txt`, `KBPACK`, key files, parts by stream and part.
     digests: Vec<Digest>,

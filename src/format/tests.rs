@@ -89,7 +89,7 @@ fn tampered(change: impl FnOnce(&mut Vec<Vec<u8>>)) -> Result<Container, FormatE
 fn refused(rule: &str, result: Result<Container, FormatError>) {
     let error = result.expect_err(rule);
     assert_eq!(error.rule(), rule, "{error}");
-    let fault = if matches!(rule, "C10" | "C11") { Fault::Limit } else { Fault::Damaged };
+    let fault = if matches!(rule, "C7" | "C10") { Fault::Limit } else { Fault::Damaged };
     assert_eq!(error.fault(), fault, "{error}");
     assert!(!error.to_string().contains(char::is_control));
 }
@@ -392,5 +392,19 @@ fn sums_have_one_form() {
     ] {
         let error = parse(&bad).map(|_| ()).unwrap_err();
         assert_eq!((error.rule(), error.fault()), ("S1", Fault::Damaged), "{bad:?}");
+    }
+}
+
+#[test]
+fn every_rule_that_an_error_names_stands_in_the_format() {
+    let text = include_str!("../../docs/FORMAT.md");
+    let code = concat!(include_str!("error.rs"), include_str!("validate.rs"));
+    let rules: Vec<&str> = code
+        .split('"')
+        .filter(|s| matches!(s.as_bytes(), [b'A'..=b'Z', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)))
+        .collect();
+    assert!(rules.len() > 20);
+    for rule in rules {
+        assert!(text.contains(&format!("\n**{rule}.")), "{rule}");
     }
 }

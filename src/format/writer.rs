@@ -41,7 +41,7 @@ impl<W: Write> ContainerWriter<W> {
     }
 
     /// Ends the archive: writes `SHA256SUMS`, has `sign` make the seal over its exact bytes, writes that
-    /// (armored SSHSIG, rule S3) and the end mark, and flushes.
+    /// (armored SSHSIG, rules S4 and S5) and the end mark, and flushes.
     pub fn finish<E: From<io::Error>>(
         mut self,
         sign: impl FnOnce(&[u8]) -> Result<String, E>,

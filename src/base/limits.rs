@@ -18,6 +18,8 @@ pub const MAX_OPEN_STREAMS: usize = 64;
 pub const MAX_SMALL_MEMBER: u64 = 64 * 1024;
 /// Bytes of one `keys/<n>.age`.
 pub const MAX_KEY_FILE: u64 = 128 * 1024;
+/// Bytes of the plaintext of one key file.
+pub const MAX_KEY_PLAINTEXT: usize = 4096;
 /// Key files in one bundle.
 pub const MAX_KEY_FILES: usize = 32;
 /// Bytes of `SHA256SUMS`.
@@ -40,7 +42,7 @@ pub const MAX_MANIFEST: u64 = 64 * 1024 * 1024;
 pub const MAX_JSON_DEPTH: usize = 16;
 /// Bytes of one line of a list stream (one row a file).
 pub const MAX_LIST_LINE: usize = 1024 * 1024;
-/// Seconds that an age plugin may take.
+/// Seconds that an age plugin may take, the time a person needs to answer it included.
 pub const PLUGIN_SECONDS: u64 = 120;
 /// Shortest secret value, in bytes, that is searched for in other streams.
 pub const MIN_SEARCHED_SECRET: usize = 8;

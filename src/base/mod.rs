@@ -6,4 +6,5 @@ pub mod json;
 pub mod limits;
 pub mod name;
 pub mod path;
+pub mod process;
 pub mod secret;

@@ -1,9 +1,10 @@
 //! The kind `secrets`: environment variables, lines of `.pgpass`, and files that are secret as a whole.
 //!
-//! `docs/FORMAT.md` has its facts and its one stream. The source is read by `source`, the target planned by `target` and
-//! changed by `side`; `shell` and `dotenv` read files of variables without running them.
+//! `docs/FORMAT.md` has its facts and its one stream. The source is read by `source`, the target planned by `desired` and
+//! `target` and changed by `side`; `shell` and `dotenv` read files of variables without running them.
 
 mod buffer;
+mod desired;
 mod disk;
 mod dotenv;
 mod fresh_shell;
@@ -12,6 +13,8 @@ mod options;
 mod pgpass;
 mod quote;
 mod shell;
+mod shell_assigns;
+mod shell_commands;
 mod shell_file;
 #[cfg(test)]
 mod shell_tests;
@@ -21,6 +24,7 @@ mod source;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod values;
 
 use self::buffer::SecretBuf;
@@ -279,7 +283,7 @@ impl Component for Secrets {
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
         whole(scope)?;
-        target::plan(self.name.as_str(), &self.model, scope, self.read_values(streams)?)
+        desired::plan(self.name.as_str(), &self.model, scope, self.read_values(streams)?)
     }
 
     fn stage(&self, scope: &Scope<'_>, plan: &Plan, _streams: &dyn StreamSource) -> Result<()> {

@@ -7,7 +7,7 @@ use super::pgpass;
 use super::shell::{self, Broken, Value};
 use super::shell_file::{blocks, line_of};
 use super::values::{EnvValue, FileValue, Packed, PgpassValue, Values};
-use super::{env_dir, expand};
+use super::{env_dir, expand, tokens};
 use crate::base::fault::Fault;
 use crate::base::secret::Secret;
 use crate::component::{Error, Finding, Host, NamedSecret, Result, Severity};
@@ -209,7 +209,12 @@ pub(super) fn declared(host: &Host, model: &Model) -> Result<Vec<NamedSecret>> {
         add(&entry.policy, pgpass_values(host, entry), &describe)?;
     }
     for entry in &model.files {
-        let content = whole_file(host, entry).map(|seen| vec![(entry.path.clone(), Ok(seen.bytes))]);
+        let content = whole_file(host, entry).map(|seen| {
+            let inside = tokens::in_json(seen.bytes.expose());
+            let inside =
+                inside.into_iter().map(|(key, value)| (format!("{key} in {}", entry.path), Ok(value)));
+            inside.chain([(entry.path.clone(), Ok(seen.bytes))]).collect()
+        });
         add(&entry.policy, content, &str::to_owned)?;
     }
     Ok(secrets)

@@ -395,6 +395,13 @@ fn what_a_target_refuses() {
     fs::set_permissions(target.dir.path().join(".claude"), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(refusal(&target, facts, &streams).contains("only you can write to"));
 
+    let target = Home::new();
+    target.put("one", "", 0o600);
+    for link in [".pgpass", ".bashrc"] {
+        symlink("one", target.dir.path().join(link)).unwrap();
+    }
+    assert!(refusal(&target, facts, &streams).contains("same file as another"));
+
     let mut target = Home::new();
     target.host.own = vec![target.host.home.join(".claude")];
     assert!(refusal(&target, facts, &streams).contains("kbpack's own"));
@@ -450,6 +457,10 @@ fn what_is_declared_can_be_searched_for() {
     assert_eq!(names[0], "$OPENAI_API_KEY in ~/.bashrc");
     assert_eq!(names.len(), 4);
     assert_eq!(secrets[2].value.expose(), b"p:w");
+    home.put(".claude/.credentials.json", "{\"accessToken\":\"inside\"}", 0o600);
+    let secrets = home.component(&options()).unwrap().secrets().unwrap();
+    assert_eq!(secrets[3].name, "accessToken in ~/.claude/.credentials.json");
+    assert_eq!(secrets[3].value.expose(), b"inside");
     // What does not travel need not exist.
     let mut model = options::read(&options()).unwrap();
     model.files[0] = FileEntry { path: "~/none".to_owned(), mode: None, policy: Policy::Reissue };

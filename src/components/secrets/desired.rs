@@ -1,0 +1,262 @@
+//! What every file of the target is to be, worked out in memory without changing anything.
+
+use super::buffer::SecretBuf;
+use super::disk::Seen;
+use super::model::{Format, Model, VarName};
+use super::shell::Value;
+use super::source::{variables, Variable};
+use super::target::{Draft, Planned};
+use super::values::Values;
+use super::{dotenv, env_dir, expand, pgpass, quote, shell_file};
+use crate::base::secret::Secret;
+use crate::component::{Change, ChangeKind, Finding, Plan, Result, Scope, Severity};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Works out the plan.
+pub(super) fn plan(component: &str, model: &Model, scope: &Scope<'_>, values: Values) -> Result<Plan> {
+    let mut draft = Draft { component, model, scope, detail: Planned::default(), plan: Plan::new(()) };
+    draft.shell_variables(&values)?;
+    draft.dotenv_files(&values)?;
+    draft.pgpass(&values)?;
+    draft.whole_files(values)?;
+    draft.absent()?;
+    draft.finish()
+}
+
+impl Draft<'_> {
+    /// `env.sh` and `environment`, and the shell files that load the former.
+    fn shell_variables(&mut self, values: &Values) -> Result<()> {
+        let names = self.model.shell_names();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut env: Vec<(VarName, Secret)> = Vec::new();
+        for name in &names {
+            // Names in shell form are unique in the model.
+            let shell = |file: &str| self.model.shell_env().any(|e| e.file == file);
+            let value = values.env.iter().find(|v| v.name == name.as_str() && shell(&v.file));
+            env.extend(value.map(|v| ((*name).clone(), v.value.0.clone())));
+        }
+        let dir = env_dir(self.scope.host, self.component)?;
+        let env_sh = dir.join("env.sh");
+        let quoted = self.quoted(&env_sh);
+        for file in self.model.shell_files() {
+            self.shell_file(file, &quoted, &names, &env)?;
+        }
+        self.gone_variables(&env_sh, &names)?;
+        for (name, _) in env.iter().filter(|(name, _)| name.executes()) {
+            self.plan.executes.push(format!("{name} is set in every new shell, and programs act on it"));
+        }
+        let mut text = self.header();
+        for (name, value) in &env {
+            text.extend(format!("export {}=", name.as_str()).as_bytes());
+            quote::shell(value.expose(), &mut text);
+            text.push(b'\n');
+        }
+        self.generated(&env_sh, text.into_secret())?;
+        let text = self.environment(&env);
+        self.generated(&dir.join("environment"), text)?;
+        self.detail.env = Some((env_sh, env));
+        Ok(())
+    }
+
+    fn header(&self) -> SecretBuf {
+        let mut text = SecretBuf::default();
+        let line = format!("# Written by kbpack (component {}). An import writes it anew.\n", self.component);
+        text.extend(line.as_bytes());
+        text
+    }
+
+    /// The form for systemd's `EnvironmentFile=`.
+    fn environment(&mut self, env: &[(VarName, Secret)]) -> Secret {
+        let mut text = self.header();
+        for (name, value) in env {
+            if let Some(why) = quote::systemd_refuses(value.expose()) {
+                text.extend(format!("# {} is left out: {why}\n", name.as_str()).as_bytes());
+                self.warn(format_args!("{name} cannot be in the file for systemd, for {why}; shells get it"));
+                continue;
+            }
+            text.extend(format!("{}=", name.as_str()).as_bytes());
+            quote::systemd(value.expose(), &mut text);
+            text.push(b'\n');
+        }
+        text.into_secret()
+    }
+
+    /// `path` as it stands in a shell file: by `$HOME` where it can, so that the home may move.
+    fn quoted(&self, path: &Path) -> String {
+        let below = path.strip_prefix(&self.scope.host.home).ok().and_then(Path::to_str);
+        match below {
+            Some(rest) if !rest.contains(['"', '$', '`', '\\']) => format!("\"$HOME/{rest}\""),
+            _ => {
+                let mut quoted = SecretBuf::default();
+                quote::shell(path.as_os_str().as_encoded_bytes(), &mut quoted);
+                String::from_utf8_lossy(quoted.bytes()).into_owned()
+            }
+        }
+    }
+
+    fn generated(&mut self, path: &Path, text: Secret) -> Result<()> {
+        if let Some(place) = self.place(path)? {
+            self.target(place, Some(text), 0o600)?;
+        }
+        Ok(())
+    }
+
+    fn shell_file(
+        &mut self,
+        file: &str,
+        quoted: &str,
+        names: &[&VarName],
+        env: &[(VarName, Secret)],
+    ) -> Result<()> {
+        let path = expand(self.scope.host, file)?;
+        let Some(place) = self.place(&path)? else { return Ok(()) };
+        if file == self.model.shell_files()[0] {
+            // A file that cannot be read is refused below, with the reason.
+            let current = variables(self.scope.host, &place.path, Format::Shell).unwrap_or_default();
+            for (name, value) in env {
+                let old = holds(&current, name.as_str(), value);
+                self.count(old, || format!("{name}, by {file}"));
+            }
+        }
+        let src = place.seen.as_ref().map_or(&[][..], |s| s.bytes.expose());
+        let edited = match shell_file::edit(src, self.component, quoted, names) {
+            Ok(edited) => edited,
+            Err((line, why)) => {
+                self.refuse(format_args!("{file}, line {line}: {why}"), "change that line, and import again");
+                return Ok(());
+            }
+        };
+        for (name, line) in &edited.aside {
+            self.plan.changes.push(Change {
+                kind: ChangeKind::Changed,
+                what: format!("{file}, line {line}: ${name} is set there and is commented out"),
+            });
+        }
+        if !edited.aside.is_empty() {
+            let what = format!("{file} keeps the old values of what is commented out there");
+            let remedy = "remove the lines that begin with '# kbpack: ' once all is well";
+            self.plan.findings.push(Finding::new(Severity::Note, what).todo(remedy));
+        }
+        if edited.block_is_new {
+            self.plan.executes.push(format!("{file}: {}", shell_file::load_line(quoted)));
+        }
+        let mode = place.seen.as_ref().map_or(0o600, |s| s.mode);
+        self.target(place, Some(edited.bytes), mode)
+    }
+
+    /// Variables of an earlier import that this one no longer brings.
+    fn gone_variables(&mut self, env_sh: &Path, names: &[&VarName]) -> Result<()> {
+        let old = variables(self.scope.host, env_sh, Format::Shell).unwrap_or_default();
+        for old in old.iter().filter(|o| !names.iter().any(|n| n.as_str() == o.name)) {
+            let what = format!("${}, of an earlier import", old.name);
+            self.plan.changes.push(Change { kind: ChangeKind::Removed, what });
+        }
+        Ok(())
+    }
+
+    fn dotenv_files(&mut self, values: &Values) -> Result<()> {
+        let files: BTreeSet<&str> =
+            self.model.env.iter().filter(|e| e.format == Format::Dotenv).map(|e| e.file.as_str()).collect();
+        for file in files {
+            let path = expand(self.scope.host, file)?;
+            let Some(place) = self.place(&path)? else { continue };
+            let new: Vec<(&str, &Secret)> =
+                values.env.iter().filter(|v| v.file == file).map(|v| (v.name.as_str(), &v.value.0)).collect();
+            let current = variables(self.scope.host, &place.path, Format::Dotenv).unwrap_or_default();
+            for (name, value) in &new {
+                let old = holds(&current, name, value);
+                self.count(old, || format!("${name} in {file}"));
+            }
+            let src = place.seen.as_ref().map_or(&[][..], |s| s.bytes.expose());
+            match dotenv::merge(src, &new) {
+                Ok(merged) => {
+                    let mode = place.seen.as_ref().map_or(0o600, |s| s.mode & 0o770);
+                    self.target(place, Some(merged), mode)?;
+                }
+                Err(broken) => {
+                    let line = shell_file::line_of(src, broken.at);
+                    self.refuse(
+                        format_args!("{file}, line {line}: {}", broken.why),
+                        "mend that line, and import again",
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pgpass(&mut self, values: &Values) -> Result<()> {
+        let Some(entry) = &self.model.pgpass else { return Ok(()) };
+        let path = expand(self.scope.host, &entry.file)?;
+        let Some(place) = self.place(&path)? else { return Ok(()) };
+        let mut text = place.seen.as_ref().map_or_else(|| Secret::from(Vec::new()), |s| s.bytes.clone());
+        for (key, new) in entry.lines.iter().zip(&values.pgpass) {
+            let old = pgpass::find(text.expose(), key).map(|old| old == new.value.0);
+            self.count(old, || format!("the password of {key} in {}", entry.file));
+            text = pgpass::merge(text.expose(), key, &new.value.0);
+        }
+        self.target(place, Some(text), 0o600)
+    }
+
+    fn whole_files(&mut self, values: Values) -> Result<()> {
+        for (entry, new) in self.model.files.iter().zip(values.files) {
+            let path = expand(self.scope.host, &entry.path)?;
+            let Some(place) = self.place(&path)? else { continue };
+            let mode = entry.mode.map_or(0o600, |m| m.0);
+            let same = |s: &Seen| s.bytes == new.value.0 && s.mode == mode;
+            let unchanged = place.seen.as_ref().map(same);
+            self.count(unchanged, || entry.path.clone());
+            if unchanged != Some(true) && (mode & 0o111 != 0 || is_run_by_others(&path)) {
+                self.plan.executes.push(format!("{}: programs run what is in it", entry.path));
+            }
+            self.target(place, Some(new.value.0), mode)?;
+        }
+        Ok(())
+    }
+
+    fn absent(&mut self) -> Result<()> {
+        for file in &self.model.absent {
+            let path = expand(self.scope.host, file)?;
+            let Some(place) = self.place(&path)? else { continue };
+            if place.seen.is_none() {
+                self.plan.unchanged += 1;
+                continue;
+            }
+            self.plan.changes.push(Change { kind: ChangeKind::Removed, what: file.clone() });
+            self.target(place, None, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the last assignment of `name` gives it `value`. `None` if there is none.
+fn holds(current: &[Variable], name: &str, value: &Secret) -> Option<bool> {
+    let last = current.iter().rev().find(|v| v.name == name)?;
+    Some(matches!(&last.value, Value::Static(old) if old == value))
+}
+
+/// Files that shells, ssh, git or systemd act on.
+fn is_run_by_others(path: &Path) -> bool {
+    const NAMES: [&str; 14] = [
+        ".bashrc",
+        ".bash_profile",
+        ".bash_login",
+        ".bash_logout",
+        ".profile",
+        ".zshrc",
+        ".zshenv",
+        ".zprofile",
+        ".zlogin",
+        ".xprofile",
+        ".xsession",
+        ".gitconfig",
+        "authorized_keys",
+        "crontab",
+    ];
+    const PARTS: [&str; 4] = ["systemd", "autostart", ".ssh", "cron.d"];
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    NAMES.contains(&name) || path.iter().filter_map(|p| p.to_str()).any(|p| PARTS.contains(&p))
+}

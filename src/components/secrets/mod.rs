@@ -1,0 +1,326 @@
+//! The kind `secrets`: environment variables, lines of `.pgpass`, and files that are secret as a whole.
+//!
+//! `docs/FORMAT.md` has its facts and its one stream. The source is read by `source`, the target planned by `desired` and
+//! `target` and changed by `side`; `shell` and `dotenv` read files of variables without running them.
+
+mod buffer;
+mod desired;
+mod disk;
+mod dotenv;
+mod fresh_shell;
+mod model;
+mod options;
+mod pgpass;
+mod quote;
+mod shell;
+mod shell_assigns;
+mod shell_commands;
+mod shell_file;
+#[cfg(test)]
+mod shell_tests;
+mod shell_words;
+mod side;
+mod source;
+mod target;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod values;
+
+use self::buffer::SecretBuf;
+use self::disk::Links;
+use self::model::{FileEntry, Mode, Model, Policy};
+use self::target::Planned;
+use self::values::{FileValue, Packed, Values, MAX_DOCUMENT};
+use crate::base::fault::Fault;
+use crate::base::name::{ComponentName, StreamName};
+use crate::component::{
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, NamedSecret,
+    Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The kind `secrets`.
+pub struct SecretsKind;
+
+/// Which machine a component was described for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// By a profile: its secrets are to be packed.
+    Source,
+    /// By a bundle: its secrets are to be put in place; captured, it is a backup of the files that this touches.
+    Target,
+}
+
+struct Secrets {
+    name: ComponentName,
+    model: Model,
+    host: Host,
+    side: Side,
+}
+
+impl Kind for SecretsKind {
+    fn name(&self) -> &'static str {
+        "secrets"
+    }
+
+    fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
+        let usage = |what: String| Error::usage(format_args!("component {name}: {what}"));
+        let model = options::read(options).map_err(usage)?;
+        if let Some(flaw) = model.flaw() {
+            return Err(usage(flaw));
+        }
+        supported(&model)?;
+        let component = Secrets { name: name.clone(), model, host: host.clone(), side: Side::Source };
+        component.paths().map_err(|e| usage(e.to_string()))?;
+        Ok(Box::new(component))
+    }
+
+    fn from_facts(
+        &self,
+        name: &ComponentName,
+        facts: &Value,
+        overrides: Option<&Value>,
+        host: &Host,
+    ) -> Result<Box<dyn Component>> {
+        let broken =
+            |what: &dyn std::fmt::Display| Error::rule("X1", format_args!("component {name}: {what}"));
+        let model = Model::deserialize(facts).map_err(|e| broken(&e))?;
+        if let Some(flaw) = model.flaw() {
+            return Err(Error::rule("X2", format_args!("component {name}: {flaw}")));
+        }
+        if let Some(file) = model.files.iter().find(|f| f.mode.is_none() && f.policy == Policy::Copy) {
+            return Err(broken(&format_args!("{} has no mode", file.path)));
+        }
+        supported(&model)?;
+        let mut component = Secrets { name: name.clone(), model, host: host.clone(), side: Side::Target };
+        component.paths().map_err(|e| broken(&e))?;
+        if let Some(own) = overrides {
+            let usage = |what: String| Error::usage(format_args!("the profile's component {name}: {what}"));
+            let own = options::read(own).map_err(usage)?;
+            supported(&own)?;
+            options::override_with(&mut component.model, own);
+            component.paths().map_err(|e| usage(e.to_string()))?;
+        }
+        Ok(Box::new(component))
+    }
+}
+
+/// Refuses what this version can describe but not do.
+fn supported(model: &Model) -> Result<()> {
+    match model.policies().find(|(policy, _)| **policy != Policy::Copy) {
+        Some((policy, of)) => {
+            Err(Error::usage(format_args!("policy '{policy}' of {of} is not supported by this version yet"))
+                .todo("use policy \"copy\", or leave it out"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The absolute path that a text of the model stands for.
+fn expand(host: &Host, text: &str) -> Result<PathBuf> {
+    let path = host.expand(text).filter(|path| path.file_name().is_some() && !text.contains('\0'));
+    path.ok_or_else(|| {
+        Error::usage(format_args!("'{text}' is not a path of a file"))
+            .todo("write an absolute path or one that begins with ~/, without '.' and '..'")
+    })
+}
+
+/// Where the variables of a component lie on a target.
+fn env_dir(host: &Host, component: &str) -> Result<PathBuf> {
+    expand(host, &format!("~/.config/kbpack-env/{component}"))
+}
+
+impl Secrets {
+    /// The files that it reads or edits, each once; `env.sh` and its like not among them.
+    fn paths(&self) -> Result<Vec<PathBuf>> {
+        let model = &self.model;
+        let mut paths = BTreeSet::new();
+        let mut whole = BTreeSet::new();
+        let env = model.env.iter().map(|e| e.file.as_str()).chain(model.shell_file.as_deref());
+        for file in env {
+            paths.insert(expand(&self.host, file)?);
+        }
+        let alone = model.pgpass.iter().map(|p| &p.file).chain(model.files.iter().map(|f| &f.path));
+        for file in alone.chain(&model.absent) {
+            let path = expand(&self.host, file)?;
+            if paths.contains(&path) || !whole.insert(path) {
+                return Err(Error::usage(format_args!("{file} is declared twice")));
+            }
+        }
+        paths.append(&mut whole);
+        Ok(paths.into_iter().collect())
+    }
+
+    fn env_dir(&self) -> Result<Option<PathBuf>> {
+        let needed = self.model.shell_env().next().is_some();
+        needed.then(|| env_dir(&self.host, self.name.as_str())).transpose()
+    }
+
+    /// Every file that an import of it may write, symlinks resolved.
+    fn destinations(&self) -> Result<Vec<PathBuf>> {
+        let mut paths = BTreeSet::new();
+        let generated =
+            self.env_dir()?.into_iter().flat_map(|dir| [dir.join("env.sh"), dir.join("environment")]);
+        for path in self.paths()?.into_iter().chain(generated) {
+            let settled = disk::settle(&path)?;
+            paths.insert(std::fs::canonicalize(&settled).unwrap_or(settled));
+        }
+        Ok(paths.into_iter().collect())
+    }
+
+    /// A backup: the files themselves, as they are, and the names of those that are not there.
+    fn back_up(&self) -> Result<(Values, Model)> {
+        let (mut values, mut model) = (Values::default(), Model::default());
+        for path in self.destinations()? {
+            let shown = self.host.contract(&path).ok_or_else(|| {
+                Error::not_ready(format_args!("{} is not UTF-8", path.display())).todo("use --map")
+            })?;
+            match disk::read(&path, Links::Refuse)? {
+                None => model.absent.push(shown),
+                Some(seen) => {
+                    let mode = Some(Mode(seen.mode & 0o777));
+                    model.files.push(FileEntry { path: shown.clone(), mode, policy: Policy::Copy });
+                    values.files.push(FileValue { path: shown, value: Packed(seen.bytes) });
+                }
+            }
+        }
+        Ok((values, model))
+    }
+
+    fn read_values(&self, streams: &dyn StreamSource) -> Result<Values> {
+        let name = stream_name()?;
+        let size = match streams.list() {
+            [only] if only.name == name && only.size <= MAX_DOCUMENT => only.size,
+            _ => return Err(Error::rule("X3", "a component of kind secrets has one stream, 'values'")),
+        };
+        let mut stream = streams.open(&name)?;
+        let io = |e| Error::io("the secrets' values", e);
+        let mut document = SecretBuf::with_capacity(size as usize);
+        let mut buf = zeroize::Zeroizing::new(vec![0; 64 * 1024]);
+        loop {
+            match stream.read(&mut buf) {
+                Ok(0) => break,
+                Ok(n) if document.bytes().len() + n > size as usize => {
+                    return Err(Error::new(Fault::Damaged, "the secrets' values are longer than announced"))
+                }
+                Ok(n) => document.extend(&buf[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(io(e)),
+            }
+        }
+        Values::read(document.bytes(), &self.model)
+    }
+}
+
+fn stream_name() -> Result<StreamName> {
+    StreamName::new("values").ok_or_else(|| Error::new(Fault::Unexpected, "the stream's name is not valid"))
+}
+
+fn whole(scope: &Scope<'_>) -> Result<()> {
+    match scope.only {
+        None => Ok(()),
+        Some(_) => Err(Error::usage("a component of kind secrets cannot be narrowed to a path")
+            .todo("name the component alone, without ':PATH'")),
+    }
+}
+
+fn planned(plan: &Plan) -> Result<&Planned> {
+    plan.detail().ok_or_else(|| Error::new(Fault::Unexpected, "the plan is not one of kind secrets"))
+}
+
+impl Component for Secrets {
+    fn claims(&self) -> Result<Vec<Claim>> {
+        let paths = self.paths()?.into_iter().chain(self.env_dir()?);
+        paths.map(|path| disk::settle(&path).map(Claim::Path)).collect()
+    }
+
+    fn undo_strength(&self) -> UndoStrength {
+        UndoStrength::Exact
+    }
+
+    fn secrets(&self) -> Result<Vec<NamedSecret>> {
+        source::declared(&self.host, &self.model)
+    }
+
+    fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
+        whole(scope)?;
+        let found = source::gather(&self.host, &self.model)?;
+        Ok(Survey {
+            items: self.model.count() as u64,
+            bytes: found.values.size(),
+            origins: found.origins,
+            findings: found.findings,
+        })
+    }
+
+    fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
+        whole(scope)?;
+        let (values, model, findings) = match self.side {
+            Side::Source => {
+                let found = source::gather(&self.host, &self.model)?;
+                (found.values, found.model, found.findings)
+            }
+            Side::Target => {
+                let (values, model) = self.back_up()?;
+                (values, model, Vec::new())
+            }
+        };
+        scope.progress.expect(values.size());
+        let mut document = SecretBuf::with_capacity(values.size() as usize * 4 / 3 + 64 * 1024);
+        values.write(&mut document)?;
+        let mut stream = sink.create(&stream_name()?, Holds::Secrets)?;
+        stream.write_all(document.bytes()).map_err(|e| Error::io("the secrets' values", e))?;
+        stream.finish()?;
+        scope.progress.advance(values.size());
+        let facts = serde_json::to_value(&model).map_err(|e| Error::io("the facts", e.into()))?;
+        Ok(Captured { facts, findings })
+    }
+
+    fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
+        whole(scope)?;
+        desired::plan(self.name.as_str(), &self.model, scope, self.read_values(streams)?)
+    }
+
+    fn stage(&self, scope: &Scope<'_>, plan: &Plan, _streams: &dyn StreamSource) -> Result<()> {
+        scope.progress.expect(plan.space);
+        side::stage(planned(plan)?)?;
+        scope.progress.advance(plan.space);
+        Ok(())
+    }
+
+    fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        Ok(side::check_staged(planned(plan)?))
+    }
+
+    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
+        side::staged_path(plan.detail()?, path)
+    }
+
+    fn commit(&self, _scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
+        side::commit(planned(plan)?, journal)
+    }
+
+    fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
+        let findings = side::undo(acts, scope.run)?;
+        side::clear(acts, &self.destinations()?, scope.run, self.name.as_str())?;
+        Ok(findings)
+    }
+
+    fn check(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        let plan = planned(plan)?;
+        let mut results = side::check_files(plan);
+        if let Some((env_sh, values)) = &plan.env {
+            results.extend(fresh_shell::check(&scope.host.home, env_sh, values));
+        }
+        Ok(results)
+    }
+
+    fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
+        side::clear(acts, &self.destinations()?, scope.run, self.name.as_str())
+    }
+}

@@ -1,0 +1,254 @@
+//! What a component of this kind consists of. Serialised, it is the component's facts: names and places, never a value.
+
+use super::pgpass::Key;
+use super::shell_words::is_name;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Bytes of a whole file, and of any file that is read or edited.
+pub(super) const MAX_FILE: u64 = 1024 * 1024;
+/// Bytes of one variable's value: Linux gives a string of the environment 128 KiB, with its name.
+pub(super) const MAX_ENV_VALUE: usize = 128 * 1024 - 256;
+/// Things one component may hold.
+const MAX_ITEMS: usize = 1000;
+
+/// How a secret comes to the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Policy {
+    /// In the bundle.
+    #[default]
+    Copy,
+    /// Asked for on the target.
+    Prompt,
+    /// Fetched on the target by a command (program and arguments).
+    Command(Vec<String>),
+    /// Made anew on the target by logging in.
+    Reissue,
+    /// It stays where it is.
+    HostBound,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Policy::Copy => "copy",
+            Policy::Prompt => "prompt",
+            Policy::Command(_) => "command",
+            Policy::Reissue => "reissue",
+            Policy::HostBound => "host-bound",
+        })
+    }
+}
+
+/// An environment variable's name: letters, digits and `_`, at most 200, none of those that bash forbids to set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct VarName(String);
+
+impl TryFrom<String> for VarName {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const READ_ONLY: [&str; 7] = ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID", "_"];
+        if !is_name(text.as_bytes()) || text.len() > 200 {
+            return Err("a variable's name is made of letters, digits and '_', and begins with no digit");
+        }
+        if READ_ONLY.contains(&text.as_str()) {
+            return Err("a variable that the shell keeps for itself cannot be moved");
+        }
+        Ok(VarName(text))
+    }
+}
+
+impl From<VarName> for String {
+    fn from(name: VarName) -> String {
+        name.0
+    }
+}
+
+impl VarName {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether setting it makes shells or programs run or load something.
+    pub(super) fn executes(&self) -> bool {
+        const ACTED_ON: [&str; 16] = [
+            "PATH",
+            "BASH_ENV",
+            "ENV",
+            "PROMPT_COMMAND",
+            "PS0",
+            "PS1",
+            "PS2",
+            "PS4",
+            "IFS",
+            "EDITOR",
+            "VISUAL",
+            "PAGER",
+            "SHELL",
+            "BROWSER",
+            "LESSOPEN",
+            "HOME",
+        ];
+        const PREFIXES: [&str; 9] =
+            ["LD_", "GIT_", "PYTHON", "PERL", "RUBY", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "GCONV_", "SSH_"];
+        ACTED_ON.contains(&self.as_str()) || PREFIXES.iter().any(|p| self.0.starts_with(p))
+    }
+}
+
+impl fmt::Display for VarName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "${}", self.0)
+    }
+}
+
+/// A file's permissions: three octal digits, readable by the owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct Mode(pub(super) u32);
+
+impl TryFrom<String> for Mode {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode) if text.len() == 3 && text.bytes().all(|c| c.is_ascii_digit()) && mode & 0o400 != 0 => {
+                Ok(Mode(mode))
+            }
+            _ => Err("a mode is three octal digits, such as \"600\", and lets the owner read"),
+        }
+    }
+}
+
+impl From<Mode> for String {
+    fn from(mode: Mode) -> String {
+        format!("{:03o}", mode.0)
+    }
+}
+
+/// How a file of variables is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Format {
+    /// A shell reads it.
+    Shell,
+    /// `KEY=value` lines.
+    Dotenv,
+}
+
+/// Variables of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EnvEntry {
+    pub(super) file: String,
+    pub(super) format: Format,
+    pub(super) names: Vec<VarName>,
+    pub(super) policy: Policy,
+}
+
+/// Lines of a `.pgpass`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PgpassEntry {
+    pub(super) file: String,
+    pub(super) lines: Vec<Key>,
+    pub(super) policy: Policy,
+}
+
+/// A file that is secret as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileEntry {
+    pub(super) path: String,
+    /// `None` only in options: the file's own, but never more than 600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mode: Option<Mode>,
+    pub(super) policy: Policy,
+}
+
+/// The component. Its JSON form is that of the facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Model {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) env: Vec<EnvEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pgpass: Option<PgpassEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) files: Vec<FileEntry>,
+    /// Which file of the target's sources the variables; without it, the file they came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) shell_file: Option<String>,
+    /// Files that are to be gone: where a backup was made, they did not exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) absent: Vec<String>,
+}
+
+impl Model {
+    /// The files with variables in shell form.
+    pub(super) fn shell_env(&self) -> impl Iterator<Item = &EnvEntry> {
+        self.env.iter().filter(|e| e.format == Format::Shell)
+    }
+
+    /// The names that go to `env.sh`.
+    pub(super) fn shell_names(&self) -> Vec<&VarName> {
+        self.shell_env().flat_map(|e| &e.names).collect()
+    }
+
+    /// The shell files that load `env.sh` on the target.
+    pub(super) fn shell_files(&self) -> Vec<&str> {
+        let mut files: Vec<&str> = match &self.shell_file {
+            Some(file) => vec![file],
+            None => self.shell_env().map(|e| e.file.as_str()).collect(),
+        };
+        if self.shell_env().next().is_none() {
+            files.clear();
+        }
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+
+    /// How many secrets it declares.
+    pub(super) fn count(&self) -> usize {
+        let names: usize = self.env.iter().map(|e| e.names.len()).sum();
+        names + self.pgpass.iter().map(|p| p.lines.len()).sum::<usize>() + self.files.len()
+    }
+
+    /// Each policy with what it is for.
+    pub(super) fn policies(&self) -> impl Iterator<Item = (&Policy, &str)> {
+        let env = self.env.iter().map(|e| (&e.policy, e.file.as_str()));
+        let pgpass = self.pgpass.iter().map(|p| (&p.policy, p.file.as_str()));
+        env.chain(pgpass).chain(self.files.iter().map(|f| (&f.policy, f.path.as_str())))
+    }
+
+    /// The rule that the model breaks, if it breaks one: something is declared twice, empty, or too much.
+    pub(super) fn flaw(&self) -> Option<String> {
+        if self.count() + self.absent.len() > MAX_ITEMS {
+            return Some(format!("more than {MAX_ITEMS} secrets in one component"));
+        }
+        if self.count() + self.absent.len() == 0 {
+            return Some("no secret is declared".to_owned());
+        }
+        let mut variables = BTreeSet::new();
+        for entry in &self.env {
+            for name in &entry.names {
+                let place = if entry.format == Format::Shell { "" } else { entry.file.as_str() };
+                if !variables.insert((place, name)) {
+                    return Some(format!("{name} is declared twice"));
+                }
+            }
+        }
+        let mut lines = BTreeSet::new();
+        if let Some(key) = self.pgpass.iter().flat_map(|p| &p.lines).find(|k| !lines.insert(k.to_string())) {
+            return Some(format!("the line {key} of .pgpass is declared twice"));
+        }
+        let mut paths: BTreeSet<&str> = self.env.iter().map(|e| e.file.as_str()).collect();
+        paths.extend(self.shell_file.as_deref());
+        let edited = self.pgpass.iter().map(|p| &p.file);
+        let whole = self.files.iter().map(|f| &f.path).chain(&self.absent);
+        let twice = edited.chain(whole).find(|path| !paths.insert(path))?;
+        Some(format!("{twice} is declared twice"))
+    }
+}

@@ -1,0 +1,303 @@
+//! Staging, commit, undo: complete new files wait in a side directory on the same file system, and change places with
+//! the old ones by renames. The acts say enough to take it all back.
+//!
+//! The side directory is also the sign that a run can still be taken back: undo and finalise remove it last.
+
+use super::disk::{self, Links};
+use super::target::{Planned, Target};
+use crate::base::digest::Digest;
+use crate::component::{Act, CheckResult, Error, Finding, Journal, Result, Severity};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{fchown, DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// One step of a commit, as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Step {
+    /// A directory that was not there is made.
+    MakeDir { path: PathBuf },
+    /// A file changes places: `path` goes to `aside` (if `old` was there), `staged` to `path` (if it is to be anything).
+    Replace {
+        path: PathBuf,
+        staged: Option<PathBuf>,
+        aside: PathBuf,
+        old: Option<Digest>,
+        new: Option<Digest>,
+    },
+}
+
+/// The name of a run's side directory; each component has one below it.
+pub(super) fn run_dir(run: &str) -> String {
+    format!(".kbpack-stage-{run}")
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    move |e| Error::io(path.display(), e)
+}
+
+fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// Ignores that a thing is not there: it was done before.
+fn if_there(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn staged_at(target: &Target, n: usize) -> PathBuf {
+    target.side.join(format!("{n}.new"))
+}
+
+/// Writes every new file into its side directory, with its final mode: nobody else can enter there.
+pub(super) fn stage(plan: &Planned) -> Result<()> {
+    for (n, target) in plan.targets.iter().enumerate().filter(|(_, t)| t.changes()) {
+        make_side_dir(&target.side)?;
+        let Some(new) = &target.new else { continue };
+        let path = staged_at(target, n);
+        if_there(fs::remove_file(&path)).map_err(at(&path))?;
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(new.expose())?;
+            if target.gid.is_some_and(|gid| file.metadata().is_ok_and(|m| m.gid() != gid)) {
+                fchown(&file, None, target.gid)?;
+            }
+            file.set_permissions(Permissions::from_mode(target.mode))?;
+            file.sync_all()
+        };
+        write().map_err(at(&path))?;
+        sync_dir(&target.side)?;
+    }
+    Ok(())
+}
+
+fn make_side_dir(side: &Path) -> Result<()> {
+    for dir in [parent(side), side] {
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let meta = fs::symlink_metadata(dir).map_err(at(dir))?;
+                if !meta.is_dir() || meta.mode() & 0o077 != 0 {
+                    return Err(Error::not_ready(format_args!("{} is not as kbpack made it", dir.display()))
+                        .todo("remove it"));
+                }
+            }
+            made => made.map_err(at(dir))?,
+        }
+        sync_dir(parent(dir))?;
+    }
+    Ok(())
+}
+
+/// Compares what was staged with the plan.
+pub(super) fn check_staged(plan: &Planned) -> Vec<CheckResult> {
+    let changed = plan.targets.iter().enumerate().filter(|(_, t)| t.changes() && t.new.is_some());
+    changed.map(|(n, t)| check_file(t, &staged_at(t, n), "is staged")).collect()
+}
+
+/// Compares what is in place with the plan.
+pub(super) fn check_files(plan: &Planned) -> Vec<CheckResult> {
+    plan.targets.iter().map(|t| check_file(t, &t.path, "is in place")).collect()
+}
+
+fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
+    let failure = match (disk::read(path, Links::Refuse), target.digest()) {
+        (Err(e), _) => Some(e.to_string()),
+        (Ok(None), None) => None,
+        (Ok(None), Some(_)) => Some("it is not there".to_owned()),
+        (Ok(Some(_)), None) => Some("it is still there".to_owned()),
+        (Ok(Some(seen)), Some(new)) if seen.digest() != new => Some("its content differs".to_owned()),
+        (Ok(Some(seen)), _) if seen.mode != target.mode => {
+            Some(format!("its mode is {:03o}, not {:03o}", seen.mode, target.mode))
+        }
+        _ => None,
+    };
+    CheckResult { name: format!("{} {what}", target.path.display()), failure }
+}
+
+/// The staged file that will be `path`.
+pub(super) fn staged_path(plan: &Planned, path: &Path) -> Option<PathBuf> {
+    let (n, target) = plan.targets.iter().enumerate().find(|(_, t)| t.path == path)?;
+    (target.changes() && target.new.is_some()).then(|| staged_at(target, n))
+}
+
+/// Puts the staged files in place. Nothing is touched if one of the files was edited since the plan.
+pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
+    let mut steps = Vec::new();
+    for (n, target) in plan.targets.iter().enumerate().filter(|(_, t)| t.changes()) {
+        let step = Step::Replace {
+            path: target.path.clone(),
+            staged: target.new.is_some().then(|| staged_at(target, n)),
+            aside: target.side.join(format!("{n}.old")),
+            old: target.old,
+            new: target.digest(),
+        };
+        if !is_done(&step)? {
+            steps.push(step);
+        }
+    }
+    for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
+        intend(journal, &Step::MakeDir { path: dir.clone() })?;
+        DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))?;
+        sync_dir(parent(dir))?;
+    }
+    for step in steps {
+        intend(journal, &step)?;
+        replace(&step)?;
+    }
+    Ok(())
+}
+
+fn intend(journal: &mut dyn Journal, step: &Step) -> Result<()> {
+    let act = serde_json::to_value(step).map_err(|e| Error::io("the journal", e.into()))?;
+    journal.intend(&[Act(act)])
+}
+
+/// Whether a commit did this step before. An error if the file is neither as the plan saw it nor as it is to be.
+fn is_done(step: &Step) -> Result<bool> {
+    let Step::Replace { path, staged, aside, old, new } = step else { return Ok(false) };
+    let now = disk::read(path, Links::Refuse)?.map(|seen| seen.digest());
+    let waiting = match staged {
+        Some(staged) => fs::symlink_metadata(staged).is_ok(),
+        None => now.is_some(),
+    };
+    let gone_half_way = now.is_none() && fs::symlink_metadata(aside).is_ok();
+    if waiting && (now == *old || gone_half_way) {
+        return Ok(false);
+    }
+    if !waiting && now == *new {
+        return Ok(true);
+    }
+    Err(Error::not_ready(format_args!("{} was edited since the plan", path.display())).todo("import again"))
+}
+
+/// The act itself. The old file is given a second name and then replaced in one rename, so that a reader always finds one
+/// of the two; where a file system has no hard links, there is a moment with none.
+fn replace(step: &Step) -> Result<()> {
+    let Step::Replace { path, staged, aside, old, .. } = step else { return Ok(()) };
+    if old.is_some() {
+        set_aside(path, aside, staged.is_some()).map_err(at(path))?;
+        sync_dir(parent(aside))?;
+    }
+    if let Some(staged) = staged {
+        fs::rename(staged, path).map_err(at(path))?;
+    }
+    sync_dir(parent(path))
+}
+
+fn set_aside(path: &Path, aside: &Path, link: bool) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_err() && fs::symlink_metadata(aside).is_ok() {
+        return Ok(());
+    }
+    if_there(fs::remove_file(aside))?;
+    if link && fs::hard_link(path, aside).is_ok() {
+        return Ok(());
+    }
+    fs::rename(path, aside)
+}
+
+fn steps(acts: &[Act]) -> Result<Vec<Step>> {
+    let step = |act: &Act| serde_json::from_value(act.0.clone());
+    acts.iter()
+        .map(step)
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e| Error::io("the journal", e.into()))
+}
+
+/// Takes the steps back, last first, each as far as it got.
+pub(super) fn undo(acts: &[Act], run: &str) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for step in steps(acts)?.iter().rev() {
+        match step {
+            Step::MakeDir { path } => match fs::remove_dir(path) {
+                // What is in it by now is not ours.
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                removed => if_there(removed).map_err(at(path))?,
+            },
+            Step::Replace { path, staged, aside, old, new } => {
+                // Without the side directory, it was taken back before.
+                if parent(aside).is_dir() {
+                    let done = staged.as_ref().is_none_or(|staged| fs::symlink_metadata(staged).is_err());
+                    findings.extend(put_back(path, aside, old.is_some(), done, *new, run)?);
+                }
+            }
+        }
+    }
+    Ok(findings)
+}
+
+fn put_back(
+    path: &Path,
+    aside: &Path,
+    existed: bool,
+    done: bool,
+    new: Option<Digest>,
+    run: &str,
+) -> Result<Option<Finding>> {
+    let inode = |p: &Path| fs::symlink_metadata(p).ok().map(|m| (m.dev(), m.ino()));
+    let (now, before) = (inode(path), inode(aside));
+    let mut kept = None;
+    if existed && before.is_none() || !existed && (!done || now.is_none()) {
+        return Ok(None);
+    }
+    if now == before {
+        // It has two names and was not replaced yet.
+        if_there(fs::remove_file(aside)).map_err(at(aside))?;
+        return Ok(None);
+    }
+    if now.is_some() {
+        let ours = disk::read(path, Links::Refuse).ok().flatten().map(|seen| seen.digest());
+        if new.is_none() || ours != new {
+            kept = Some(keep(path, run)?);
+        } else if !existed {
+            fs::remove_file(path).map_err(at(path))?;
+        }
+    }
+    if existed {
+        fs::rename(aside, path).map_err(at(path))?;
+    }
+    sync_dir(parent(path))?;
+    Ok(kept)
+}
+
+/// Moves away what was edited after the commit, under a name that is still free.
+fn keep(path: &Path, run: &str) -> Result<Finding> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".kbpack-kept-{run}"));
+    while fs::symlink_metadata(&name).is_ok() {
+        name.push("-");
+    }
+    let kept = PathBuf::from(name);
+    fs::rename(path, &kept).map_err(at(path))?;
+    let what = format!("{} was edited after the import: that copy is {}", path.display(), kept.display());
+    Ok(Finding::new(Severity::Warning, what).todo("take over what you need from it, and remove it"))
+}
+
+/// Removes the side directories of `component` that the acts name, and those beside `paths` and above.
+pub(super) fn clear(acts: &[Act], paths: &[PathBuf], run: &str, component: &str) -> Result<()> {
+    let mut sides = BTreeSet::new();
+    for step in steps(acts)? {
+        if let Step::Replace { aside, .. } = step {
+            sides.insert(parent(&aside).to_owned());
+        }
+    }
+    for dir in paths.iter().flat_map(|path| path.ancestors().skip(1)) {
+        sides.insert(dir.join(run_dir(run)).join(component));
+    }
+    for side in sides.iter().filter(|side| fs::symlink_metadata(side).is_ok()) {
+        fs::remove_dir_all(side).map_err(at(side))?;
+        // Other components may still have theirs in it.
+        let _ = fs::remove_dir(parent(side));
+        sync_dir(parent(parent(side)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! The target's files: where they really lie, what is there, whether they may be replaced, and what is to be done.
+
+use super::disk::{self, Links, Seen};
+use super::model::{Model, VarName};
+use crate::base::digest::Digest;
+use crate::base::secret::Secret;
+use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity};
+use rustix::fs::{access, Access};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// One file of the target.
+#[derive(Clone)]
+pub(super) struct Target {
+    /// Where it lies, symlinks resolved.
+    pub(super) path: PathBuf,
+    /// What the plan saw there.
+    pub(super) old: Option<Digest>,
+    old_mode: Option<u32>,
+    /// What it is to be; `None` if it is to be gone.
+    pub(super) new: Option<Secret>,
+    pub(super) mode: u32,
+    /// The group it keeps.
+    pub(super) gid: Option<u32>,
+    /// Where its new and its old content wait.
+    pub(super) side: PathBuf,
+}
+
+impl Target {
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.new.as_ref().map(|new| Digest::of(new.expose()))
+    }
+
+    /// Whether anything is to be done.
+    pub(super) fn changes(&self) -> bool {
+        self.old != self.digest() || self.new.is_some() && self.old_mode != Some(self.mode)
+    }
+}
+
+/// The kind's own part of a plan.
+#[derive(Default)]
+pub(super) struct Planned {
+    pub(super) targets: Vec<Target>,
+    /// Directories to make, parents first.
+    pub(super) dirs: Vec<PathBuf>,
+    /// What a fresh shell must say after it read `env.sh`.
+    pub(super) env: Option<(PathBuf, Vec<(VarName, Secret)>)>,
+}
+
+/// A file where something will be written.
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    pub(super) shown: String,
+    pub(super) seen: Option<Seen>,
+}
+
+pub(super) struct Draft<'a> {
+    pub(super) component: &'a str,
+    pub(super) model: &'a Model,
+    pub(super) scope: &'a Scope<'a>,
+    pub(super) detail: Planned,
+    pub(super) plan: Plan,
+}
+
+impl Draft<'_> {
+    pub(super) fn refuse(&mut self, what: impl std::fmt::Display, remedy: impl std::fmt::Display) {
+        self.plan.findings.push(Finding::new(Severity::Refusal, what).todo(remedy));
+    }
+
+    pub(super) fn warn(&mut self, what: impl std::fmt::Display) {
+        self.plan.findings.push(Finding::new(Severity::Warning, what));
+    }
+
+    fn shown(&self, path: &Path) -> String {
+        self.scope.host.contract(path).unwrap_or_else(|| path.display().to_string())
+    }
+
+    pub(super) fn count(&mut self, old: Option<bool>, what: impl FnOnce() -> String) {
+        let kind = match old {
+            Some(true) => return self.plan.unchanged += 1,
+            Some(false) => ChangeKind::Changed,
+            None => ChangeKind::Added,
+        };
+        self.plan.changes.push(Change { kind, what: what() });
+    }
+
+    /// Finds out whether something may be written at `path`, and what is there. `None` after a refusal.
+    pub(super) fn place(&mut self, path: &Path) -> Result<Option<Place>> {
+        let shown = self.shown(path);
+        let mut real = disk::settle(path)?;
+        let host = self.scope.host;
+        let meta = fs::symlink_metadata(&real).ok();
+        if meta.as_ref().is_some_and(fs::Metadata::is_symlink) {
+            match fs::canonicalize(&real) {
+                Ok(to) if to.starts_with(&host.home) => real = to,
+                _ => {
+                    let what = format!("{shown} is a symlink to nothing, or to a place outside the home");
+                    self.refuse(what, "replace the symlink by a file");
+                    return Ok(None);
+                }
+            }
+        }
+        if host.own.iter().any(|own| real.starts_with(own)) {
+            self.refuse(format_args!("{shown} lies in kbpack's own directories"), "choose another place");
+            return Ok(None);
+        }
+        let dir = disk::nearest_dir(&real)?;
+        let dir_meta = fs::metadata(&dir).map_err(|e| Error::io(dir.display(), e))?;
+        let exposed = dir_meta.mode() & 0o1002 == 0o002;
+        let others = dir_meta.uid() != host.uid && dir_meta.uid() != 0 && dir_meta.mode() & 0o1000 == 0;
+        if !dir_meta.is_dir()
+            || others
+            || exposed
+            || access(&dir, Access::WRITE_OK | Access::EXEC_OK).is_err()
+        {
+            let what = format!("{} is not a directory that only you can write to", dir.display());
+            self.refuse(what, format_args!("chown or chmod {}, or use --map", dir.display()));
+            return Ok(None);
+        }
+        let seen = match disk::read(&real, Links::Refuse) {
+            Ok(seen) => seen,
+            Err(e) => {
+                self.refuse(format_args!("{shown} cannot be replaced: {e}"), "move it out of the way");
+                return Ok(None);
+            }
+        };
+        if seen.as_ref().is_some_and(|s| s.uid != host.uid) {
+            self.refuse(format_args!("{shown} belongs to another user"), "give it to the user who imports");
+            return Ok(None);
+        }
+        if seen.as_ref().is_some_and(|s| s.mode & 0o7000 != 0) {
+            self.warn(format_args!("{shown} loses its setuid, setgid or sticky bit"));
+        }
+        if seen.is_some() && has_attributes(&real) {
+            self.warn(format_args!(
+                "{shown} has an ACL or other extended attributes, which its new version will not have"
+            ));
+        }
+        Ok(Some(Place { path: real, shown, seen }))
+    }
+
+    pub(super) fn target(&mut self, place: Place, new: Option<Secret>, mode: u32) -> Result<()> {
+        let dir = disk::nearest_dir(&place.path)?;
+        let target = Target {
+            old: place.seen.as_ref().map(Seen::digest),
+            old_mode: place.seen.as_ref().map(|s| s.mode),
+            gid: place.seen.as_ref().map(|s| s.gid),
+            mode: mode & 0o777,
+            side: dir.join(super::side::run_dir(self.scope.run)).join(self.component),
+            path: place.path,
+            new,
+        };
+        if target.path.to_str().is_none() {
+            self.refuse(format_args!("{} is not UTF-8", place.shown), "use --map");
+        }
+        if self.detail.targets.iter().any(|other| other.path == target.path) {
+            let what = format!("{} is the same file as another of this component", place.shown);
+            self.refuse(what, "replace the symlink by a file");
+        }
+        if target.changes() && target.new.is_some() {
+            let kind = if target.old.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
+            if !self.plan.changes.iter().any(|c| c.what == place.shown) {
+                self.plan.changes.push(Change { kind, what: place.shown.clone() });
+            }
+        }
+        self.plan.space += target.new.as_ref().map_or(0, |new| new.len() as u64);
+        self.plan.destinations.push(place.shown);
+        self.detail.targets.push(target);
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<Plan> {
+        let mut missing = BTreeSet::new();
+        for target in self.detail.targets.iter().filter(|t| t.new.is_some()) {
+            let dirs = target.path.ancestors().skip(1);
+            missing.extend(dirs.take_while(|dir| fs::symlink_metadata(dir).is_err()).map(Path::to_owned));
+        }
+        // Sorted, a parent stands before what lies in it.
+        self.detail.dirs = missing.into_iter().collect();
+        let Plan { destinations, changes, unchanged, findings, executes, space, .. } = self.plan;
+        let mut plan = Plan::new(self.detail);
+        (plan.destinations, plan.changes, plan.unchanged) = (destinations, changes, unchanged);
+        (plan.findings, plan.executes, plan.space) = (findings, executes, space);
+        Ok(plan)
+    }
+}
+
+/// Whether a file has extended attributes besides the label that a security module gives every file.
+fn has_attributes(path: &Path) -> bool {
+    let mut names = vec![0; 64 * 1024];
+    let len = rustix::fs::llistxattr(path, &mut names).unwrap_or(0);
+    names[..len].split(|&c| c == 0).any(|name| !name.is_empty() && name != b"security.selinux")
+}

@@ -1,0 +1,542 @@
+//! The whole kind on real homes: from one machine's to another's, and back again.
+
+use super::shell_tests::{exported, host};
+use super::*;
+use crate::base::fault::Faulty;
+use crate::component::{Act, ChangeKind, Progress, Severity, StreamInfo, StreamWrite};
+use serde_json::json;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::sync::{Arc, Mutex};
+use walkdir::WalkDir;
+
+const RUN: &str = "0123456789abcdef";
+const BASHRC: &str = include_str!("../../../fixtures/kage-bunshin/bashrc");
+
+#[derive(Default)]
+struct Memory {
+    streams: Arc<Mutex<Vec<u8>>>,
+    list: Vec<StreamInfo>,
+}
+struct Pipe(Arc<Mutex<Vec<u8>>>);
+impl Write for Pipe {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(buf);
+        Ok(buf.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+impl StreamWrite for Pipe {
+    fn label(&mut self, _: &str) {}
+    fn finish(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+impl StreamSink for Memory {
+    fn create(&self, name: &StreamName, holds: Holds) -> Result<Box<dyn StreamWrite>> {
+        assert_eq!((name.as_str(), holds), ("values", Holds::Secrets));
+        Ok(Box::new(Pipe(self.streams.clone())))
+    }
+}
+impl StreamSource for Memory {
+    fn list(&self) -> &[StreamInfo] {
+        &self.list
+    }
+    fn open(&self, _: &StreamName) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(io::Cursor::new(self.streams.lock().unwrap().clone())))
+    }
+}
+impl Memory {
+    fn sealed(mut self) -> Self {
+        let size = self.streams.lock().unwrap().len() as u64;
+        self.list = vec![StreamInfo { name: stream_name().unwrap(), size }];
+        self
+    }
+}
+
+struct Silent;
+impl Progress for Silent {
+    fn expect(&self, _: u64) {}
+    fn advance(&self, _: u64) {}
+}
+
+/// Keeps acts, up to a number; then it fails, as a journal on a full disk would.
+struct Acts(Vec<Act>, usize);
+impl Journal for Acts {
+    fn intend(&mut self, acts: &[Act]) -> Result<()> {
+        self.0.extend_from_slice(acts);
+        if self.0.len() > self.1 {
+            return Err(Error::new(Fault::Limit, "the disk is full"));
+        }
+        Ok(())
+    }
+}
+
+struct Home {
+    dir: tempfile::TempDir,
+    host: Host,
+}
+impl Home {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host(dir.path());
+        Home { dir, host }
+    }
+    fn put(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fn get(&self, path: &str) -> String {
+        String::from_utf8(fs::read(self.dir.path().join(path)).unwrap()).unwrap()
+    }
+    fn mode(&self, path: &str) -> u32 {
+        fs::metadata(self.dir.path().join(path)).unwrap().permissions().mode() & 0o7777
+    }
+    fn scope(&self) -> Scope<'_> {
+        Scope { host: &self.host, carved: &[], only: None, run: RUN, threads: 1, progress: &Silent }
+    }
+    /// Everything in it: paths, modes, contents.
+    fn state(&self) -> Vec<(PathBuf, u32, Vec<u8>)> {
+        let entries = WalkDir::new(self.dir.path()).sort_by_file_name().into_iter().map(|e| e.unwrap());
+        entries
+            .map(|e| {
+                let content = if e.file_type().is_file() { fs::read(e.path()).unwrap() } else { vec![] };
+                let meta = e.metadata().unwrap();
+                (e.path().to_owned(), meta.permissions().mode(), content)
+            })
+            .collect()
+    }
+    fn component(&self, options: &Value) -> Result<Box<dyn Component>> {
+        SecretsKind.from_options(&name(), options, &self.host)
+    }
+    fn arriving(&self, facts: &Value) -> Box<dyn Component> {
+        SecretsKind.from_facts(&name(), facts, None, &self.host).unwrap()
+    }
+    fn capture(&self, options: &Value) -> (Captured, Memory) {
+        capture(&*self.component(options).unwrap(), &self.scope())
+    }
+    /// A whole import, up to its checks.
+    fn import(&self, facts: &Value, streams: &Memory) -> (Plan, Vec<Act>) {
+        let component = self.arriving(facts);
+        let plan = component.plan(&self.scope(), streams).unwrap();
+        assert!(!refused(&plan), "{:?}", plan.findings);
+        component.stage(&self.scope(), &plan, streams).unwrap();
+        passed(&component.check_staged(&self.scope(), &plan).unwrap());
+        let mut acts = Acts(vec![], usize::MAX);
+        component.commit(&self.scope(), &plan, &mut acts).unwrap();
+        component.commit(&self.scope(), &plan, &mut acts).unwrap();
+        passed(&component.check(&self.scope(), &plan).unwrap());
+        (plan, acts.0)
+    }
+}
+
+fn name() -> ComponentName {
+    ComponentName::new("keys").unwrap()
+}
+fn capture(component: &dyn Component, scope: &Scope<'_>) -> (Captured, Memory) {
+    let memory = Memory::default();
+    let captured = component.capture(scope, &memory).unwrap();
+    (captured, memory.sealed())
+}
+fn passed(results: &[CheckResult]) {
+    assert!(results.iter().all(|r| r.failure.is_none()), "{results:?}");
+}
+fn refused(plan: &Plan) -> bool {
+    plan.findings.iter().any(|f| f.severity == Severity::Refusal)
+}
+fn refusal(home: &Home, facts: &Value, streams: &Memory) -> String {
+    let plan = home.arriving(facts).plan(&home.scope(), streams).unwrap();
+    let found = plan.findings.iter().find(|f| f.severity == Severity::Refusal).expect("a refusal");
+    assert!(found.remedy.is_some());
+    found.what.clone()
+}
+
+fn options() -> Value {
+    json!({
+        "env": { "file": "~/.bashrc", "names": ["OPENAI_API_KEY", "API_KEYS"] },
+        "pgpass": ["localhost:5432:claude_memory:claude_mcp"],
+        "files": [{ "path": "~/.claude/.credentials.json" }],
+    })
+}
+
+fn source() -> Home {
+    let home = Home::new();
+    home.put(".bashrc", BASHRC, 0o644);
+    home.put(".pgpass", "localhost:5432:claude_memory:claude_mcp:p\\:w\n", 0o600);
+    home.put(".claude/.credentials.json", "{\"t\":\"sk-demo\"}\n", 0o664);
+    home
+}
+
+#[test]
+fn from_one_home_to_an_empty_one() {
+    let (captured, streams) = source().capture(&options());
+    let shown = captured.facts.to_string();
+    assert!(!shown.contains("demo") && !shown.contains("p:w"), "{shown}");
+    assert_eq!(captured.facts["files"][0]["mode"], "600");
+    assert_eq!(captured.findings.len(), 2, "{:?}", captured.findings);
+
+    let target = Home::new();
+    let before = target.state();
+    let (plan, acts) = target.import(&captured.facts, &streams);
+    assert_eq!(plan.unchanged, 0);
+    let added =
+        |what: &str| plan.changes.iter().any(|c| c.kind == ChangeKind::Added && c.what.contains(what));
+    assert!(
+        added("$OPENAI_API_KEY") && added("claude_mcp") && added(".credentials.json"),
+        "{:?}",
+        plan.changes
+    );
+    assert!(plan.executes.iter().any(|e| e.contains(". \"$HOME/.config/kbpack-env/keys/env.sh\"")));
+    for file in ["env.sh", "environment"] {
+        assert_eq!(target.mode(&format!(".config/kbpack-env/keys/{file}")), 0o600);
+    }
+    assert_eq!(target.mode(".config/kbpack-env/keys"), 0o700);
+    assert_eq!(target.get(".pgpass"), "localhost:5432:claude_memory:claude_mcp:p\\:w\n");
+    assert_eq!(target.get(".claude/.credentials.json"), "{\"t\":\"sk-demo\"}\n");
+
+    // A second import changes nothing, and the target can be a source.
+    let again = target.arriving(&captured.facts).plan(&target.scope(), &streams).unwrap();
+    assert!(again.changes.is_empty() && again.executes.is_empty(), "{:?}", again.changes);
+    assert_eq!(again.unchanged, 4);
+    let onward = target.capture(&options()).0;
+    assert_eq!(onward.facts["env"], captured.facts["env"]);
+
+    let component = target.arriving(&captured.facts);
+    component.undo(&target.scope(), &acts).unwrap();
+    component.undo(&target.scope(), &acts).unwrap();
+    assert_eq!(target.state(), before);
+}
+
+#[test]
+fn a_used_home_keeps_what_is_its_own() {
+    let (captured, streams) = source().capture(&options());
+    let target = Home::new();
+    let line = "export OPENAI_API_KEY=\"the old\nkey\"\n";
+    target.put(".bashrc", BASHRC.replace("export OPENAI_API_KEY=", "export OTHER=") + line, 0o640);
+    target.put(".pgpass", "# mine\n*:*:*:claude_mcp:wild\nh:1:d:u:x\n", 0o644);
+    target.put(".config/x", "x", 0o600);
+    let before = target.state();
+    let (plan, acts) = target.import(&captured.facts, &streams);
+    let bashrc = target.get(".bashrc");
+    assert!(bashrc.ends_with("# kbpack: export OPENAI_API_KEY=\"the old\n# kbpack: key\"\n"), "{bashrc}");
+    assert!(bashrc.find("# >>> kbpack keys >>>").unwrap() < bashrc.find("case $- in").unwrap());
+    assert_eq!(target.mode(".bashrc"), 0o640);
+    assert_eq!(target.mode(".pgpass"), 0o600);
+    assert_eq!(
+        target.get(".pgpass"),
+        "# mine\nlocalhost:5432:claude_memory:claude_mcp:p\\:w\n*:*:*:claude_mcp:wild\nh:1:d:u:x\n"
+    );
+    assert!(plan.changes.iter().any(|c| c.what.contains("is commented out")));
+
+    // Edited after the commit: the undo keeps that copy.
+    target.put(".pgpass", "edited", 0o600);
+    let component = target.arriving(&captured.facts);
+    let findings = component.undo(&target.scope(), &acts).unwrap();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(target.get(&format!(".pgpass.kbpack-kept-{RUN}")), "edited");
+    fs::remove_file(target.dir.path().join(format!(".pgpass.kbpack-kept-{RUN}"))).unwrap();
+    assert_eq!(target.state(), before);
+
+    // The other way on: finalise leaves nothing but the new state.
+    let acts = target.import(&captured.facts, &streams).1;
+    component.finalise(&target.scope(), &acts).unwrap();
+    component.finalise(&target.scope(), &acts).unwrap();
+    assert!(!target.state().iter().any(|(path, ..)| path.to_string_lossy().contains("kbpack-stage")));
+    assert_eq!(target.get(".bashrc"), bashrc);
+}
+
+/// What the new shell has: the block is reached by a shell that is not interactive, and gives the values.
+#[test]
+fn a_shell_that_reads_the_file_has_the_values() {
+    let hostile = "'\"$(touch pwned)`touch pwned`\\ -n !\n\té$HOME\n\n";
+    let mut quoted = SecretBuf::default();
+    quote::shell(hostile.as_bytes(), &mut quoted);
+    let origin = source();
+    origin.put(
+        ".bashrc",
+        [b"export API_KEYS=", quoted.bytes(), b"\nexport OPENAI_API_KEY=sk\n"].concat(),
+        0o600,
+    );
+    let (captured, streams) = origin.capture(&options());
+    let target = Home::new();
+    target.put(".bashrc", BASHRC, 0o644);
+    target.import(&captured.facts, &streams);
+    let script = format!("HOME='{}'; . \"$HOME/.bashrc\"", target.host.home.display());
+    for shell in ["bash", "dash"] {
+        let env = exported(shell, script.as_bytes());
+        assert_eq!(env.get("API_KEYS").map(Vec::as_slice), Some(hostile.as_bytes()), "{shell}");
+        assert_eq!(env.get("OPENAI_API_KEY").map(Vec::as_slice), Some(&b"sk"[..]), "{shell}");
+    }
+    assert!(!target.get(".config/kbpack-env/keys/environment").contains("left out"));
+}
+
+#[test]
+fn an_undo_from_every_half_done_position() {
+    let (captured, streams) = source().capture(&options());
+    for used in [false, true] {
+        for limit in 0..12 {
+            let target = Home::new();
+            if used {
+                target.put(".bashrc", BASHRC, 0o644);
+                target.put(".pgpass", "h:1:d:u:x\n", 0o640);
+                target.put(".claude/.credentials.json", "old", 0o600);
+                target.put(".config/kbpack-env/keys/env.sh", "export OLD=1\n", 0o600);
+            }
+            let before = target.state();
+            let component = target.arriving(&captured.facts);
+            let plan = component.plan(&target.scope(), &streams).unwrap();
+            component.stage(&target.scope(), &plan, &streams).unwrap();
+            let mut acts = Acts(vec![], limit);
+            let failed = component.commit(&target.scope(), &plan, &mut acts).is_err();
+            assert_eq!(failed, acts.0.len() > limit);
+            // Half of a replacement: the old file has its second name, and the new one is not there yet.
+            if let Some(aside) = acts.0.last().filter(|_| failed).and_then(|a| a.0["aside"].as_str()) {
+                let path = acts.0.last().unwrap().0["path"].as_str().unwrap();
+                match limit % 3 {
+                    0 => drop(fs::hard_link(path, aside)),
+                    1 => drop(fs::rename(path, aside)),
+                    _ => {}
+                }
+            }
+            component.undo(&target.scope(), &acts.0).unwrap();
+            component.undo(&target.scope(), &acts.0).unwrap();
+            assert_eq!(target.state(), before, "used {used}, after {limit} acts");
+        }
+    }
+    // Staged and never committed.
+    let target = Home::new();
+    let component = target.arriving(&captured.facts);
+    let plan = component.plan(&target.scope(), &streams).unwrap();
+    let before = target.state();
+    component.stage(&target.scope(), &plan, &streams).unwrap();
+    assert_ne!(target.state(), before);
+    component.undo(&target.scope(), &[]).unwrap();
+    assert_eq!(target.state(), before);
+}
+
+#[test]
+fn a_file_edited_since_the_plan_stops_the_commit() {
+    let (captured, streams) = source().capture(&options());
+    let target = Home::new();
+    target.put(".pgpass", "h:1:d:u:x\n", 0o600);
+    let component = target.arriving(&captured.facts);
+    let plan = component.plan(&target.scope(), &streams).unwrap();
+    component.stage(&target.scope(), &plan, &streams).unwrap();
+    target.put(".pgpass", "h:1:d:u:y\n", 0o600);
+    let mut acts = Acts(vec![], usize::MAX);
+    let error = component.commit(&target.scope(), &plan, &mut acts).unwrap_err();
+    assert!(error.to_string().ends_with(".pgpass was edited since the plan"));
+    assert!(acts.0.is_empty());
+    assert!(component.check(&target.scope(), &plan).unwrap().iter().any(|r| r.failure.is_some()));
+}
+
+#[test]
+fn a_backup_brings_back_what_was_there_and_what_was_not() {
+    let (captured, streams) = source().capture(&options());
+    let target = Home::new();
+    target.put("dotfiles/bashrc", BASHRC, 0o644);
+    symlink("dotfiles/bashrc", target.dir.path().join(".bashrc")).unwrap();
+    let component = target.arriving(&captured.facts);
+    let (backup, backed_up) = capture(&*component, &target.scope());
+    let acts = target.import(&captured.facts, &streams).1;
+    component.finalise(&target.scope(), &acts).unwrap();
+    assert!(target.get("dotfiles/bashrc").contains(">>> kbpack"));
+    assert!(fs::symlink_metadata(target.dir.path().join(".bashrc")).unwrap().is_symlink());
+
+    let (plan, acts) = target.import(&backup.facts, &backed_up);
+    assert!(plan.changes.iter().any(|c| c.kind == ChangeKind::Removed && c.what == "~/.pgpass"));
+    assert_eq!(target.get("dotfiles/bashrc"), BASHRC);
+    assert_eq!(target.mode("dotfiles/bashrc"), 0o644);
+    for gone in [".pgpass", ".claude/.credentials.json", ".config/kbpack-env/keys/env.sh"] {
+        assert!(!target.dir.path().join(gone).exists(), "{gone}");
+    }
+    target.arriving(&backup.facts).undo(&target.scope(), &acts).unwrap();
+    assert!(target.dir.path().join(".pgpass").exists());
+}
+
+#[test]
+fn a_dotenv_file_is_merged() {
+    let options = json!({ "env": { "file": "~/app/.env", "names": ["A", "B"] } });
+    let origin = Home::new();
+    origin.put("app/.env", "A='x y'\nB=\"it's\nme\"\nC=3\n", 0o600);
+    let (captured, streams) = origin.capture(&options);
+    let target = Home::new();
+    target.put("app/.env", "C=9\nA=1 # odd\n", 0o644);
+    target.import(&captured.facts, &streams);
+    assert_eq!(target.get("app/.env"), "C=9\nA='x y'\nB=\"it's\nme\"\n");
+    assert_eq!(target.mode("app/.env"), 0o640);
+    assert!(!target.dir.path().join(".config").exists());
+}
+
+#[test]
+fn what_a_target_refuses() {
+    let (captured, streams) = source().capture(&options());
+    let facts = &captured.facts;
+
+    let target = Home::new();
+    target.put(".bashrc", "if true; then\nexport API_KEYS=1\nfi\n", 0o644);
+    assert!(refusal(&target, facts, &streams).starts_with("~/.bashrc, line 2: $API_KEYS is set in a way"));
+
+    let target = Home::new();
+    symlink("/etc/passwd", target.dir.path().join(".pgpass")).unwrap();
+    assert!(refusal(&target, facts, &streams).contains("outside the home"));
+
+    let target = Home::new();
+    fs::create_dir(target.dir.path().join(".pgpass")).unwrap();
+    assert!(refusal(&target, facts, &streams).contains("not a regular file"));
+
+    let target = Home::new();
+    fs::create_dir(target.dir.path().join(".claude")).unwrap();
+    fs::set_permissions(target.dir.path().join(".claude"), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(refusal(&target, facts, &streams).contains("only you can write to"));
+
+    let target = Home::new();
+    target.put("one", "", 0o600);
+    for link in [".pgpass", ".bashrc"] {
+        symlink("one", target.dir.path().join(link)).unwrap();
+    }
+    assert!(refusal(&target, facts, &streams).contains("same file as another"));
+
+    let mut target = Home::new();
+    target.host.own = vec![target.host.home.join(".claude")];
+    assert!(refusal(&target, facts, &streams).contains("kbpack's own"));
+
+    let mut target = Home::new();
+    target.put(".pgpass", "x", 0o600);
+    target.host.uid += 1;
+    assert!(refused(&target.arriving(facts).plan(&target.scope(), &streams).unwrap()));
+}
+
+#[test]
+fn what_a_source_refuses() {
+    let home = source();
+    for (options, fault, part) in [
+        (json!({ "env": { "file": "~/.bashrc", "names": ["NONE"] } }), Fault::NotReady, "$NONE is not set"),
+        (json!({ "env": { "file": "~/.bashrc", "names": ["PATH"] } }), Fault::NotReady, "has no fixed value"),
+        (json!({ "pgpass": ["other:5432:a:b"] }), Fault::NotReady, "no line other:5432:a:b"),
+        (json!({ "files": [{ "path": "~/none" }] }), Fault::NotReady, "~/none does not exist"),
+        (json!({ "files": [{ "path": "~/link" }] }), Fault::NotReady, "is a symlink"),
+        (json!({ "files": [{ "path": "~/large" }] }), Fault::Limit, "is larger than"),
+    ] {
+        if !home.dir.path().join("large").exists() {
+            home.put(".bashrc", BASHRC.to_owned() + "\nexport PATH=\"$HOME/bin:$PATH\"\n", 0o600);
+            home.put("large", vec![0; 1024 * 1024 + 1], 0o600);
+            symlink(".bashrc", home.dir.path().join("link")).unwrap();
+        }
+        let component = home.component(&options).unwrap();
+        let error = component.capture(&home.scope(), &Memory::default()).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!(error.fault(), fault, "{error}");
+    }
+    for (options, part) in [
+        (
+            json!({ "files": [{ "path": "~/x", "policy": "reissue" }] }),
+            "policy 'reissue' of ~/x is not supported",
+        ),
+        (json!({ "files": [{ "path": "relative" }] }), "'relative' is not a path"),
+        (json!({ "files": [{ "path": "~/../x" }] }), "is not a path"),
+        (json!({ "files": [{ "path": "~" }], "shell-file": "/" }), "is not a path"),
+        (json!({ "nonsense": 1 }), "unknown field"),
+    ] {
+        let error = home.component(&options).err().unwrap();
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!(error.fault(), Fault::Usage);
+    }
+}
+
+#[test]
+fn what_is_declared_can_be_searched_for() {
+    let home = source();
+    let secrets = home.component(&options()).unwrap().secrets().unwrap();
+    let names: Vec<&str> = secrets.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names[0], "$OPENAI_API_KEY in ~/.bashrc");
+    assert_eq!(names.len(), 4);
+    assert_eq!(secrets[2].value.expose(), b"p:w");
+    home.put(".claude/.credentials.json", "{\"accessToken\":\"inside\"}", 0o600);
+    let secrets = home.component(&options()).unwrap().secrets().unwrap();
+    assert_eq!(secrets[3].name, "accessToken in ~/.claude/.credentials.json");
+    assert_eq!(secrets[3].value.expose(), b"inside");
+    // What does not travel need not exist.
+    let mut model = options::read(&options()).unwrap();
+    model.files[0] = FileEntry { path: "~/none".to_owned(), mode: None, policy: Policy::Reissue };
+    assert_eq!(source::declared(&home.host, &model).unwrap().len(), 3);
+}
+
+#[test]
+fn claims_are_where_things_really_are() {
+    let home = Home::new();
+    fs::create_dir(home.dir.path().join("real")).unwrap();
+    symlink("real", home.dir.path().join(".claude")).unwrap();
+    let claims = home.component(&options()).unwrap().claims().unwrap();
+    let at = |path: &str| Claim::Path(home.host.home.join(path));
+    for path in [".bashrc", ".pgpass", "real/.credentials.json", ".config/kbpack-env/keys"] {
+        assert!(claims.contains(&at(path)), "{path}: {claims:?}");
+    }
+    assert_eq!(claims.len(), 4);
+}
+
+#[test]
+fn bundles_that_break_a_rule() {
+    let (captured, streams) = source().capture(&options());
+    let home = Home::new();
+    for (facts, rule) in [
+        (json!({ "env": [], "more": 1 }), "X1"),
+        (json!({}), "X2"),
+        (json!({ "files": [{ "path": "/../x", "mode": "600", "policy": "copy" }] }), "X1"),
+        (json!({ "files": [{ "path": "~/x", "policy": "copy" }] }), "X1"),
+        (json!({ "files": [{ "path": "~/x", "mode": "7777", "policy": "copy" }] }), "X1"),
+        (json!({ "env": [{ "file": "~/x", "format": "shell", "names": ["A;B"], "policy": "copy" }] }), "X1"),
+    ] {
+        let error = SecretsKind.from_facts(&name(), &facts, None, &home.host).err().unwrap();
+        assert!(error.fault() == Fault::Rule && error.to_string().contains(rule), "{error}");
+    }
+    let component = home.arriving(&captured.facts);
+    let document = streams.streams.lock().unwrap().clone();
+    let text = String::from_utf8(document).unwrap();
+    for bad in [
+        text.replace("API_KEYS", "OTHER"),
+        text.replace("\"value\":\"", "\"value\":\"*"),
+        text.replace("{\"env\"", "{\"x\":\"sk-demo\",\"env\""),
+        text.replace("\"pgpass\":[{", "\"pgpass\":[{},{"),
+        text.clone() + "x",
+    ] {
+        let memory = Memory { streams: Arc::new(Mutex::new(bad.into_bytes())), list: vec![] }.sealed();
+        let error = component.plan(&home.scope(), &memory).err().unwrap();
+        assert!(error.fault() == Fault::Rule && !error.to_string().contains("demo"), "{error}");
+    }
+    let none = Memory::default();
+    assert!(component.plan(&home.scope(), &none).is_err());
+}
+
+#[test]
+fn variables_that_make_programs_run_something_are_announced() {
+    let options = json!({
+        "env": { "file": "~/.bashrc", "names": ["LD_PRELOAD"] },
+        "files": [{ "path": "~/.profile" }, { "path": "~/bin/x", "mode": "700" }],
+    });
+    let origin = Home::new();
+    origin.put(".bashrc", "export LD_PRELOAD=/tmp/x.so\n", 0o600);
+    origin.put(".profile", "true\n", 0o600);
+    origin.put("bin/x", "#!/bin/sh\n", 0o755);
+    let (captured, streams) = origin.capture(&options);
+    let plan = Home::new();
+    let (plan, _) = plan.import(&captured.facts, &streams);
+    assert_eq!(plan.executes.len(), 4, "{:?}", plan.executes);
+}
+
+#[test]
+fn the_targets_profile_decides_where() {
+    let (captured, streams) = source().capture(&options());
+    let target = Home::new();
+    let own = json!({ "shell-file": "~/.profile", "pgpass": { "file": "~/pg", "lines": [] } });
+    let component = SecretsKind.from_facts(&name(), &captured.facts, Some(&own), &target.host).unwrap();
+    let plan = component.plan(&target.scope(), &streams).unwrap();
+    let written = plan.destinations.iter().map(String::as_str).collect::<Vec<_>>();
+    assert!(written.contains(&"~/.profile") && written.contains(&"~/pg"), "{written:?}");
+    assert!(!written.contains(&"~/.bashrc") && !written.contains(&"~/.pgpass"));
+}

@@ -1,0 +1,136 @@
+//! The stream `values`: one JSON document with every value in base64, in the order in which the facts name them.
+//!
+//! ```json
+//! {"env":[{"file":"~/.bashrc","name":"K","value":"..."}],
+//!  "pgpass":[{"line":"host:5432:db:user","value":"..."}],
+//!  "files":[{"path":"~/.x","value":"..."}]}
+//! ```
+
+use super::model::{Model, Policy, MAX_ENV_VALUE, MAX_FILE};
+use crate::base::json;
+use crate::base::secret::Secret;
+use crate::component::{Error, Result};
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine as _;
+use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::io::Write;
+
+/// Bytes of the document, at most.
+pub(super) const MAX_DOCUMENT: u64 = 64 * 1024 * 1024;
+
+/// A value on its way through JSON: decoded and encoded without a copy in between.
+#[derive(Debug, Clone)]
+pub(super) struct Packed(pub(super) Secret);
+
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.collect_str(&Base64Display::new(self.0.expose(), &STANDARD))
+    }
+}
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        d.deserialize_str(Base64)
+    }
+}
+
+struct Base64;
+
+impl de::Visitor<'_> for Base64 {
+    type Value = Packed;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("base64")
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Packed, E> {
+        // The decoder's error names a byte of the text: it is not passed on.
+        STANDARD.decode(text).map(|v| Packed(Secret::from(v))).map_err(|_| E::custom("not base64"))
+    }
+}
+
+/// A variable's value.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EnvValue {
+    pub(super) file: String,
+    pub(super) name: String,
+    pub(super) value: Packed,
+}
+
+/// A line's password.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PgpassValue {
+    pub(super) line: String,
+    pub(super) value: Packed,
+}
+
+/// A file's content.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileValue {
+    pub(super) path: String,
+    pub(super) value: Packed,
+}
+
+/// The document.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Values {
+    pub(super) env: Vec<EnvValue>,
+    pub(super) pgpass: Vec<PgpassValue>,
+    pub(super) files: Vec<FileValue>,
+}
+
+impl Values {
+    /// Bytes of all values.
+    pub(super) fn size(&self) -> u64 {
+        let env = self.env.iter().map(|v| &v.value);
+        let all = env.chain(self.pgpass.iter().map(|v| &v.value)).chain(self.files.iter().map(|v| &v.value));
+        all.map(|v| v.0.len() as u64).sum()
+    }
+
+    /// Writes the document.
+    pub(super) fn write(&self, out: impl Write) -> Result<()> {
+        serde_json::to_writer(out, self).map_err(|e| Error::io("writing the secrets", e.into()))
+    }
+
+    /// Reads the document and holds it against the facts: the same things in the same order, no value longer than
+    /// it may be.
+    pub(super) fn read(bytes: &[u8], model: &Model) -> Result<Values> {
+        // serde's own text may quote what it read.
+        let values: Values = json::from_slice(bytes).map_err(|e| {
+            Error::rule(
+                "X3",
+                format_args!("the secrets' values are not what they should be, at byte {}", e.column()),
+            )
+        })?;
+        match values.matches(model) && values.bounded() {
+            true => Ok(values),
+            false => Err(Error::rule("X4", "the secrets' values are not those that the facts name")),
+        }
+    }
+
+    fn matches(&self, model: &Model) -> bool {
+        let copied = |p: &Policy| *p == Policy::Copy;
+        let env = model.env.iter().filter(|e| copied(&e.policy));
+        let env = env.flat_map(|e| e.names.iter().map(move |n| (e.file.as_str(), n.as_str())));
+        let lines = model.pgpass.iter().filter(|p| copied(&p.policy)).flat_map(|p| &p.lines);
+        let files = model.files.iter().filter(|f| copied(&f.policy));
+        env.eq(self.env.iter().map(|v| (v.file.as_str(), v.name.as_str())))
+            && lines.map(ToString::to_string).eq(self.pgpass.iter().map(|v| v.line.clone()))
+            && files.map(|f| f.path.as_str()).eq(self.files.iter().map(|v| v.path.as_str()))
+    }
+
+    /// No NUL in a variable, no end of line in a password, nothing too long.
+    fn bounded(&self) -> bool {
+        let variable = |v: &Secret| v.len() <= MAX_ENV_VALUE && !v.expose().contains(&0);
+        let password = |v: &Secret| {
+            v.len() <= MAX_ENV_VALUE && !v.expose().iter().any(|c| matches!(c, b'\n' | b'\r' | 0))
+        };
+        self.env.iter().all(|v| variable(&v.value.0))
+            && self.pgpass.iter().all(|v| password(&v.value.0))
+            && self.files.iter().all(|v| v.value.0.len() as u64 <= MAX_FILE)
+    }
+}

@@ -355,6 +355,7 @@ pub struct Captured {
 }
 
 /// A kind of component: one row of `components::KINDS`.
+#[allow(clippy::wrong_self_convention)] // a kind makes components from what it is given
 pub trait Kind: Sync {
     /// The word for it in profiles and manifests.
     fn name(&self) -> &'static str;
@@ -397,6 +398,11 @@ pub trait Component: Send + Sync {
     /// Source: writes the component's streams. Changes nothing on the machine.
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured>;
 
+    /// What the component's streams hold, thing by thing, for `inspect --files`. Reads lists, not contents.
+    fn list(&self, _streams: &dyn StreamSource, _each: &mut dyn FnMut(Listed)) -> Result<()> {
+        Ok(())
+    }
+
     /// Target: what an import would change. Read-only; the target may be absent.
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan>;
 
@@ -426,6 +432,21 @@ pub trait Component: Send + Sync {
 
     /// Target: drops what was replaced and the staging area. After this there is no undo. May run twice.
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()>;
+}
+
+/// One thing in a bundle, for [`Component::list`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// A path inside the component, or another name.
+    pub name: String,
+    /// What it is: `file`, `directory`, `symlink`, `variable`...
+    pub what: &'static str,
+    /// Bytes, where it has a size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Permission bits, where it has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
 }
 
 /// What [`Component::survey`] returns.

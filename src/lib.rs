@@ -12,8 +12,11 @@
 //! Each layer uses only those below it; `tests/architecture.rs` reads the `use crate::` paths and holds them to it.
 
 pub mod base;
+pub mod cli;
 pub mod component;
 pub mod components;
 pub mod crypto;
+pub mod engine;
 pub mod format;
 pub mod pipeline;
+pub mod report;

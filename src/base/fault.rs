@@ -3,6 +3,7 @@
 //! Every error type of this crate implements [`Faulty`]. The numbers that the shell sees stand in one
 //! place, `cli/error.rs`; an error only says which kind of failure it is and what the person can do.
 
+use std::any::Any;
 use std::error::Error;
 use std::io;
 
@@ -46,8 +47,15 @@ pub trait Faulty: Error {
 pub struct Carried(pub Box<dyn FaultyDebug>);
 
 /// [`Faulty`] with the bounds that [`io::Error`] asks for.
-pub trait FaultyDebug: Faulty + Send + Sync + 'static {}
-impl<T: Faulty + Send + Sync + 'static> FaultyDebug for T {}
+pub trait FaultyDebug: Faulty + Send + Sync + 'static {
+    /// For [`carried_as`].
+    fn as_any(&self) -> &dyn Any;
+}
+impl<T: Faulty + Send + Sync + 'static> FaultyDebug for T {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
 
 impl std::fmt::Display for Carried {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -64,6 +72,11 @@ pub fn into_io<E: Faulty + Send + Sync + 'static>(error: E) -> io::Error {
 /// The typed error inside an [`io::Error`] made by [`into_io`], if there is one.
 pub fn carried(error: &io::Error) -> Option<&dyn FaultyDebug> {
     error.get_ref()?.downcast_ref::<Carried>().map(|c| &*c.0)
+}
+
+/// The same, if it is a `T`.
+pub fn carried_as<T: 'static>(error: &io::Error) -> Option<&T> {
+    carried(error)?.as_any().downcast_ref()
 }
 
 /// The kind of an [`io::Error`]: the carried one, else a limit for a full disk, else unexpected.

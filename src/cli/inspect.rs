@@ -1,0 +1,60 @@
+//! `kbpack inspect`
+
+use crate::cli::error::CliError;
+use crate::cli::keys::BundleArgs;
+use crate::cli::Context;
+use crate::component::Listed;
+use crate::engine::inspect::list;
+use crate::format::Manifest;
+use crate::report::text;
+use serde::Serialize;
+
+/// Show what is in a bundle
+///
+/// Reads and hashes only what it shows, so it takes the same time for any size. `kbpack verify` checks the rest.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  kbpack inspect state.kbp\n  kbpack inspect state.kbp --files\n  kbpack inspect state.kbp --json | jq .manifest.components"
+)]
+pub struct Args {
+    #[command(flatten)]
+    bundle: BundleArgs,
+    /// List each file too
+    #[arg(long)]
+    files: bool,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    signer: &'a str,
+    manifest: &'a Manifest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Vec<Row>>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    component: String,
+    #[serde(flatten)]
+    listed: Listed,
+}
+
+impl Args {
+    /// Shows.
+    pub fn run(self, context: &Context) -> Result<(), CliError> {
+        let console = &context.console;
+        let bundle = self.bundle.open(context)?;
+        let mut rows = Vec::new();
+        if self.files {
+            list(&bundle, &mut |component, listed| {
+                rows.push(Row { component: component.to_string(), listed })
+            })?;
+        }
+        let signer = bundle.opened.signer().fingerprint();
+        let manifest = bundle.opened.manifest();
+        let mut lines = text::manifest(manifest, &signer);
+        lines.extend(rows.iter().map(|row| text::listed(&row.component, &row.listed)));
+        let document = Document { signer: &signer, manifest, files: self.files.then_some(rows) };
+        Ok(console.data(&document, lines)?)
+    }
+}

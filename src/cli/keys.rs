@@ -1,0 +1,122 @@
+//! Arguments that several commands share: recipients, and a bundle with what opens it.
+
+use crate::cli::ask::Answers;
+use crate::cli::error::CliError;
+use crate::cli::Context;
+use crate::crypto::error::CryptoError;
+use crate::crypto::identity::Identities;
+use crate::crypto::passphrase::{Prompt, SystemPrompt};
+use crate::crypto::paths::KeyPaths;
+use crate::crypto::recipient::Recipients;
+use crate::crypto::sign::SigningKey;
+use crate::engine::events::Decide;
+use crate::engine::gate::{Bundle, Gate, Incoming};
+use crate::engine::machine;
+use crate::engine::state::State;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Whom to encrypt to.
+#[derive(Debug, clap::Args)]
+pub struct RecipientArgs {
+    /// Encrypt to this recipient: age1..., an age plugin's, or an ssh-ed25519 public key (repeatable)
+    #[arg(short, long = "recipient", value_name = "RECIPIENT")]
+    recipient: Vec<String>,
+    /// Encrypt to the recipients in FILE, one a line (repeatable)
+    #[arg(short = 'R', long = "recipients-file", value_name = "FILE")]
+    recipients_file: Vec<PathBuf>,
+    /// Encrypt with a passphrase too: asked for twice, or read from the descriptor in KBPACK_PASSPHRASE_FD
+    #[arg(short, long)]
+    passphrase: bool,
+}
+
+impl RecipientArgs {
+    /// The recipients of the command line, and those of a profile.
+    pub fn recipients(&self, of_profile: &[String]) -> Result<Recipients, CliError> {
+        let mut recipients = Recipients::new();
+        for recipient in self.recipient.iter().chain(of_profile) {
+            recipients.add_str(recipient)?;
+        }
+        for file in &self.recipients_file {
+            recipients.add_file(file)?;
+        }
+        if self.passphrase {
+            recipients.add_passphrase(
+                SystemPrompt::new()
+                    .passphrase("Passphrase for the bundle", true)
+                    .map_err(CryptoError::from)?,
+            );
+        }
+        Ok(recipients)
+    }
+}
+
+/// A bundle on its way in: which, what opens it, whom to trust, and as of when.
+#[derive(Debug, clap::Args)]
+pub struct BundleArgs {
+    /// The bundle; - is standard input
+    bundle: PathBuf,
+    /// Open it with the identities in FILE: age's or an OpenSSH ed25519 key (repeatable) [default: identity.txt]
+    #[arg(short, long = "identity", value_name = "FILE")]
+    identity: Vec<PathBuf>,
+    /// Trust the signer with this fingerprint in this run
+    #[arg(long, value_name = "SHA256:...")]
+    trust: Option<String>,
+    /// Judge validity and expiry as of this moment: seconds since 1970 or YYYYMMDD[HHMM[SS]]Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    verify_time: Option<u64>,
+}
+
+impl BundleArgs {
+    /// The file, scanned for nothing yet.
+    pub fn incoming(&self, context: &Context) -> Result<Incoming, CliError> {
+        Ok(Incoming::open(&self.bundle, &State::new(context.dirs.state.clone()))?)
+    }
+
+    /// The identities named, else this machine's own; a passphrase is asked for when a bundle has one.
+    pub fn identities(&self, context: &Context) -> Result<Identities, CliError> {
+        let prompt = Arc::new(SystemPrompt::new());
+        let mut identities = Identities::new();
+        identities.set_passphrase_prompt(prompt.clone());
+        for file in &self.identity {
+            identities.add_file(file, prompt.clone())?;
+        }
+        if self.identity.is_empty() {
+            identities.add_default(&KeyPaths::new(&context.dirs.config), prompt)?;
+        }
+        Ok(identities)
+    }
+
+    /// Runs `act` with the gate that this bundle passes through.
+    pub fn through<T>(
+        &self,
+        context: &Context,
+        decide: &dyn Decide,
+        act: impl FnOnce(&Gate<'_>) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        let paths = KeyPaths::new(&context.dirs.config);
+        let state = State::new(context.dirs.state.clone());
+        let at = self.verify_time.unwrap_or_else(machine::now);
+        act(&Gate { paths: &paths, state: &state, pin: self.trust.as_deref(), at, decide })
+    }
+
+    /// The opened bundle, each member checked when it is read.
+    pub fn open(&self, context: &Context) -> Result<Bundle, CliError> {
+        self.through(context, &Answers::asking(&context.console), |gate| {
+            Ok(gate.open(self.incoming(context)?, &self.identities(context)?, None)?)
+        })
+    }
+}
+
+fn parse_time(text: &str) -> Result<u64, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    crate::crypto::when::parse_time(text)
+        .ok_or_else(|| "neither seconds since 1970 nor YYYYMMDD[HHMM[SS]]Z".to_owned())
+}
+
+/// This machine's signing key.
+pub fn signing_key(context: &Context) -> Result<SigningKey, CliError> {
+    Ok(SigningKey::load(&KeyPaths::new(&context.dirs.config).signing_key(), &SystemPrompt::new())?)
+}

@@ -1,0 +1,84 @@
+//! Who owns what. Where claims nest, the deeper one owns the path and every other component leaves it out.
+
+use crate::base::name::ComponentName;
+use crate::component::{Claim, Component, Host};
+use crate::engine::error::{EngineError, In, Result};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A component under its name.
+pub type Named = (ComponentName, Box<dyn Component>);
+
+/// For each component, in the order given: the paths inside its claims that belong to others.
+///
+/// Errors: two equal claims; a claim on kbpack's own directories.
+pub fn carve(components: &[Named], host: &Host) -> Result<Vec<Vec<PathBuf>>> {
+    let mut owners: BTreeMap<Claim, usize> = BTreeMap::new();
+    for (index, (name, component)) in components.iter().enumerate() {
+        for claim in component.claims().within(name)? {
+            if let Claim::Path(path) = &claim {
+                if host.own.iter().any(|own| path.starts_with(own)) {
+                    return Err(EngineError::OwnDirectory { name: name.clone(), what: path.clone() });
+                }
+            }
+            match owners.insert(claim.clone(), index) {
+                Some(other) if other != index => {
+                    let what = match claim {
+                        Claim::Path(path) => path.display().to_string(),
+                        Claim::Database(name) => format!("the database {name}"),
+                    };
+                    return Err(EngineError::SameClaim {
+                        first: components[other].0.clone(),
+                        second: name.clone(),
+                        what,
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+    let paths: Vec<(&PathBuf, usize)> = owners
+        .iter()
+        .filter_map(|(claim, owner)| match claim {
+            Claim::Path(path) => Some((path, *owner)),
+            Claim::Database(_) => None,
+        })
+        .collect();
+    let carved = |index: usize| {
+        let mine = paths.iter().filter(move |(_, owner)| *owner == index);
+        let inside = mine.flat_map(|(root, _)| {
+            paths
+                .iter()
+                .filter(move |(path, owner)| *owner != index && path.starts_with(root))
+                .map(|(path, _)| (*path).clone())
+        });
+        inside.collect()
+    };
+    Ok((0..components.len()).map(carved).collect())
+}
+
+/// The order in which components are staged and committed: each after those it comes after and after those
+/// whose claims it nests in (so that folders are made by whom they belong to), else as given. `carved` is what [`carve`] returned.
+pub fn order(components: &[Named], carved: &[Vec<PathBuf>]) -> Result<Vec<usize>> {
+    let mut around: Vec<Vec<usize>> = Vec::with_capacity(components.len());
+    for (name, component) in components {
+        let claims = component.claims().within(name)?;
+        let mine =
+            |path: &PathBuf| claims.iter().any(|claim| matches!(claim, Claim::Path(own) if own == path));
+        around.push((0..components.len()).filter(|other| carved[*other].iter().any(mine)).collect());
+    }
+    let mut order = Vec::with_capacity(components.len());
+    let mut left: Vec<usize> = (0..components.len()).collect();
+    while !left.is_empty() {
+        let waits = |index: &usize| {
+            let named = |other: &usize| components[*index].1.after().contains(&components[*other].0);
+            left.iter().any(|other| other != index && (around[*index].contains(other) || named(other)))
+        };
+        let Some(at) = left.iter().position(|index| !waits(index)) else {
+            let names: Vec<&str> = left.iter().map(|i| components[*i].0.as_str()).collect();
+            return Err(EngineError::Circle(names.join(", ")));
+        };
+        order.push(left.remove(at));
+    }
+    Ok(order)
+}

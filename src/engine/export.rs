@@ -1,0 +1,287 @@
+//! `export`: from the profile to a finished bundle. The steps stand in the code as numbered comments.
+
+use crate::base::name::ComponentName;
+use crate::component::{Finding, Host, Scope, Severity, Survey};
+use crate::crypto::bundle_key::BundleKey;
+use crate::crypto::recipient::Recipients;
+use crate::crypto::sign::{Namespace, SigningKey};
+use crate::engine::claims::{carve, Named};
+use crate::engine::error::{EngineError, In, Result};
+use crate::engine::events::Events;
+use crate::engine::machine;
+use crate::engine::profile::Profile;
+use crate::engine::selection::Selection;
+use crate::engine::state::State;
+use crate::format::{BundleId, ComponentEntry, Manifest, FORMAT_VERSION};
+use crate::pipeline::output::Output;
+use crate::pipeline::pack::{PackError, Packer};
+use crate::pipeline::scan::{Misplaced, Scanner};
+use serde::Serialize;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What to export, to whom, and where to.
+pub struct Export<'a> {
+    /// What to pack.
+    pub profile: &'a Profile,
+    /// This machine.
+    pub host: &'a Host,
+    /// What this machine remembers.
+    pub state: &'a State,
+    /// Which components.
+    pub selection: &'a Selection,
+    /// Whom to encrypt to.
+    pub recipients: &'a Recipients,
+    /// Who signs.
+    pub signer: &'a SigningKey,
+    /// The file to write; `None` is standard output.
+    pub output: Option<&'a Path>,
+    /// Seconds from now until the bundle is refused.
+    pub expires_in: Option<u64>,
+    /// Misplaced secrets are a refusal.
+    pub strict_secrets: bool,
+}
+
+/// What was exported.
+#[derive(Debug, Serialize)]
+pub struct ExportReport {
+    /// The bundle's id.
+    pub id: BundleId,
+    /// Where it stands; `None` is standard output.
+    pub path: Option<PathBuf>,
+    /// Bytes of the bundle; `None` for standard output.
+    pub size: Option<u64>,
+    /// The signer's fingerprint.
+    pub signer: String,
+    /// The sequence.
+    pub sequence: u64,
+    /// Each component.
+    pub components: Vec<Packed>,
+    /// Copies of secrets where they do not belong.
+    pub misplaced_secrets: Vec<Misplaced>,
+}
+
+/// One component of an [`ExportReport`].
+#[derive(Debug, Serialize)]
+pub struct Packed {
+    /// Its name.
+    pub name: ComponentName,
+    /// Its kind.
+    pub kind: String,
+    /// Bytes of plaintext.
+    pub size: u64,
+    /// Bytes in the bundle.
+    pub stored_size: u64,
+    /// What was noticed.
+    pub findings: Vec<Finding>,
+}
+
+/// What an export would pack: `--dry-run`.
+#[derive(Debug, Serialize)]
+pub struct ExportPlan {
+    /// The profile's path.
+    pub profile: PathBuf,
+    /// Each component.
+    pub components: Vec<Surveyed>,
+}
+
+/// One component of an [`ExportPlan`].
+#[derive(Debug, Serialize)]
+pub struct Surveyed {
+    /// Its name.
+    pub name: ComponentName,
+    /// Its kind.
+    pub kind: String,
+    /// What is there.
+    #[serde(flatten)]
+    pub survey: Survey,
+    /// Paths inside it that belong to other components.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// The profile's components, and what each leaves to others.
+fn components_of(
+    profile: &Profile,
+    host: &Host,
+    selection: &Selection,
+) -> Result<(Vec<Named>, Vec<Vec<PathBuf>>)> {
+    let components = profile.components(host)?;
+    selection.check(components.iter().map(|(name, _)| name))?;
+    let carved = carve(&components, host)?;
+    Ok((components, carved))
+}
+
+/// What an export of `profile` would pack. Writes nothing; needs no key and no recipient.
+pub fn survey(
+    profile: &Profile,
+    host: &Host,
+    selection: &Selection,
+    events: &dyn Events,
+) -> Result<ExportPlan> {
+    let (components, carved) = components_of(profile, host, selection)?;
+    let mut surveyed = Vec::new();
+    for ((name, component), carved) in components.iter().zip(carved) {
+        if selection.takes(name) {
+            let only = selection.path_in(name);
+            let scope =
+                Scope { host, carved: &carved, only, run: "", threads: machine::threads(), progress: events };
+            let survey = component.survey(&scope).within(name)?;
+            let kind = profile.components[name].kind.clone();
+            surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: carved });
+        }
+    }
+    Ok(ExportPlan { profile: profile.path.clone(), components: surveyed })
+}
+
+impl Export<'_> {
+    /// Writes the bundle.
+    pub fn run(&self, events: &dyn Events) -> Result<ExportReport> {
+        // 1. Everything that can be refused is refused before the first byte is written.
+        let (components, carved) = components_of(self.profile, self.host, self.selection)?;
+        if self.recipients.is_empty() {
+            return Err(EngineError::NoRecipient);
+        }
+        let _lock = self.state.lock()?;
+        let now = machine::now();
+        let sequence = self.state.next_sequence(&self.profile.name, now)?;
+        let id = BundleId::random().map_err(PackError::from)?;
+        let run = id.to_string()[..16].to_owned();
+
+        // 2. The declared secrets of all components, also of those that are not packed: to be searched for.
+        let mut secrets = Vec::new();
+        for (name, component) in &components {
+            secrets.extend(component.secrets().within(name)?);
+        }
+        let scanner = Scanner::new(&secrets);
+        drop(secrets);
+
+        // 3. Keys first, then the components' streams, several at once.
+        let output = self.open_output()?;
+        let packer =
+            Packer::new(output, id, BundleKey::generate(), self.signer, self.recipients, scanner.clone())?;
+        let mut packed = Vec::new();
+        let mut entries = Vec::new();
+        for ((name, component), carved) in components.iter().zip(&carved) {
+            if !self.selection.takes(name) {
+                continue;
+            }
+            events.step(&format!("packing {name}"));
+            let sink = packer.component(name);
+            let captured = component.capture(&self.scope(name, carved, &run, events), &sink).within(name)?;
+            refuse(name, &captured.findings)?;
+            captured.findings.iter().for_each(|finding| events.finding(name.as_str(), finding));
+            let streams = sink.finish();
+            packed.push(Packed {
+                name: name.clone(),
+                kind: self.kind(name),
+                size: streams.iter().map(|s| s.size).sum(),
+                stored_size: streams.iter().map(|s| s.stored_size).sum(),
+                findings: captured.findings,
+            });
+            entries.push(ComponentEntry {
+                name: name.clone(),
+                kind: self.kind(name),
+                facts: captured.facts,
+                streams,
+            });
+        }
+
+        // 4. Secrets in the wrong place: reported, or refused while nothing is visible yet.
+        let misplaced = scanner.map(|s| s.found()).unwrap_or_default();
+        if self.strict_secrets && !misplaced.is_empty() {
+            for found in &misplaced {
+                events.finding(&found.component, &misplaced_finding(found));
+            }
+            return Err(EngineError::MisplacedSecrets(misplaced.len()));
+        }
+
+        // 5. The manifest, the seal, and only then the file's name.
+        let fingerprint = self.signer.public().fingerprint();
+        let manifest = Manifest {
+            format: FORMAT_VERSION,
+            id,
+            created: now,
+            expires: self.expires_in.map(|seconds| now.saturating_add(seconds)),
+            sequence,
+            profile: self.profile.name.clone(),
+            origin: machine::origin(fingerprint.clone()),
+            targets: Vec::new(),
+            components: entries,
+        };
+        let output = packer.finish(&manifest, Namespace::Bundle, self.signer)?;
+        self.state.record_export(&self.profile.name, sequence)?;
+        output.finish().map_err(|error| self.output_error(error))?;
+        for found in &misplaced {
+            events.finding(&found.component, &misplaced_finding(found));
+        }
+        let size = self.output.and_then(|path| path.metadata().ok()).map(|m| m.len());
+        Ok(ExportReport {
+            id,
+            path: self.output.map(Path::to_owned),
+            size,
+            signer: fingerprint,
+            sequence,
+            components: packed,
+            misplaced_secrets: misplaced,
+        })
+    }
+
+    fn kind(&self, name: &ComponentName) -> String {
+        self.profile.components[name].kind.clone()
+    }
+
+    fn scope<'s>(
+        &'s self,
+        name: &ComponentName,
+        carved: &'s [PathBuf],
+        run: &'s str,
+        events: &'s dyn Events,
+    ) -> Scope<'s> {
+        Scope {
+            host: self.host,
+            carved,
+            only: self.selection.path_in(name),
+            run,
+            threads: machine::threads(),
+            progress: events,
+        }
+    }
+
+    fn open_output(&self) -> Result<Output> {
+        match self.output {
+            Some(path) => Output::file(path).map_err(|error| self.output_error(error)),
+            None => Ok(Output::stdout()),
+        }
+    }
+
+    fn output_error(&self, error: io::Error) -> EngineError {
+        match self.output {
+            Some(path) if error.kind() == io::ErrorKind::AlreadyExists => {
+                EngineError::OutputExists(path.to_owned())
+            }
+            Some(path) => EngineError::Io { path: path.to_owned(), error },
+            None => PackError::Io(error).into(),
+        }
+    }
+}
+
+/// Stops at what a component finds that must not be packed as it is.
+fn refuse(name: &ComponentName, findings: &[Finding]) -> Result<()> {
+    let refusals = || findings.iter().filter(|finding| finding.severity == Severity::Refusal);
+    match refusals().next() {
+        None => Ok(()),
+        Some(_) => Err(EngineError::Refused(
+            refusals().map(|finding| format!("component '{name}': {}", finding.what)).collect(),
+            refusals().filter_map(|finding| finding.remedy.clone()).collect(),
+        )),
+    }
+}
+
+fn misplaced_finding(found: &Misplaced) -> Finding {
+    let Misplaced { component, place, secret } = found;
+    Finding::new(
+        crate::component::Severity::Warning,
+        format_args!("{place} in '{component}' holds a copy of {secret}"),
+    )
+    .todo("move it out of there, or exclude the file")
+}

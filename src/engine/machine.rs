@@ -1,0 +1,80 @@
+//! This machine and this user, as components and manifests see them.
+
+use crate::component::Host;
+use crate::engine::error::{EngineError, Result};
+use crate::format::Origin;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The user's home: `HOME`, which must be absolute, else the user database's.
+pub fn home() -> Result<PathBuf> {
+    let from_user =
+        || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir);
+    let home =
+        std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()).or_else(from_user);
+    let home = home.unwrap_or_else(|| PathBuf::from("/"));
+    home.canonicalize().map_err(|error| EngineError::Io { path: home, error })
+}
+
+/// The [`Host`] for `config_dir` and `state_dir` as kbpack's own.
+pub fn host(config_dir: &Path, state_dir: &Path, maps: Vec<(PathBuf, PathBuf)>) -> Result<Host> {
+    // Where they exist, their real places too: a claim is compared with resolved paths.
+    let real = |dir: &Path| dir.canonicalize().ok();
+    let own =
+        [config_dir, state_dir].into_iter().flat_map(|dir| std::iter::once(dir.to_owned()).chain(real(dir)));
+    Ok(Host { home: home()?, uid: rustix::process::geteuid().as_raw(), own: own.collect(), maps })
+}
+
+/// What a manifest says of where it comes from.
+pub fn origin(signer: String) -> Origin {
+    let uname = rustix::system::uname();
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    Origin {
+        host: plain(&uname.nodename().to_string_lossy()),
+        user: user.map_or_else(|| nix::unistd::geteuid().to_string(), |user| plain(&user.name)),
+        os: plain(&os_name()),
+        arch: std::env::consts::ARCH.to_owned(),
+        kbpack: env!("CARGO_PKG_VERSION").to_owned(),
+        signer,
+    }
+}
+
+/// `PRETTY_NAME` of os-release(5), else the kernel's name.
+fn os_name() -> String {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(|| std::env::consts::OS.to_owned(), |name| name.trim_matches('"').to_owned())
+}
+
+/// Without control characters, and short: manifests refuse others.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
+/// Seconds since 1970-01-01T00:00:00Z.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// How many threads to use: as many as there are processors, at most 16.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).min(16)
+}
+
+/// `seconds` since 1970 as `2026-11-24T05:29:54Z` (RFC 3339).
+pub fn timestamp(seconds: u64) -> String {
+    let moment = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    moment.unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(1_795_498_194), "2026-11-24T05:29:54Z");
+        assert!(timestamp(u64::MAX).starts_with("9999-"));
+    }
+}

@@ -1,0 +1,19 @@
+//! L4: what the commands do, told to [`events::Events`] and never to the terminal.
+//!
+//! [`export`] and [`import`] are the two pipelines; [`gate`] is the way every command opens a bundle;
+//! [`claims`] settles who owns what; [`state`] is what this machine remembers between runs.
+
+pub mod claims;
+pub mod error;
+pub mod events;
+pub mod export;
+pub mod extract;
+pub mod gate;
+pub mod import;
+pub mod inspect;
+pub mod machine;
+pub mod profile;
+pub mod rekey;
+pub mod selection;
+pub mod state;
+pub mod verify;

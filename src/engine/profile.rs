@@ -1,0 +1,204 @@
+//! The profile: what to pack, in TOML (DESIGN section 7). Strict: unknown keys are errors with line and column.
+
+use crate::base::fault::{Fault, Faulty};
+use crate::base::name::ComponentName;
+use crate::component::{Component, Host};
+use crate::components;
+use crate::engine::claims::Named;
+use crate::engine::error::{EngineError, In, Result};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A profile that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// None was named and none was found.
+    #[error("there is no profile: neither ./kbpack.toml nor {}", .0.display())]
+    None(PathBuf),
+    /// It cannot be read.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// It is not a valid profile.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// It packs nothing.
+    #[error("{}: the profile has no [component.NAME]", .0.display())]
+    Empty(PathBuf),
+}
+
+impl Faulty for ProfileError {
+    fn fault(&self) -> Fault {
+        Fault::Usage
+    }
+    fn remedy(&self) -> Option<String> {
+        let text = match self {
+            ProfileError::None(path) => format!(
+                "write one (the README shows an example) as {}, or name one with --profile",
+                path.display()
+            ),
+            ProfileError::Io { .. } => "check the name and the permissions".to_owned(),
+            ProfileError::Syntax { .. } => "correct that line; the README lists the keys".to_owned(),
+            ProfileError::Empty(_) => "add at least one".to_owned(),
+        };
+        Some(text)
+    }
+}
+
+/// A profile as it stands in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    bundle: BundleTable,
+    #[serde(default)]
+    recipients: RecipientsTable,
+    #[serde(default)]
+    component: BTreeMap<ComponentName, ComponentTable>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BundleTable {
+    name: Option<ComponentName>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecipientsTable {
+    #[serde(default)]
+    to: Vec<String>,
+}
+
+/// One `[component.NAME]`: its kind, and the kind's own options.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ComponentTable {
+    /// A row of `components::KINDS`.
+    pub kind: String,
+    /// All other keys, for the kind to read.
+    #[serde(flatten)]
+    pub options: serde_json::Map<String, Value>,
+}
+
+/// A profile that has been read.
+#[derive(Debug)]
+pub struct Profile {
+    /// Where it stands.
+    pub path: PathBuf,
+    /// `bundle.name`, else the file's name; the sequence counts for each name.
+    pub name: String,
+    /// `recipients.to`.
+    pub recipients: Vec<String>,
+    /// The components, by name.
+    pub components: BTreeMap<ComponentName, ComponentTable>,
+}
+
+impl Profile {
+    /// The profile that `--profile` names, else `./kbpack.toml`, else `profile.toml` in the config directory.
+    pub fn find(named: Option<&Path>, config_dir: &Path) -> Result<Self> {
+        let standard = config_dir.join("profile.toml");
+        Self::find_if_any(named, config_dir)?.ok_or_else(|| ProfileError::None(standard).into())
+    }
+
+    /// The same, where it is no error to have none: on the target.
+    pub fn find_if_any(named: Option<&Path>, config_dir: &Path) -> Result<Option<Self>> {
+        let standard = [PathBuf::from("kbpack.toml"), config_dir.join("profile.toml")];
+        let path = named.map(Path::to_owned).or_else(|| standard.into_iter().find(|path| path.is_file()));
+        path.map(|path| Self::read(&path)).transpose()
+    }
+
+    /// Reads the profile at `path`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ProfileError::Io { path: path.to_owned(), error })?;
+        let document: Document = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
+        let named_after_file =
+            || path.file_stem().and_then(|stem| ComponentName::new(&stem.to_string_lossy().to_lowercase()));
+        let name = document
+            .bundle
+            .name
+            .or_else(named_after_file)
+            .map_or_else(|| "profile".to_owned(), |n| n.to_string());
+        Ok(Profile {
+            path: path.to_owned(),
+            name,
+            recipients: document.recipients.to,
+            components: document.component,
+        })
+    }
+
+    /// The components it describes.
+    pub fn components(&self, host: &Host) -> Result<Vec<Named>> {
+        if self.components.is_empty() {
+            return Err(ProfileError::Empty(self.path.clone()).into());
+        }
+        let make = |(name, table): (&ComponentName, &ComponentTable)| {
+            let kind = components::kind(&table.kind)
+                .ok_or_else(|| EngineError::UnknownKind { name: name.clone(), kind: table.kind.clone() })?;
+            let options = Value::Object(table.options.clone());
+            let component: Box<dyn Component> = kind.from_options(name, &options, host).within(name)?;
+            Ok((name.clone(), component))
+        };
+        self.components.iter().map(make).collect()
+    }
+}
+
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> EngineError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    ProfileError::Syntax {
+        path: path.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        message: error.message().replace('\n', " "),
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> std::result::Result<Profile, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kbpack.toml");
+        std::fs::write(&path, text).unwrap();
+        let name = |message: String| message.replace(&format!("{}", dir.path().display()), "");
+        Profile::read(&path).map_err(|e| name(e.to_string()))
+    }
+
+    #[test]
+    fn line_and_column_of_what_is_wrong() {
+        let wrong = read("[bundle]\nname = \"x\"\n\n[bundel]\n").unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml:4:2: unknown field `bundel`"), "{wrong}");
+        let wrong = read("[component.a]\nkind = \"files\"\npath = oops\n").unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml:3:8: "), "{wrong}");
+        assert!(read("[component.A]\nkind = \"files\"\n").unwrap_err().contains("component name"));
+        assert!(read("[component.a]\nkind = \"files\"\nkind = \"files\"\n").is_err());
+    }
+
+    #[test]
+    fn options_are_left_to_the_kind() {
+        let profile =
+            read("[component.a]\nkind = \"files\"\npath = \"~/x\"\nexclude = [\"*.log\"]\n").unwrap();
+        assert_eq!(profile.name, "kbpack");
+        let table = &profile.components[&ComponentName::new("a").unwrap()];
+        assert_eq!(table.kind, "files");
+        assert_eq!(table.options["exclude"][0], "*.log");
+    }
+}

@@ -1,0 +1,268 @@
+//! What this machine remembers between runs, in the state directory, outside the reach of bundles.
+//!
+//! `lock`, `exports.json` (the last sequence for each profile), `signers/<hex>.json` (for each trusted
+//! signer: the highest sequence applied and the destinations written, for each profile).
+
+use crate::base::digest::Digest;
+use crate::base::fault::{Fault, Faulty};
+use crate::base::fsx;
+use crate::base::json;
+use crate::format::BundleId;
+use rustix::fs::{flock, FlockOperation};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Reading or writing in it.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Another kbpack works on this machine's state.
+    #[error("another kbpack{holder} holds {}", path.display())]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+        /// ` (process N)`, if known.
+        holder: String,
+    },
+    /// A file of ours is not what we wrote.
+    #[error("{}: damaged: {error}", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: serde_json::Error,
+    },
+    /// R3: a trusted signer without a mark.
+    #[error("the sequence mark of the trusted signer {signer} is missing ({})", path.display())]
+    NoMark {
+        /// The fingerprint.
+        signer: String,
+        /// Where it should stand.
+        path: PathBuf,
+    },
+}
+
+impl Faulty for StateError {
+    fn fault(&self) -> Fault {
+        match self {
+            StateError::Io { error, .. } => crate::base::fault::io_fault(error),
+            StateError::Locked { .. } => Fault::NotReady,
+            StateError::Damaged { .. } | StateError::NoMark { .. } => Fault::Untrusted,
+        }
+    }
+    fn remedy(&self) -> Option<String> {
+        let text = match self {
+            StateError::Io { .. } => "check the permissions and the space of the state directory, or name another with --state-dir",
+            StateError::Locked { .. } => "wait until it is done",
+            StateError::Damaged { .. } | StateError::NoMark { .. } => {
+                "without it an old bundle could be replayed; if you know why it is gone, run `kbpack trust remove` and `kbpack trust add` for the signer"
+            }
+        };
+        Some(text.to_owned())
+    }
+}
+
+type Result<T> = std::result::Result<T, StateError>;
+
+/// The state directory.
+#[derive(Debug, Clone)]
+pub struct State {
+    dir: PathBuf,
+}
+
+/// Held while something is exported or imported; released when dropped, or when the process ends in any way.
+pub struct Lock {
+    _file: File,
+}
+
+/// What is remembered of one trusted signer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerMark {
+    /// The signer's fingerprint.
+    pub signer: String,
+    /// By profile.
+    pub profiles: BTreeMap<String, ProfileMark>,
+}
+
+/// What is remembered of one profile of a signer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileMark {
+    /// The highest sequence applied.
+    pub sequence: u64,
+    /// The bundle that had it.
+    pub id: BundleId,
+    /// Every destination written by this signer's bundles.
+    pub destinations: BTreeSet<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exports {
+    profiles: BTreeMap<String, u64>,
+}
+
+impl State {
+    /// The state in `dir`, which is made (0700) when something is written.
+    pub fn new(dir: PathBuf) -> Self {
+        State { dir }
+    }
+
+    /// The directory, made if it is not there.
+    pub fn ensure_dir(&self) -> Result<&Path> {
+        self.make(&self.dir)?;
+        Ok(&self.dir)
+    }
+
+    fn make(&self, dir: &Path) -> Result<()> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| StateError::Io { path: dir.to_owned(), error })
+    }
+
+    /// Takes the lock, or says who holds it.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.ensure_dir()?.join("lock");
+        let io = |error| StateError::Io { path: path.clone(), error };
+        let mut options = File::options();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let pid = pid.trim().parse::<u32>();
+            let holder = pid.map_or_else(|_| String::new(), |pid| format!(" (process {pid})"));
+            return Err(StateError::Locked { path, holder });
+        }
+        file.set_len(0).map_err(io)?;
+        writeln!(file, "{}", std::process::id()).map_err(io)?;
+        Ok(Lock { _file: file })
+    }
+
+    /// The sequence for a new export of `profile`: above the last one, and at least `now` (R1).
+    pub fn next_sequence(&self, profile: &str, now: u64) -> Result<u64> {
+        let exports: Exports = self.load(&self.exports_path())?.unwrap_or_default();
+        Ok(exports.profiles.get(profile).map_or(now, |last| now.max(last + 1)).max(1))
+    }
+
+    /// Remembers `sequence` as the last of `profile`.
+    pub fn record_export(&self, profile: &str, sequence: u64) -> Result<()> {
+        let mut exports: Exports = self.load(&self.exports_path())?.unwrap_or_default();
+        exports.profiles.insert(profile.to_owned(), sequence);
+        self.save(&self.exports_path(), &exports)
+    }
+
+    /// The mark of a trusted signer. A missing or damaged one is an error, never 'first use' (R3).
+    pub fn mark(&self, signer: &str) -> Result<SignerMark> {
+        let path = self.mark_path(signer);
+        let mark: Option<SignerMark> = self.load(&path)?;
+        match mark.filter(|mark| mark.signer == signer) {
+            Some(mark) => Ok(mark),
+            None => Err(StateError::NoMark { signer: signer.to_owned(), path }),
+        }
+    }
+
+    /// Makes the mark of a signer that becomes trusted; one that is there stays.
+    pub fn begin_mark(&self, signer: &str) -> Result<()> {
+        if self.mark_path(signer).symlink_metadata().is_ok() {
+            return self.mark(signer).map(drop);
+        }
+        self.save_mark(&SignerMark { signer: signer.to_owned(), profiles: BTreeMap::new() })
+    }
+
+    /// Forgets a signer that is trusted no more.
+    pub fn drop_mark(&self, signer: &str) -> Result<()> {
+        let path = self.mark_path(signer);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::Io { path, error }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a mark.
+    pub fn save_mark(&self, mark: &SignerMark) -> Result<()> {
+        self.save(&self.mark_path(&mark.signer), mark)
+    }
+
+    fn exports_path(&self) -> PathBuf {
+        self.dir.join("exports.json")
+    }
+
+    fn mark_path(&self, signer: &str) -> PathBuf {
+        self.dir.join("signers").join(format!("{}.json", Digest::of(signer.as_bytes())))
+    }
+
+    fn load<T: serde::de::DeserializeOwned>(&self, path: &Path) -> Result<Option<T>> {
+        match std::fs::read(path) {
+            Ok(bytes) => json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| StateError::Damaged { path: path.to_owned(), error }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StateError::Io { path: path.to_owned(), error }),
+        }
+    }
+
+    fn save(&self, path: &Path, value: &impl Serialize) -> Result<()> {
+        self.make(path.parent().unwrap_or(&self.dir))?;
+        let damaged = |error| StateError::Damaged { path: path.to_owned(), error };
+        let mut bytes = serde_json::to_vec_pretty(value).map_err(damaged)?;
+        bytes.push(b'\n');
+        fsx::write_atomic(path, 0o600, &bytes)
+            .map_err(|error| StateError::Io { path: path.to_owned(), error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_lock_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new(dir.path().join("state"));
+        let held = state.lock().unwrap();
+        let refused = state.lock().err().unwrap().to_string();
+        assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
+        drop(held);
+        state.lock().unwrap();
+    }
+
+    #[test]
+    fn sequences_only_grow() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new(dir.path().to_owned());
+        assert_eq!(state.next_sequence("p", 100).unwrap(), 100);
+        state.record_export("p", 100).unwrap();
+        assert_eq!(state.next_sequence("p", 90).unwrap(), 101);
+        assert_eq!(state.next_sequence("q", 90).unwrap(), 90);
+    }
+
+    #[test]
+    fn a_missing_or_damaged_mark_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new(dir.path().to_owned());
+        assert!(matches!(state.mark("SHA256:x"), Err(StateError::NoMark { .. })));
+        state.begin_mark("SHA256:x").unwrap();
+        assert!(state.mark("SHA256:x").is_ok());
+        std::fs::write(state.mark_path("SHA256:x"), "{}").unwrap();
+        assert!(matches!(state.mark("SHA256:x"), Err(StateError::Damaged { .. })));
+        assert!(state.begin_mark("SHA256:x").is_err());
+    }
+}

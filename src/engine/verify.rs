@@ -1,0 +1,120 @@
+//! `verify`: what can be said of a bundle, without a key and, `--deep`, with one.
+
+use crate::component::StreamSource;
+use crate::crypto::identity::Identities;
+use crate::engine::error::{At, EngineError, In, Result};
+use crate::engine::events::Events;
+use crate::engine::gate::{Bundle, Gate, Incoming};
+use crate::engine::machine;
+use crate::format::BundleId;
+use serde::Serialize;
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What was checked, and what could not be.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// The bundle's id.
+    pub id: BundleId,
+    /// The signer's fingerprint.
+    pub signer: String,
+    /// Members under the seal.
+    pub members: usize,
+    /// Their bytes.
+    pub size: u64,
+    /// What was checked, in words.
+    pub checked: Vec<&'static str>,
+    /// What was not, in words.
+    pub not_checked: Vec<&'static str>,
+}
+
+/// Container, seal, signer and every digest. Needs no key.
+pub fn outer(gate: &Gate<'_>, incoming: Incoming, events: &dyn Events) -> Result<Verified> {
+    events.step("verifying");
+    let (place, sealed) = gate.sealed(incoming)?;
+    let trusted = gate.trusted(&place, sealed)?;
+    let sealed = trusted.sealed();
+    sealed.check_digests(machine::threads(), events).at(&place)?;
+    let (members, size) = sealed.extent();
+    Ok(Verified {
+        id: sealed.id(),
+        signer: sealed.signer().fingerprint(),
+        members,
+        size,
+        checked: vec![
+            "the archive is well-formed",
+            "the seal is a valid signature by a trusted signer",
+            "every member has the signed digest",
+        ],
+        not_checked: vec![
+            "that the signer inside is the one that made the seal (needs a key: --deep)",
+            "that every stream decrypts and is what the manifest says (needs a key: --deep)",
+        ],
+    })
+}
+
+/// The same, and then every stream is read to its end.
+pub fn deep(
+    gate: &Gate<'_>,
+    incoming: Incoming,
+    identities: &Identities,
+    events: &dyn Events,
+) -> Result<Verified> {
+    events.step("verifying");
+    let bundle = gate.open(incoming, identities, Some(events))?;
+    events.step("reading every stream");
+    read_all(&bundle, events)?;
+    let sealed = bundle.opened.sealed();
+    let (members, size) = sealed.extent();
+    Ok(Verified {
+        id: sealed.id(),
+        signer: sealed.signer().fingerprint(),
+        members,
+        size,
+        checked: vec![
+            "the archive is well-formed",
+            "the seal is a valid signature by a trusted signer",
+            "every member has the signed digest",
+            "the signer inside is the one that made the seal",
+            "every stream decrypts and is what the manifest says",
+        ],
+        not_checked: Vec::new(),
+    })
+}
+
+fn read_all(bundle: &Bundle, events: &dyn Events) -> Result<()> {
+    let components = &bundle.opened.manifest().components;
+    events.expect(components.iter().flat_map(|c| &c.streams).map(|s| s.size).sum());
+    let sources: Vec<_> = components.iter().map(|c| (&c.name, bundle.opened.streams(c))).collect();
+    let all: Vec<_> = sources
+        .iter()
+        .flat_map(|(name, source)| source.list().iter().map(move |info| (*name, source, info)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<()> {
+        let mut buffer = zeroize::Zeroizing::new(vec![0; 128 * 1024]);
+        while let Some((name, source, info)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut reader = source.open(&info.name).within(name)?;
+            loop {
+                let read = reader.read(&mut buffer);
+                match read
+                    .map_err(|e| crate::component::Error::io(format_args!("stream '{}'", info.name), e))
+                    .within(name)?
+                {
+                    0 => break,
+                    n => events.advance(n as u64),
+                }
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..machine::threads()).map(|_| scope.spawn(work)).collect();
+        let mut outcome: Result<()> = work();
+        for other in others {
+            let theirs: std::result::Result<Result<()>, _> = other.join();
+            outcome = outcome.and(theirs.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        outcome.map_err(|e: EngineError| e)
+    })
+}

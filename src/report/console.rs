@@ -1,0 +1,189 @@
+//! The terminal: where lines, documents, questions and progress go. The only place that prints.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use crate::component::{Finding, Progress, Severity};
+use crate::engine::events::Events;
+use crate::report::sanitize::escape;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::io::{self, BufRead, IsTerminal, Write};
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How much to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Volume {
+    /// Errors and refusals.
+    Quiet,
+    /// What matters.
+    Normal,
+    /// Each file.
+    Verbose,
+}
+
+/// The console of one run.
+pub struct Console {
+    /// stdout holds one JSON document.
+    json: bool,
+    volume: Volume,
+    color: bool,
+    bar: ProgressBar,
+}
+
+impl Console {
+    /// A console as the global options want it.
+    pub fn new(json: bool, volume: Volume, color: Color) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && !no_color,
+        };
+        let draw = terminal && volume > Volume::Quiet && !json;
+        let target = if draw { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}")
+        {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Console { json, volume, color, bar }
+    }
+
+    /// Whether stdout holds one JSON document.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether to name each file.
+    pub fn verbose(&self) -> bool {
+        self.volume == Volume::Verbose
+    }
+
+    /// Whether there is somebody to ask: a terminal in and out.
+    pub fn interactive(&self) -> bool {
+        !self.json && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Data: one document with `--json`, else `lines`.
+    pub fn data(&self, document: &impl Serialize, lines: impl IntoIterator<Item = String>) -> io::Result<()> {
+        self.bar.finish_and_clear();
+        let mut out = io::stdout().lock();
+        if self.json {
+            serde_json::to_writer_pretty(&mut out, document)?;
+            writeln!(out)?;
+        } else {
+            for line in lines {
+                writeln!(out, "{}", escape(&line))?;
+            }
+        }
+        out.flush()
+    }
+
+    /// What is said about data that goes elsewhere: stderr, or the document with `--json`.
+    pub fn summary(
+        &self,
+        document: &impl Serialize,
+        lines: impl IntoIterator<Item = String>,
+    ) -> io::Result<()> {
+        if self.json {
+            return self.data(document, []);
+        }
+        self.bar.finish_and_clear();
+        lines.into_iter().for_each(|line| self.line(&line));
+        Ok(())
+    }
+
+    /// A line to stderr, unless quiet.
+    pub fn line(&self, line: &str) {
+        if self.volume > Volume::Quiet && !self.json {
+            self.say(line);
+        }
+    }
+
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{}", escape(line)));
+    }
+
+    fn painted(&self, code: &str, text: &str) -> String {
+        if self.color {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// The two lines of an error: what and where; what to do.
+    pub fn error(&self, what: &str, todo: &str) {
+        self.bar.finish_and_clear();
+        eprintln!("{} {}", self.painted("1;31", "error:"), escape(what));
+        eprintln!("{} {}", self.painted("1", " todo:"), escape(todo));
+    }
+
+    /// A yes-or-no question at the terminal; anything but `y` or `yes` is no.
+    pub fn ask(&self, question: &str) -> bool {
+        self.read_line(&format!("{question} [y/N] "))
+            .is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// A line typed at the terminal.
+    pub fn read_line(&self, prompt: &str) -> Option<String> {
+        self.bar.suspend(|| {
+            eprint!("{}", escape(prompt));
+            io::stderr().flush().ok()?;
+            let mut line = String::new();
+            let read = io::stdin().lock().read_line(&mut line).ok()?;
+            (read > 0).then_some(line)
+        })
+    }
+}
+
+impl Progress for Console {
+    fn expect(&self, bytes: u64) {
+        self.bar.inc_length(bytes);
+    }
+    fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+}
+
+impl Events for Console {
+    fn step(&self, text: &str) {
+        self.bar.reset();
+        self.bar.set_length(0);
+        self.bar.set_message(escape(text).into_owned());
+        if self.verbose() {
+            self.line(text);
+        }
+    }
+
+    fn finding(&self, component: &str, finding: &Finding) {
+        let (code, word) = match finding.severity {
+            Severity::Note if !self.verbose() => return,
+            Severity::Note => ("1", "note:"),
+            Severity::Warning => ("1;33", "warning:"),
+            Severity::Refusal => ("1;31", "refused:"),
+        };
+        if self.json || self.volume == Volume::Quiet && finding.severity != Severity::Refusal {
+            return;
+        }
+        let word = self.painted(code, word);
+        self.bar.suspend(|| {
+            eprintln!("{word} {}: {}", escape(component), escape(&finding.what));
+            if let Some(remedy) = &finding.remedy {
+                eprintln!(" {} {}", self.painted("1", "todo:"), escape(remedy));
+            }
+        });
+    }
+}

@@ -1,0 +1,223 @@
+//! Reports as lines for people. Nothing here prints.
+
+use crate::component::{ChangeKind, Listed, Plan, Severity, UndoStrength};
+use crate::engine::export::{ExportPlan, ExportReport};
+use crate::engine::import::{count, ImportPlan, ImportReport};
+use crate::engine::machine::timestamp;
+use crate::engine::verify::Verified;
+use crate::format::Manifest;
+
+/// Bytes as people read them: `1.5 MiB`.
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if n < 1024 {
+        return format!("{n} B");
+    }
+    let mut value = n as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// What `export` did.
+pub fn export(report: &ExportReport) -> Vec<String> {
+    let mut lines: Vec<String> = report
+        .components
+        .iter()
+        .map(|c| {
+            format!(
+                "  {:<20} {:<9} {:>10}  packed to {}",
+                c.name.as_str(),
+                c.kind,
+                bytes(c.size),
+                bytes(c.stored_size)
+            )
+        })
+        .collect();
+    match (&report.path, report.size) {
+        (Some(path), Some(size)) => lines.push(format!("wrote {} ({})", path.display(), bytes(size))),
+        (Some(path), None) => lines.push(format!("wrote {}", path.display())),
+        _ => lines.push("wrote the bundle to standard output".to_owned()),
+    }
+    lines.push(format!("signed by {}", report.signer));
+    if let Some(path) = &report.path {
+        lines.push(format!("on the target: kbpack import {}", path.display()));
+    }
+    lines
+}
+
+/// What `export --dry-run` would pack.
+pub fn export_plan(plan: &ExportPlan) -> Vec<String> {
+    let mut lines = vec![format!("profile {}", plan.profile.display())];
+    for c in &plan.components {
+        lines.push(format!("{} ({}): {} items, {}", c.name, c.kind, c.survey.items, bytes(c.survey.bytes)));
+        lines.extend(c.survey.origins.iter().map(|origin| format!("  from {origin}")));
+        lines.extend(
+            c.left_out.iter().map(|path| format!("  without {} (another component's)", path.display())),
+        );
+        lines.extend(c.survey.findings.iter().map(|f| format!("  {}: {}", severity(f.severity), f.what)));
+    }
+    lines
+}
+
+/// A manifest, for `inspect`.
+pub fn manifest(manifest: &Manifest, signer: &str) -> Vec<String> {
+    let origin = &manifest.origin;
+    let mut lines = vec![
+        format!("bundle    {}", manifest.id),
+        format!("profile   {}, sequence {}", manifest.profile, manifest.sequence),
+        format!("created   {}", timestamp(manifest.created)),
+        format!(
+            "from      {}@{} ({}, {}, kbpack {})",
+            origin.user, origin.host, origin.os, origin.arch, origin.kbpack
+        ),
+        format!("sealed by {signer}"),
+    ];
+    if origin.signer != signer {
+        lines.push(format!("made by   {}", origin.signer));
+    }
+    if let Some(expires) = manifest.expires {
+        lines.push(format!("expires   {}", timestamp(expires)));
+    }
+    lines.extend(manifest.targets.iter().map(|target| format!("for       {}", target.host)));
+    for c in &manifest.components {
+        let size: u64 = c.streams.iter().map(|s| s.size).sum();
+        let stored: u64 = c.streams.iter().map(|s| s.stored_size).sum();
+        lines.push(format!(
+            "  {:<20} {:<9} {:>10}, {} in the bundle, {} {}",
+            c.name.as_str(),
+            c.kind,
+            bytes(size),
+            bytes(stored),
+            c.streams.len(),
+            if c.streams.len() == 1 { "stream" } else { "streams" },
+        ));
+    }
+    lines
+}
+
+/// One row of `inspect --files`.
+pub fn listed(component: &str, listed: &Listed) -> String {
+    let mode = listed.mode.map_or_else(|| "-".to_owned(), |mode| format!("{mode:04o}"));
+    let size = listed.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+    format!("{component}  {:<9} {mode:>5} {size:>12}  {}", listed.what, listed.name)
+}
+
+/// What `verify` found.
+pub fn verified(verified: &Verified) -> Vec<String> {
+    let mut lines = vec![
+        format!("bundle    {}", verified.id),
+        format!("sealed by {}", verified.signer),
+        format!("{} members, {}", verified.members, bytes(verified.size)),
+    ];
+    lines.extend(verified.checked.iter().map(|what| format!("  ✓ {what}")));
+    lines.extend(verified.not_checked.iter().map(|what| format!("  – not checked: {what}")));
+    lines
+}
+
+/// A plan, before the question. With `each`, every change has its line.
+pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
+    let mut lines = vec![
+        format!(
+            "bundle {} of profile {}, made {} by {}",
+            &plan.id.to_string()[..16],
+            plan.profile,
+            plan.created,
+            plan.origin
+        ),
+        format!("signed by {} ({})", plan.signer, plan.principal),
+    ];
+    if let Some(path) = &plan.overrides {
+        lines.push(format!("with this machine's own settings from {}", path.display()));
+    }
+    for c in &plan.components {
+        lines.push(format!("{} ({})", c.name, c.kind));
+        lines.extend(c.plan.destinations.iter().map(|destination| format!("  to {destination}")));
+        lines.push(format!("  {}; undo: {}", counts(&c.plan), undo(c.undo)));
+        lines.extend(
+            c.left_out.iter().map(|path| format!("  without {} (another component's)", path.display())),
+        );
+        let shown = if each { usize::MAX } else { 10 };
+        lines.extend(
+            c.plan
+                .changes
+                .iter()
+                .take(shown)
+                .map(|change| format!("    {} {}", sign(change.kind), change.what)),
+        );
+        if c.plan.changes.len() > shown {
+            lines.push(format!("    … and {} more (-v shows all)", c.plan.changes.len() - shown));
+        }
+        lines.extend(c.plan.executes.iter().map(|what| format!("  will be able to run: {what}")));
+        for finding in &c.plan.findings {
+            lines.push(format!("  {}: {}", severity(finding.severity), finding.what));
+            lines.extend(finding.remedy.iter().map(|remedy| format!("    todo: {remedy}")));
+        }
+    }
+    lines
+}
+
+/// What `import` did.
+pub fn imported(report: &ImportReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (c, checks) in report.plan.components.iter().zip(&report.checks) {
+        lines.push(format!("  {:<20} {}", c.name.as_str(), counts(&c.plan)));
+        lines.extend(checks.results.iter().map(|check| format!("    ✓ {}", check.name)));
+    }
+    lines.push(format!(
+        "imported bundle {} (sequence {})",
+        &report.plan.id.to_string()[..16],
+        report.plan.sequence
+    ));
+    lines
+}
+
+fn counts(plan: &Plan) -> String {
+    format!(
+        "{} added, {} changed, {} removed, {} unchanged",
+        count(plan, ChangeKind::Added),
+        count(plan, ChangeKind::Changed),
+        count(plan, ChangeKind::Removed),
+        plan.unchanged
+    )
+}
+
+fn sign(kind: ChangeKind) -> char {
+    match kind {
+        ChangeKind::Added => '+',
+        ChangeKind::Changed => '~',
+        ChangeKind::Removed => '-',
+    }
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Refusal => "refused",
+    }
+}
+
+fn undo(strength: UndoStrength) -> &'static str {
+    match strength {
+        UndoStrength::Exact => "exact",
+        UndoStrength::ExactUntilWrittenTo => "exact until written to",
+        UndoStrength::BestEffort => "best effort",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(8 << 30), "8.0 GiB");
+    }
+}

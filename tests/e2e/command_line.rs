@@ -1,0 +1,131 @@
+//! The command line: errors of two lines, exit codes, JSON, no output after a failure.
+
+use crate::support::{furnish, World};
+use std::fs;
+
+#[test]
+fn errors_are_two_lines_with_the_right_code() {
+    let world = World::new();
+    let home = &world.source;
+    home.kbpack(&["frobnicate"]).fails(2, "unrecognized subcommand 'frobnicate'");
+    home.kbpack(&["export"]).fails(2, "there is no profile");
+    home.kbpack(&["import", "missing.kbp"]).fails(1, "missing.kbp");
+    home.kbpack(&["import", "."]).fails(1, ".:");
+    home.kbpack(&["import", "x", "--map", "a=b"]).fails(2, "FROM and TO are absolute");
+    home.profile("[bundle]\nname = \"x\"\n");
+    home.kbpack(&["export", "-r", &world.recipient]).fails(2, "no [component.NAME]");
+    home.profile("[component.x]\nkind = \"floppy\"\n");
+    home.kbpack(&["export", "-r", &world.recipient]).fails(6, "kind 'floppy'");
+    home.profile("[component.x]\nkind = \"files\"\npath = \"~/x\"\nfoo = 1\n");
+    home.kbpack(&["export", "-r", &world.recipient]).fails(2, "foo");
+}
+
+#[test]
+fn no_output_file_after_a_failure_and_none_overwritten() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.path("b.kbp");
+    let args = ["export", "-r", &world.recipient, "-o", bundle.to_str().unwrap()];
+    world.source.kbpack(&args).ok();
+    let before = fs::read(&bundle).unwrap();
+    world.source.kbpack(&args).fails(2, "exists already");
+    assert_eq!(fs::read(&bundle).unwrap(), before);
+
+    let nowhere = world.path("no/such/folder/b.kbp");
+    world
+        .source
+        .kbpack(&["export", "-r", &world.recipient, "-o", nowhere.to_str().unwrap()])
+        .fails(1, "b.kbp");
+    world.source.kbpack(&["export", "-o", world.path("c.kbp").to_str().unwrap()]).fails(2, "no recipient");
+    let left: Vec<_> = fs::read_dir(world.dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(left.iter().all(|name| ["b.kbp", "source", "target"].contains(&name.as_str())), "{left:?}");
+}
+
+#[test]
+fn json_is_one_document_and_nothing_else() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    let bundle = bundle.to_str().unwrap();
+    for args in [
+        &["inspect", bundle, "--json"][..],
+        &["inspect", bundle, "--files", "--json"],
+        &["verify", bundle, "--json"],
+        &["verify", bundle, "--deep", "--json"],
+        &["import", bundle, "--dry-run", "--json"],
+        &["trust", "list", "--json"],
+        &["import", bundle, "--yes", "--json"],
+    ] {
+        let run = world.target.kbpack(args).ok();
+        assert!(!run.json().is_null(), "{args:?}");
+        assert_eq!(run.stderr, "", "{args:?}");
+    }
+    let failed = world.target.kbpack(&["import", "nosuch", "--json"]);
+    assert_eq!(failed.json()["error"]["exit_code"], failed.code);
+}
+
+#[test]
+fn help_has_examples_everywhere() {
+    let world = World::strangers();
+    let help = world.source.kbpack(&["--help"]).ok().text();
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|l| *l != "Commands:")
+        .skip(1)
+        .take_while(|l| !l.is_empty())
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    assert!(commands.len() >= 10, "{commands:?}");
+    for command in commands.iter().filter(|c| !matches!(**c, "help" | "demo")) {
+        let text = world.source.kbpack(&[command, "--help"]).ok().text();
+        assert!(text.contains("Example"), "{command}");
+    }
+    world.source.kbpack(&["man"]).ok();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(world.source.kbpack(&["completions", shell]).ok().text().contains("kbpack"));
+    }
+}
+
+#[test]
+fn passphrases_come_from_a_descriptor_never_from_a_variable() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.path("p.kbp");
+    let script = format!(
+        "KBPACK_PASSPHRASE_FD=3 {} export -r {} -p -o {} 3< <(printf 'correct horse\\n')",
+        crate::support::KBPACK,
+        world.recipient,
+        bundle.display()
+    );
+    let bash = |script: &str, home: &crate::support::Home| {
+        let mut command = std::process::Command::new("bash");
+        command
+            .args(["-c", script])
+            .env_clear()
+            .env("HOME", &home.path)
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        crate::support::Run::of(&mut command)
+    };
+    bash(&script, &world.source).ok();
+    // A third home has no identity: only the passphrase opens it.
+    let third = crate::support::Home { path: world.path("third") };
+    fs::create_dir(&third.path).unwrap();
+    let open = |passphrase: &str| {
+        bash(
+            &format!(
+                "KBPACK_PASSPHRASE_FD=3 {} inspect --trust {} {} 3< <(printf '{passphrase}')",
+                crate::support::KBPACK,
+                world.fingerprint,
+                bundle.display()
+            ),
+            &third,
+        )
+    };
+    assert!(open("correct horse").ok().text().contains("profile   small"));
+    open("wrong").fails(5, "passphrase");
+    // The identity still works, without a question.
+    world.target.kbpack(&["inspect", bundle.to_str().unwrap()]).ok();
+}

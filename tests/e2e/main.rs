@@ -1,0 +1,8 @@
+//! End to end: the real binary, two homes on one machine, the stock tools as oracles.
+
+mod support;
+
+mod command_line;
+mod round_trip;
+mod stock_tools;
+mod trust;

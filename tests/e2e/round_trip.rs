@@ -1,0 +1,137 @@
+//! The main job: from one home to another.
+
+use crate::support::{furnish, World};
+use std::fs;
+use std::process::Command;
+
+#[test]
+fn from_one_home_to_another() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    world.import(&bundle, &[]).ok();
+    let target = &world.target;
+    assert_eq!(target.read("app/settings.json"), b"{\"a\": 1}\n");
+    assert_eq!(target.mode("app/hooks/run.sh"), 0o755);
+    assert_eq!(fs::read_link(target.join("app/link")).unwrap().to_str(), Some("settings.json"));
+    assert!(target.join("app/empty").is_dir());
+    assert!(!target.join("app/debug").exists());
+    assert_eq!(target.mode("app/credentials.json"), 0o600);
+    assert_eq!(target.read("app/credentials.json"), world.source.read("app/credentials.json"));
+
+    let mut shell = Command::new("bash");
+    shell.args(["--norc", "-c", ". ~/.bashrc; printf %s \"$API_KEY/$MODE\""]).env_clear();
+    shell.env("HOME", &target.path).env("PATH", "/usr/bin:/bin");
+    assert_eq!(shell.output().unwrap().stdout, b"sk-demo-0123456789/plain");
+}
+
+#[test]
+fn through_pipes() {
+    let world = World::new();
+    furnish(&world.source);
+    let export = world.source.kbpack(&["export", "-r", &world.recipient, "-o", "-"]).ok();
+    assert!(export.stdout.starts_with(b"kbpack-"));
+    let mut import = world.target.command(&["import", "-", "--yes"]);
+    crate::support::Run::with_input(&mut import, &export.stdout).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 1}\n");
+    let state: Vec<_> = fs::read_dir(world.target.join(".local/state/kbpack"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert!(state.iter().all(|name| name == "lock" || name == "signers"), "{state:?}");
+}
+
+#[test]
+fn dry_runs_change_nothing_and_show_what_would_change() {
+    let world = World::new();
+    furnish(&world.source);
+    let survey = world.source.kbpack(&["export", "--dry-run", "--json"]).ok().json();
+    assert_eq!(survey["components"][0]["name"], "app");
+    assert!(survey["components"][0]["left_out"][0].as_str().unwrap().ends_with("app/credentials.json"));
+
+    let bundle = world.export("b.kbp");
+    world.target.write("app/settings.json", "{\"a\": 0}\n");
+    let before = crate::support::snapshot_but_state(&world.target);
+    let plan = world.target.kbpack(&["import", bundle.to_str().unwrap(), "--dry-run", "--json"]).ok().json();
+    assert_eq!(crate::support::snapshot_but_state(&world.target), before);
+    let app = plan["components"].as_array().unwrap().iter().find(|c| c["name"] == "app").unwrap();
+    assert!(app["plan"]["added"].as_u64().unwrap() >= 4, "{app}");
+    assert_eq!(plan["dry_run"], true);
+}
+
+#[test]
+fn only_map_and_skip() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    world.import(&bundle, &["--only", "app:hooks", "--map", "~/app=~/elsewhere"]).ok();
+    assert!(world.target.join("elsewhere/hooks/run.sh").is_file());
+    assert!(!world.target.join("elsewhere/settings.json").exists());
+    assert!(!world.target.join("app").exists());
+    world.import(&bundle, &["--skip", "keys", "--accept-new"]).ok();
+    assert!(world.target.join("app/settings.json").is_file());
+    assert!(!world.target.join(".bashrc").exists());
+    world
+        .import(&bundle, &["--only", "nosuch"])
+        .fails(2, "there is no component 'nosuch'; there are: app, keys");
+}
+
+#[test]
+fn the_targets_own_profile_wins() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    world.target.profile("[component.app]\nkind = \"files\"\npath = \"~/mine\"\n");
+    world.import(&bundle, &["--only", "app"]).ok();
+    assert!(world.target.join("mine/settings.json").is_file());
+    assert!(!world.target.join("app").exists());
+}
+
+#[test]
+fn new_destinations_need_a_person_or_a_flag() {
+    let world = World::new();
+    furnish(&world.source);
+    world.import(&world.export("1.kbp"), &[]).ok();
+    world.source.write("other/x", "x");
+    let more =
+        format!("{}\n[component.other]\nkind = \"files\"\npath = \"~/other\"\n", crate::support::PROFILE);
+    world.source.profile(&more);
+    let second = world.export("2.kbp");
+    world.import(&second, &[]).fails(4, "writes where no earlier one");
+    assert!(!world.target.join("other").exists());
+    world.import(&second, &["--accept-new"]).ok();
+    assert!(world.target.join("other/x").is_file());
+}
+
+#[test]
+fn misplaced_secrets_are_reported_and_refused_on_request() {
+    let world = World::new();
+    furnish(&world.source);
+    world.source.write("app/notes.txt", "the key is sk-demo-0123456789, keep it\n");
+    let bundle = world.path("b.kbp");
+    let report = world
+        .source
+        .kbpack(&["export", "-r", &world.recipient, "-o", bundle.to_str().unwrap(), "--json"])
+        .ok()
+        .json();
+    let found = &report["misplaced_secrets"];
+    assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found[0]["component"], "app");
+    assert_eq!(found[0]["place"], "notes.txt");
+    assert!(found[0]["secret"].as_str().unwrap().contains("API_KEY"));
+    assert!(!report.to_string().contains("sk-demo"));
+
+    let strict = world.path("strict.kbp");
+    let refused = world.source.kbpack(&[
+        "export",
+        "-r",
+        &world.recipient,
+        "-o",
+        strict.to_str().unwrap(),
+        "--strict-secrets",
+    ]);
+    assert!(refused.stderr.contains("notes.txt"));
+    assert!(!refused.stderr.contains("sk-demo"));
+    refused.fails(6, "1 copies of secrets");
+    assert!(!strict.exists());
+}

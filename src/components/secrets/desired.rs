@@ -40,9 +40,8 @@ impl Draft<'_> {
         }
         let dir = env_dir(self.scope.host, self.component)?;
         let env_sh = dir.join("env.sh");
-        let quoted = self.quoted(&env_sh);
         for file in self.model.shell_files() {
-            self.shell_file(file, &quoted, &names, &env)?;
+            self.shell_file(file, &env_sh, &names, &env)?;
         }
         self.gone_variables(&env_sh, &names)?;
         for (name, _) in env.iter().filter(|(name, _)| name.executes()) {
@@ -84,9 +83,11 @@ impl Draft<'_> {
         text.into_secret()
     }
 
-    /// `path` as it stands in a shell file: by `$HOME` where it can, so that the home may move.
-    fn quoted(&self, path: &Path) -> String {
-        let below = path.strip_prefix(&self.scope.host.home).ok().and_then(Path::to_str);
+    /// `path` as it stands in the shell file `by`: with `$HOME` where the two are in one home, so that it may move. A
+    /// shell file elsewhere may be read by others, whose home is another.
+    fn quoted(&self, path: &Path, by: &Path) -> String {
+        let home = &self.scope.host.home;
+        let below = path.strip_prefix(home).ok().filter(|_| by.starts_with(home)).and_then(Path::to_str);
         match below {
             Some(rest) if !rest.contains(['"', '$', '`', '\\']) => format!("\"$HOME/{rest}\""),
             _ => {
@@ -107,7 +108,7 @@ impl Draft<'_> {
     fn shell_file(
         &mut self,
         file: &str,
-        quoted: &str,
+        env_sh: &Path,
         names: &[&VarName],
         env: &[(VarName, Secret)],
     ) -> Result<()> {
@@ -121,8 +122,9 @@ impl Draft<'_> {
                 self.count(old, || format!("{name}, by {file}"));
             }
         }
+        let quoted = self.quoted(env_sh, &place.path);
         let src = place.seen.as_ref().map_or(&[][..], |s| s.bytes.expose());
-        let edited = match shell_file::edit(src, self.component, quoted, names) {
+        let edited = match shell_file::edit(src, self.component, &quoted, names) {
             Ok(edited) => edited,
             Err((line, why)) => {
                 self.refuse(format_args!("{file}, line {line}: {why}"), "change that line, and import again");
@@ -141,7 +143,7 @@ impl Draft<'_> {
             self.plan.findings.push(Finding::new(Severity::Note, what).todo(remedy));
         }
         if edited.block_is_new {
-            self.plan.executes.push(format!("{file}: {}", shell_file::load_line(quoted)));
+            self.plan.executes.push(format!("{file}: {}", shell_file::load_line(&quoted)));
         }
         let mode = place.seen.as_ref().map_or(0o600, |s| s.mode);
         self.target(place, Some(edited.bytes), mode)

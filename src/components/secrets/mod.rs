@@ -74,7 +74,7 @@ impl Kind for SecretsKind {
         if let Some(flaw) = model.flaw() {
             return Err(usage(flaw));
         }
-        supported(&model)?;
+        supported(&model, Fault::Usage)?;
         let component = Secrets { name: name.clone(), model, host: host.clone(), side: Side::Source };
         component.paths().map_err(|e| usage(e.to_string()))?;
         Ok(Box::new(component))
@@ -96,13 +96,13 @@ impl Kind for SecretsKind {
         if let Some(file) = model.files.iter().find(|f| f.mode.is_none() && f.policy == Policy::Copy) {
             return Err(broken(&format_args!("{} has no mode", file.path)));
         }
-        supported(&model)?;
+        supported(&model, Fault::NotReady)?;
         let mut component = Secrets { name: name.clone(), model, host: host.clone(), side: Side::Target };
         component.paths().map_err(|e| broken(&e))?;
         if let Some(own) = overrides {
             let usage = |what: String| Error::usage(format_args!("the profile's component {name}: {what}"));
             let own = options::read(own).map_err(usage)?;
-            supported(&own)?;
+            supported(&own, Fault::Usage)?;
             options::override_with(&mut component.model, own);
             component.paths().map_err(|e| usage(e.to_string()))?;
         }
@@ -111,11 +111,11 @@ impl Kind for SecretsKind {
 }
 
 /// Refuses what this version can describe but not do.
-fn supported(model: &Model) -> Result<()> {
+fn supported(model: &Model, fault: Fault) -> Result<()> {
     match model.policies().find(|(policy, _)| **policy != Policy::Copy) {
         Some((policy, of)) => {
-            Err(Error::usage(format_args!("policy '{policy}' of {of} is not supported by this version yet"))
-                .todo("use policy \"copy\", or leave it out"))
+            let what = format!("policy '{policy}' of {of} is not supported by this version yet");
+            Err(Error::new(fault, what).todo("use policy \"copy\", or leave it out"))
         }
         None => Ok(()),
     }

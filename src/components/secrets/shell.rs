@@ -264,7 +264,10 @@ impl Lexer<'_> {
             names = None;
         } else if self.peek(0) == Some(b';') && !matches!(self.peek(1), Some(b';' | b'&')) {
             self.pos += 1;
-        } else if !matches!(self.peek(0), None | Some(b'\n' | b')' | b';')) {
+        } else if !matches!(self.peek(0), None | Some(b'\n' | b')' | b';'))
+            // After a compound command: '{ while a; do b; done }'.
+            && !CLOSING.iter().any(|word| self.bare_word() == word.as_bytes())
+        {
             return Err(Broken::at(self.pos, "something unexpected follows a command"));
         }
         let returns = self.returned;
@@ -278,7 +281,7 @@ impl Lexer<'_> {
         Ok(())
     }
 
-    fn conditional_from(&mut self, first: usize) {
+    pub(super) fn conditional_from(&mut self, first: usize) {
         self.script.assignments[first..].iter_mut().for_each(|a| a.conditional = true);
     }
 }

@@ -11,13 +11,22 @@ impl Lexer<'_> {
         if prefix == words.len() {
             return (prefix > 0).then(|| words.into_iter().filter_map(|w| self.assign(w, None)).collect());
         }
-        let mut words = words.into_iter().skip(prefix);
+        let mut words = words.into_iter();
+        let before: Vec<Word> = words.by_ref().take(prefix).collect();
         let head = words.next()?;
         if head.dynamic.is_some() {
+            // It may turn out to be 'export'.
+            words.for_each(|word| drop(self.assign(word, Some("the command before it is not known"))));
             return None;
         }
         match head.text.bytes() {
-            b"export" | b"declare" | b"typeset" | b"readonly" => self.declare(words, prefix == 0),
+            b"export" | b"declare" | b"typeset" | b"readonly" => {
+                // 'K=v export K' does keep the value; who writes that?
+                before
+                    .into_iter()
+                    .for_each(|word| drop(self.assign(word, Some("it stands before a command"))));
+                self.declare(words, prefix == 0)
+            }
             b"return" | b"exit" => {
                 self.returned |= self.function == 0 && self.subshell == 0;
                 None

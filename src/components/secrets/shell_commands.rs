@@ -15,7 +15,7 @@ impl Lexer<'_> {
     /// Reads one command, up to the operator that follows it.
     pub(super) fn command(&mut self) -> Lex<Command> {
         let mut words: Vec<Word> = Vec::new();
-        let mut redirected = false;
+        let (mut redirected, mut may_fail) = (false, false);
         loop {
             self.blanks();
             let Some(c) = self.peek(0) else { break };
@@ -27,7 +27,7 @@ impl Lexer<'_> {
                 b'(' => return Err(Broken::at(self.pos, "a parenthesis stands where none may")),
                 b'&' | b'<' | b'>' if self.peek(1) != Some(b'(') => {
                     redirected = true;
-                    self.redirection()?;
+                    may_fail |= !self.redirection()?;
                 }
                 _ => {
                     self.first_word = words.is_empty();
@@ -49,11 +49,17 @@ impl Lexer<'_> {
                 }
             }
         }
+        let before = self.script.assignments.len();
         let names = self.simple(words);
+        if may_fail {
+            self.conditional_from(before);
+        }
         Ok(Command { only_assigns: names.filter(|_| !redirected) })
     }
 
-    fn redirection(&mut self) -> Lex<()> {
+    /// Whether it leads where it always can: to `/dev/null`, or to a descriptor that every shell has. If another fails,
+    /// its command is not run.
+    fn redirection(&mut self) -> Lex<bool> {
         let strip = self.looking_at("<<-");
         let heredoc = self.looking_at("<<") && !self.looking_at("<<<");
         while matches!(self.peek(0), Some(b'<' | b'>' | b'&' | b'|')) {
@@ -73,7 +79,7 @@ impl Lexer<'_> {
         if heredoc {
             self.heredocs.push((word.text.bytes().to_vec(), strip));
         }
-        Ok(())
+        Ok(!heredoc && ["/dev/null", "1", "2"].iter().any(|place| word.is(place)))
     }
 
     /// `( ... )` or `(( ... ))` where a command begins.
@@ -105,8 +111,8 @@ impl Lexer<'_> {
             self.blanks();
             match self.peek(0) {
                 Some(b'0'..=b'9') if matches!(self.peek(1), Some(b'<' | b'>')) => self.pos += 1,
-                Some(b'<' | b'>') => self.redirection()?,
-                Some(b'&') if self.peek(1) == Some(b'>') => self.redirection()?,
+                Some(b'<' | b'>') => drop(self.redirection()?),
+                Some(b'&') if self.peek(1) == Some(b'>') => drop(self.redirection()?),
                 _ => return Ok(OTHER),
             }
         }

@@ -277,6 +277,9 @@ fn scripts_are_read_as_bash_reads_them() {
         "echo \\; export K=no >/dev/null; export K=yes",
         "export K=1 # trailing \\\nexport K=2",
         "export K='a'\\''b'",
+        "{ while false; do :; done }; export K=1",
+        "K=1 export J; export K=2",
+        "`true`K=1; export K=2",
     ] {
         let truth = exported("bash", script.as_bytes());
         let read = read(script.as_bytes(), "K");
@@ -356,6 +359,70 @@ fn any_bytes_are_read_or_refused() {
     for deep in ["$(", "\"$(", "f()", "(", "{ ", "${x:-", "if ", "a=("] {
         assert!(parse(deep.repeat(100_000).as_bytes()).is_err());
     }
+}
+
+/// Random scripts: where we read a value, bash has exactly that one, whatever stands around it.
+#[test]
+fn a_value_that_is_read_is_the_one_that_bash_has() {
+    const PARTS: [&str; 43] = [
+        "K=1\n",
+        "export K=2",
+        "K='a b'",
+        "K=\"x\\\"y\"",
+        "K=$'\\t'",
+        "export J=1 K=3",
+        "K=4 true",
+        "unset K\n",
+        "; ",
+        "\n",
+        " && ",
+        " || ",
+        " | ",
+        " # c\n",
+        "true",
+        "false",
+        "if true; then ",
+        "\nelse ",
+        "\nfi\n",
+        "f() { ",
+        "\n}\n",
+        "f\n",
+        "( ",
+        " )",
+        "$(",
+        "\"$(",
+        ")\"",
+        "`",
+        "case a in a) ",
+        " ;;\nesac\n",
+        "for i in 1 2; do ",
+        "\ndone\n",
+        "cat <<E >&2\n",
+        "\nE\n",
+        "\"",
+        "'",
+        "\\",
+        "\\\n",
+        "{ ",
+        "\n[[ a == a ]]\n",
+        "X=",
+        "export K\n",
+        "declare -x K=5\n",
+    ];
+    let rounds = std::env::var("KBPACK_TEST_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
+    let mut random = Random(rounds as u64);
+    let mut compared = 0;
+    for _ in 0..rounds {
+        let script: String = (0..2 + random.below(9)).map(|_| PARTS[random.below(PARTS.len())]).collect();
+        let Ok(value) = read(script.as_bytes(), "K") else { continue };
+        let parses = Command::new("bash").args(["-n", "-c", &script]).stderr(Stdio::null()).status().unwrap();
+        if parses.success() {
+            compared += 1;
+            let truth = exported("bash", format!("set -a\n{script}").as_bytes());
+            assert_eq!(truth.get("K"), Some(&value), "{script}");
+        }
+    }
+    assert!(compared > rounds / 60, "{compared}");
 }
 
 fn edited(src: &str) -> Result<String, String> {

@@ -6,6 +6,8 @@ use super::buffer::SecretBuf;
 use super::shell::{Broken, Lex, Lexer, MAX_NESTING, TOO_DEEP};
 use std::ops::Range;
 
+const PATTERN: &str = "a pattern";
+
 /// One word: its text after quote removal, and what would keep that text from being all of it.
 #[derive(Default)]
 pub(super) struct Word {
@@ -86,14 +88,14 @@ impl Lexer<'_> {
                     self.substituted()?;
                 }
                 b'(' if self.extended_glob(start) => {
-                    w.not_static("a pattern");
+                    w.not_static(PATTERN);
                     self.balanced(b'(', b')')?;
                 }
                 c if is_meta(c) => break,
                 b'=' if w.assigns.is_none() && !w.quoted => self.equals(&mut w)?,
                 _ => {
                     match c {
-                        b'*' | b'?' | b'[' => w.not_static("a pattern"),
+                        b'*' | b'?' | b'[' => w.not_static(PATTERN),
                         b'{' => w.not_static("a brace expansion"),
                         b'~' if w.tilde_position() => w.not_static("a tilde"),
                         _ => {}
@@ -113,7 +115,9 @@ impl Lexer<'_> {
         let plain = text.strip_suffix(b"+").unwrap_or(text);
         let name = plain.split(|&c| c == b'[').next().unwrap_or(plain);
         let element = plain.len() > name.len();
-        let assigns = is_name(name) && (!element || plain.ends_with(b"]"));
+        // What was expanded before the '=' makes it another word; '[' counts as the beginning of a pattern.
+        let literal = w.dynamic.is_none() || element && w.dynamic == Some(PATTERN);
+        let assigns = literal && is_name(name) && (!element || plain.ends_with(b"]"));
         let dynamic = match (element, plain.len() < text.len()) {
             (true, _) => Some("an element of an array"),
             (_, true) => Some("an appended value"),

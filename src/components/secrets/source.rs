@@ -141,10 +141,10 @@ impl Gathered {
     fn open_to_others(&mut self, host: &Host, file: &str) -> Result<()> {
         self.origins.push(file.to_owned());
         match disk::read(&expand(host, file)?, Links::Follow)? {
-            Some(seen) if seen.mode & 0o044 != 0 => self.findings.push(
+            Some(seen) if seen.mode & 0o077 != 0 => self.findings.push(
                 Finding::new(
                     Severity::Warning,
-                    format_args!("{file} holds secrets, and others on this machine may read it"),
+                    format_args!("{file} holds secrets, and others on this machine may read or change it"),
                 )
                 .todo(format_args!("chmod go-rwx {file}")),
             ),

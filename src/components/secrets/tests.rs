@@ -450,6 +450,40 @@ fn what_a_source_refuses() {
 }
 
 #[test]
+fn the_demo_home_can_be_packed() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/kage-bunshin");
+    let fixture = |name: &str| fs::read_to_string(fixtures.join(name)).unwrap();
+    let home = Home::new();
+    home.put(".bashrc", fixture("bashrc"), 0o600);
+    home.put(".pgpass", fixture("pgpass"), 0o600);
+    home.put(".claude/.credentials.json", fixture("credentials.json"), 0o600);
+    let profile: toml::Table = fixture("kbpack.toml").parse().unwrap();
+    let mut options = serde_json::to_value(&profile["component"]["keys"]).unwrap();
+    assert_eq!(options.as_object_mut().unwrap().remove("kind"), Some(json!("secrets")));
+    let (captured, streams) = home.capture(&options);
+    assert!(captured.findings.is_empty(), "{:?}", captured.findings);
+    // Back into the home that it came from: the values move from the shell file to env.sh.
+    let (plan, _) = home.import(&captured.facts, &streams);
+    assert_eq!(plan.unchanged, 7);
+    let script = format!("HOME='{}'; . \"$HOME/.bashrc\"", home.host.home.display());
+    assert_eq!(exported("bash", script.as_bytes())["BASE_BRANCH"], b"main");
+    assert_eq!(home.capture(&options).0.facts, captured.facts);
+}
+
+/// A shell file that others read as well must not look into their homes.
+#[test]
+fn a_shell_file_outside_the_home_names_the_whole_path() {
+    let (captured, streams) = source().capture(&options());
+    let (target, elsewhere) = (Home::new(), Home::new());
+    let file = elsewhere.host.home.join("profile.sh");
+    let own = json!({ "shell-file": file });
+    let component = SecretsKind.from_facts(&name(), &captured.facts, Some(&own), &target.host).unwrap();
+    let plan = component.plan(&target.scope(), &streams).unwrap();
+    let line = plan.executes.iter().find(|e| e.contains("profile.sh")).unwrap();
+    assert!(line.contains(&format!(". '{}/.config/", target.host.home.display())), "{line}");
+}
+
+#[test]
 fn what_is_declared_can_be_searched_for() {
     let home = source();
     let secrets = home.component(&options()).unwrap().secrets().unwrap();

@@ -26,7 +26,7 @@ fn the_commands_of_readme_txt_open_it() {
 
     // What the target has: the identity, and the source's public key as an allowed_signers line.
     let signers = world.path("signers");
-    fs::write(&signers, format!("source namespaces=\"kbpack-bundle\" {}\n", world.signer)).unwrap();
+    fs::write(&signers, format!("source namespaces=\"kbpack-bundle\" {}\n", world.public_key())).unwrap();
     let identity = world.target.join(".config/kbpack/identity.txt");
     let commands: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     assert!(commands.len() >= 4, "{readme}");

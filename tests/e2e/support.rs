@@ -164,6 +164,11 @@ impl World {
         self.dir.path().join(name)
     }
 
+    /// The source's public key, as OpenSSH has it.
+    pub fn public_key(&self) -> String {
+        String::from_utf8(self.source.read(".config/kbpack/signing_key.pub")).unwrap().trim().to_owned()
+    }
+
     /// Exports to `name` for the target.
     #[track_caller]
     pub fn export(&self, name: &str) -> PathBuf {

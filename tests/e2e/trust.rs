@@ -40,7 +40,7 @@ fn revoked_expired_and_not_yet_valid() {
     refused(&world, &bundle, &["--verify-time", "20310101Z"], "was trusted only until");
     refused(&world, &bundle, &["--verify-time", "20190101Z"], "is trusted only from");
     world.import(&bundle, &["--verify-time", "20250101Z"]).ok();
-    world.target.write(".config/kbpack/revoked_signers", format!("{}\n", world.signer));
+    world.target.write(".config/kbpack/revoked_signers", format!("{}\n", world.public_key()));
     world.target.chmod(".config/kbpack/revoked_signers", 0o600);
     refused(&world, &bundle, &[], "revoked");
 }

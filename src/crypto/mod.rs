@@ -6,6 +6,7 @@
 //! recipient   whom a bundle is for           identity   who we are
 //! allowed     one line of trust              when       the times in it
 //! passphrase  where a passphrase comes from  plugin     age plugins, kept at arm's length
+//! helper      the child that runs them       wire       what it and we say
 //! prescan     age headers, before age reads  envelope   keys/<n>.age: sealed and opened
 //! bundle_key  the one key of a bundle        error      what can go wrong
 //! ```
@@ -14,6 +15,7 @@ pub mod allowed;
 pub mod bundle_key;
 pub mod envelope;
 pub mod error;
+pub mod helper;
 pub mod identity;
 pub mod keygen;
 pub mod passphrase;
@@ -25,6 +27,7 @@ pub mod recipient;
 pub mod sign;
 pub mod trust;
 pub mod when;
+mod wire;
 
 #[cfg(test)]
 mod testing;

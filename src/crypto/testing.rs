@@ -1,8 +1,11 @@
 //! What tests of this layer share: the stock tools, run in a scratch directory.
 
+use crate::base::secret::Secret;
+use crate::crypto::passphrase::{PassphraseError, Prompt};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// Runs a stock tool in `dir` with `stdin`.
 pub(super) fn tool(dir: &Path, program: &str, args: &[&str], stdin: &[u8]) -> Output {
@@ -33,4 +36,27 @@ pub(super) fn must(dir: &Path, program: &str, args: &[&str], stdin: &[u8]) -> Ve
 pub(super) fn ssh_keygen(dir: &Path, name: &str, kind: &str, passphrase: &str) {
     let args = ["-q", "-t", kind, "-N", passphrase, "-C", "tester", "-a", "4", "-f", name];
     must(dir, "ssh-keygen", &args, b"");
+}
+
+/// Answers with one passphrase, and remembers what it was asked for.
+pub(super) struct Counting {
+    answer: &'static str,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Counting {
+    pub(super) fn new(answer: &'static str) -> Arc<Self> {
+        Arc::new(Counting { answer, asked: Mutex::default() })
+    }
+
+    pub(super) fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl Prompt for Counting {
+    fn passphrase(&self, what: &str, _confirm: bool) -> Result<Secret, PassphraseError> {
+        self.asked.lock().unwrap().push(what.to_owned());
+        Ok(Secret::from(self.answer.as_bytes().to_vec()))
+    }
 }

@@ -148,10 +148,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Demo(args) => args.run(context),
         Command::Completions(args) => args.run(context),
         Command::Man(args) => args.run(context),
-        Command::AgePlugin { mode } => {
-            crate::crypto::helper::helper_main(&mode)?;
-            Ok(())
-        }
+        Command::AgePlugin { mode } => Ok(crate::crypto::plugin::helper_main(&mode)?),
     }
 }
 

@@ -297,6 +297,21 @@ mod tests {
     }
 
     #[test]
+    fn post_quantum_recipients_are_kept_apart_and_fit() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recipients = Recipients::new();
+        recipients.add_str(&age_keygen(dir.path(), "one")).unwrap();
+        // The test vector of the age crate.
+        recipients.add_str(include_str!("../../fixtures/keys/recipient-tagpq.txt")).unwrap();
+        let files = seal(&recipients, &secret(TEXT)).unwrap();
+        assert_eq!(files.len(), 2);
+        assert_eq!(scan_header(&files[0]).unwrap().stanzas[0][0], "X25519");
+        assert_eq!(scan_header(&files[1]).unwrap().stanzas[0][0], "mlkem768p256tag");
+        // As many of them as a file may have stay below the limit of its header.
+        assert!(files[1].len() * 31 < crate::base::limits::MAX_AGE_HEADER);
+    }
+
+    #[test]
     fn work_is_bounded_before_anyone_is_asked() {
         let dir = tempfile::tempdir().unwrap();
         let file = String::from_utf8_lossy(&scrypt("a", b"")).into_owned();

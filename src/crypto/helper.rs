@@ -1,4 +1,4 @@
-//! The child's side of [`plugin`](super::plugin): the only place where age runs a plugin.
+//! The child's side of `plugin`: the only place where age runs a plugin.
 
 use crate::base::secret::Secret;
 use crate::crypto::error::CryptoError;

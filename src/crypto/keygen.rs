@@ -35,7 +35,7 @@ pub fn keygen(paths: &KeyPaths) -> Result<Made, CryptoError> {
     let there = |path: &Path| path.symlink_metadata().is_ok();
     let (has_identity, has_key, has_public) =
         (there(&paths.identity()), there(&paths.signing_key()), there(&paths.signing_key_pub()));
-    if has_public && !has_key || has_identity && has_key && has_public {
+    if has_public && (!has_key || has_identity) {
         let path = if has_key { paths.identity() } else { paths.signing_key_pub() };
         return Err(CryptoError::Exists { path });
     }

@@ -15,7 +15,7 @@ pub mod allowed;
 pub mod bundle_key;
 pub mod envelope;
 pub mod error;
-pub mod helper;
+mod helper;
 pub mod identity;
 pub mod keygen;
 pub mod passphrase;

@@ -103,7 +103,7 @@ impl SystemPrompt {
         SystemPrompt::default()
     }
 
-    fn from_descriptor(&self, number: &str) -> Result<Secret, PassphraseError> {
+    fn read_descriptor(&self, number: &str) -> Result<Secret, PassphraseError> {
         let mut known = self.from_fd.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(secret) = &*known {
             return Ok(secret.clone());
@@ -120,7 +120,7 @@ impl Prompt for SystemPrompt {
     fn passphrase(&self, what: &str, confirm: bool) -> Result<Secret, PassphraseError> {
         let what = printable(what, MAX_PROMPT);
         match (set(FD_VARIABLE), set(PINENTRY_VARIABLE)) {
-            (Some(number), _) => self.from_descriptor(&number),
+            (Some(number), _) => self.read_descriptor(&number),
             (None, Some(program)) => from_pinentry(&program, &what, confirm),
             (None, None) => from_terminal(&what, confirm),
         }
@@ -274,11 +274,11 @@ mod tests {
         let file = File::open(&path).unwrap();
         let prompt = SystemPrompt::new();
         let fd = file.as_raw_fd().to_string();
-        assert_eq!(prompt.from_descriptor(&fd).unwrap().expose(), b"sesame");
+        assert_eq!(prompt.read_descriptor(&fd).unwrap().expose(), b"sesame");
         std::fs::write(&path, "two\n").unwrap();
-        assert_eq!(prompt.from_descriptor(&fd).unwrap().expose(), b"sesame");
+        assert_eq!(prompt.read_descriptor(&fd).unwrap().expose(), b"sesame");
         for bad in ["", "-1", "x", "999999"] {
-            assert!(matches!(SystemPrompt::new().from_descriptor(bad), Err(PassphraseError::Descriptor)));
+            assert!(matches!(SystemPrompt::new().read_descriptor(bad), Err(PassphraseError::Descriptor)));
         }
         assert!(!format!("{prompt:?}").contains("sesame"));
     }

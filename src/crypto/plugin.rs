@@ -4,8 +4,7 @@
 //! for it for ever. So kbpack runs itself again, as `kbpack __age-plugin wrap|unwrap`, with a scrubbed
 //! environment, a time limit and a process group of its own, and only that child uses age's plugin
 //! code. A group of its own cannot read from the terminal: what the plugin asks comes back to us, and
-//! our [`Prompt`] asks it. Everything travels in frames (see [`wire`](super::wire)) over stdin and
-//! stdout, nothing in argv.
+//! our [`Prompt`] asks it. Everything travels in frames over stdin and stdout, nothing in argv.
 
 use crate::base::limits::PLUGIN_SECONDS;
 use crate::base::process::{Command, ProcessError, Stdin, Stdout, PLAIN_ENV};
@@ -17,7 +16,9 @@ use crate::crypto::wire::{read_frame, write_frame, Frame};
 use std::io;
 use std::time::Duration;
 
-/// The hidden command of kbpack that [`helper_main`](super::helper::helper_main) answers.
+pub use crate::crypto::helper::helper_main;
+
+/// The hidden command of kbpack that [`helper_main`] answers.
 pub const HELPER: &str = "__age-plugin";
 /// Lowers the time limit (seconds); it cannot raise it.
 pub const SECONDS_VARIABLE: &str = "KBPACK_PLUGIN_SECONDS";

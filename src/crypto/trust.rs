@@ -109,9 +109,13 @@ struct Line {
 }
 
 impl TrustStore {
-    /// Reads both files; one that is not there is empty. A line that breaks the rules, a file that is not
-    /// ours (or root's) and one that others may write to are errors.
+    /// Reads both files; one that is not there is empty. A line that breaks the rules, a file or
+    /// directory that is not ours (or root's) and one that others may write to are errors.
     pub fn load(paths: &KeyPaths) -> Result<Self, CryptoError> {
+        // Whoever may write to the directory may put another file in the place of ours.
+        if let Ok(meta) = paths.dir().metadata() {
+            guard(paths.dir(), &meta, 0o022)?;
+        }
         let lines = read_lines(&paths.trusted_signers(), |text| {
             let entry = Entry::parse(text)?;
             Ok(Line { text: text.to_owned(), key: Some(entry.signer), entry: Some(entry) })

@@ -47,13 +47,13 @@ timed() { /usr/bin/time -o "$scratch/time" -f '%e %M' "$@" >/dev/null; cat "$scr
 ours() { HOME=$1 "$kbpack" -q "${@:2}"; }
 export -f ours; export kbpack
 
-# compare WHAT BEFORE STOCK OURS: each a command for bash, the two in turn; prints one row.
+# compare WHAT BEFORE STOCK BEFORE OURS: commands for bash, the two in turn, what stands before not timed; prints one row.
 compare() {
-  local what=$1 before=$2 stock=$3 own=$4 i
+  local what=$1 before_stock=$2 stock=$3 before_own=$4 own=$5 i
   : >"$scratch/stock"; : >"$scratch/own"
   for ((i = 0; i <= runs; i++)); do
-    bash -ec "$before"; timed bash -eo pipefail -c "$stock" >"$scratch/a"
-    bash -ec "$before"; timed bash -eo pipefail -c "$own" >"$scratch/b"
+    bash -ec "$before_stock"; timed bash -eo pipefail -c "$stock" >"$scratch/a"
+    bash -ec "$before_own"; timed bash -eo pipefail -c "$own" >"$scratch/b"
     if ((i > 0)); then cat "$scratch/a" >>"$scratch/stock"; cat "$scratch/b" >>"$scratch/own"; fi
   done
   python3 -c '
@@ -74,13 +74,16 @@ for set in ${sets[*]}; do
   mkdir -p "$scratch/source/.config/kbpack"
   printf '[bundle]\nname = "bench"\n[component.%s]\nkind = "files"\npath = "%s"\n' "$set" "$tree" >"$scratch/source/.config/kbpack/profile.toml"
   s=$scratch/stock.age k=$scratch/own.kbp
-  compare "$set export" "rm -f $k $s; cd /" \
-    "tar -C $scratch/data -cf - $set | zstd -q -3 -T0 | age -r $recipient -o $s" \
-    "ours $scratch/source export -r $recipient -o $k"
+  signer=$(field "$scratch/source.json" signer)
+  compare "$set export" \
+    "rm -f $s" "tar -C $scratch/data -cf - $set | zstd -q -3 -T0 | age -r $recipient -o $s" \
+    "rm -f $k" "ours $scratch/source export -r $recipient -o $k"
   printf '%-28s ratio %5.3f\n' "$set size" "$(python3 -c "import os; print(os.path.getsize('$k') / os.path.getsize('$s'))")"
-  compare "$set verify" "true" "sha256sum $k" "ours $scratch/target verify $k"
-  compare "$set import" "rm -rf $scratch/out $scratch/target/.local; mkdir $scratch/out; HOME=$scratch/target $kbpack -q trust remove source; HOME=$scratch/target $kbpack -q trust add source '$(field "$scratch/source.json" signer)'" \
-    "age -d -i $identity $s | zstd -q -d | tar -C $scratch/out -xf -" \
+  compare "$set verify" true "sha256sum $k" true "ours $scratch/target verify $k"
+  fresh="rm -rf $scratch/out; mkdir $scratch/out"
+  compare "$set import" \
+    "$fresh" "age -d -i $identity $s | zstd -q -d | tar -C $scratch/out -xf -" \
+    "$fresh; ours $scratch/target trust remove source; ours $scratch/target trust add source '$signer'" \
     "ours $scratch/target import $k --yes --map $tree=$scratch/out/$set"
   diff -r "$tree" "$scratch/out/$set" && echo "$set: the imported tree is equal"
   rm -rf "${tree:?}" "$scratch/out" "$k" "$s"

@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod fault;
+pub mod fsx;
 pub mod json;
 pub mod limits;
 pub mod name;

@@ -1,1 +1,3 @@
-//! Empty yet.
+//! L3: the kinds of components.
+
+pub mod files;

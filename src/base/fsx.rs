@@ -1,0 +1,233 @@
+//! File system acts that must be neither half done nor led astray by a symlink.
+
+use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, CWD};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path};
+use std::sync::OnceLock;
+
+/// A directory by which everything beneath it is reached: by relative paths, never through a symlink
+/// (not even one in the middle), never upward.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Dir {
+    /// Opens an absolute path that has no symlink in it (see [`std::fs::canonicalize`]).
+    pub fn open(path: &Path) -> io::Result<Dir> {
+        let top = fs::open("/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        match path.strip_prefix("/") {
+            Ok(rest) if rest.as_os_str().is_empty() => Ok(Dir(top)),
+            Ok(rest) => Dir(top).dir(rest),
+            Err(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is not absolute")),
+        }
+    }
+
+    /// Opens a directory beneath this one, to read it and to reach what it holds.
+    pub fn dir(&self, path: &Path) -> io::Result<Dir> {
+        self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).map(Dir)
+    }
+
+    /// Opens a directory beneath this one only to reach what it holds: it need not be readable.
+    pub fn reach(&self, path: &Path) -> io::Result<Dir> {
+        self.open_at(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map(Dir)
+    }
+
+    /// Opens, or makes, what lies at `path` beneath this directory.
+    pub fn open_at(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        if !has_openat2() {
+            return self.open_by_segments(path, flags, mode);
+        }
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        // EAGAIN: something was renamed meanwhile and the kernel could not prove that we stay beneath.
+        for _ in 0..100 {
+            match fs::openat2(&self.0, path, flags, mode, beneath) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                opened => return Ok(opened?),
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+
+    /// What `open_at` does where the kernel (before 5.6) or a sandbox has no `openat2`.
+    fn open_by_segments(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let mut names = Vec::new();
+        for part in path.components() {
+            match part {
+                Component::Normal(name) => names.push(name),
+                _ => return Err(Errno::XDEV.into()),
+            }
+        }
+        let Some((last, above)) = names.split_last() else { return Err(Errno::NOENT.into()) };
+        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut at: Option<OwnedFd> = None;
+        for name in above {
+            at = Some(fs::openat(at.as_ref().unwrap_or(&self.0), *name, step, Mode::empty())?);
+        }
+        Ok(fs::openat(at.as_ref().unwrap_or(&self.0), *last, flags, mode)?)
+    }
+
+    /// Removes a directory tree named `name` right below this one, also where its directories have tight
+    /// modes. That nothing is there is no error.
+    pub fn remove_tree(&self, name: &OsStr) -> io::Result<()> {
+        let is_dir = match fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()),
+            stat => fs::FileType::from_raw_mode(stat?.st_mode) == fs::FileType::Directory,
+        };
+        if !is_dir {
+            return Ok(fs::unlinkat(&self.0, name, AtFlags::empty())?);
+        }
+        let inner = match self.dir(Path::new(name)) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                let fd = self.open_at(Path::new(name), OFlags::PATH, Mode::empty())?;
+                chmod_fd(&fd, 0o700)?;
+                self.dir(Path::new(name))?
+            }
+            opened => opened?,
+        };
+        let mode = fs::fstat(&inner)?.st_mode;
+        if mode & 0o700 != 0o700 {
+            fs::fchmod(&inner, Mode::from_raw_mode(0o700))?;
+        }
+        let names: Vec<_> = fs::Dir::read_from(&inner)?.collect::<Result<_, _>>()?;
+        for entry in names {
+            use std::os::unix::ffi::OsStrExt;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                inner.remove_tree(OsStr::from_bytes(name))?;
+            }
+        }
+        Ok(fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+}
+
+/// Sets the mode of anything open, even where it is open only as a path.
+pub fn chmod_fd(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let mode = Mode::from_raw_mode(mode);
+    match fs::fchmod(&fd, mode) {
+        Err(Errno::BADF) => {
+            Ok(fs::chmod(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).as_str(), mode)?)
+        }
+        done => Ok(done?),
+    }
+}
+
+fn has_openat2() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        fs::openat2(CWD, "/", flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).is_ok()
+    })
+}
+
+/// Puts the directory itself (which names it holds) on disk.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// A file that appears at its path whole and on disk, or not at all.
+pub struct AtomicFile {
+    temp: tempfile::NamedTempFile,
+}
+
+impl AtomicFile {
+    /// Begins a file beside `path`, under another name, with `mode`.
+    pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temp = tempfile::Builder::new().prefix(".kbpack-").tempfile_in(folder)?;
+        temp.as_file().set_permissions(PermissionsExt::from_mode(mode))?;
+        Ok(AtomicFile { temp })
+    }
+
+    /// Puts it on disk and then in place at `path` (in the same folder), replacing what was there.
+    pub fn finish(self, path: &Path) -> io::Result<()> {
+        self.temp.as_file().sync_all()?;
+        self.temp.persist(path).map_err(|e| e.error)?;
+        sync_dir(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.temp.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.temp.flush()
+    }
+}
+
+/// Writes a whole small file at once: after a crash it is wholly the old or wholly the new one.
+pub fn write_atomic(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let mut file = AtomicFile::create(path, mode)?;
+    file.write_all(bytes)?;
+    file.finish(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn both_ways(dir: &Dir, path: &str) -> [io::Result<OwnedFd>; 2] {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        [
+            dir.open_at(Path::new(path), flags, Mode::empty()),
+            dir.open_by_segments(Path::new(path), flags, Mode::empty()),
+        ]
+    }
+
+    #[test]
+    fn nothing_is_reached_through_a_symlink_or_upward() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("in/a")).unwrap();
+        std::fs::write(top.join("in/a/f"), "x").unwrap();
+        std::fs::write(top.join("secret"), "x").unwrap();
+        symlink("a", top.join("in/link")).unwrap();
+        symlink("../secret", top.join("in/out")).unwrap();
+        let dir = Dir::open(&top.join("in")).unwrap();
+        assert!(both_ways(&dir, "a/f").iter().all(|r| r.is_ok()));
+        for bad in ["link/f", "out", "../secret", "/etc/passwd", "a/../../secret", ""] {
+            assert!(both_ways(&dir, bad).iter().all(|r| r.is_err()), "{bad}");
+        }
+        assert!(Dir::open(&top.join("in/link")).is_err());
+    }
+
+    #[test]
+    fn a_tree_of_tight_modes_goes() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("t/a/b")).unwrap();
+        std::fs::write(top.join("t/a/b/f"), "x").unwrap();
+        symlink("/etc", top.join("t/a/etc")).unwrap();
+        std::fs::set_permissions(top.join("t/a/b"), PermissionsExt::from_mode(0o500)).unwrap();
+        std::fs::set_permissions(top.join("t/a"), PermissionsExt::from_mode(0o000)).unwrap();
+        let dir = Dir::open(&top).unwrap();
+        dir.remove_tree(OsStr::new("t")).unwrap();
+        dir.remove_tree(OsStr::new("t")).unwrap();
+        assert!(!top.join("t").exists() && Path::new("/etc").exists());
+    }
+
+    #[test]
+    fn atomic_files_replace_or_leave_no_trace() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("f");
+        write_atomic(&path, 0o600, b"one").unwrap();
+        write_atomic(&path, 0o640, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+        drop(AtomicFile::create(&path, 0o600).unwrap());
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,92 @@
+//! What a commit writes into the journal before it acts: all that an undo needs.
+
+use super::index::text_bytes;
+use super::meta::Meta;
+use super::plan::{FilesPlan, Stamp};
+use super::site::shown;
+use crate::base::fault::Fault;
+use crate::base::path::BundlePath;
+use crate::component::{Act, Error, Result};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// One act, in the order in which they are intended: `Open`, the directories, the steps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum FileAct {
+    /// The commit begins. Paths are absolute, in their text form.
+    Open {
+        /// The directory to which all other paths are relative.
+        base: String,
+        /// The staging area.
+        side: String,
+    },
+    /// An existing directory (`None`: the base) in which names change, or which gets other metadata at the end.
+    Dir {
+        /// Where.
+        path: Option<BundlePath>,
+        /// As it was.
+        old: Meta,
+        /// As it will be, if it is set.
+        new: Option<Meta>,
+    },
+    /// `new/<slot>` goes to `path`. What was there is then in `new/<slot>` (exchanged) or in `old/<slot>`.
+    Put {
+        /// Where.
+        path: BundlePath,
+        /// Number in the staging area.
+        slot: u32,
+        /// What is put there.
+        new: Stamp,
+        /// What was there.
+        old: Option<Stamp>,
+    },
+    /// What is at `path` goes to `old/<slot>`.
+    Remove {
+        /// Where.
+        path: BundlePath,
+        /// Number in the staging area.
+        slot: u32,
+        /// What was there.
+        old: Stamp,
+    },
+    /// A file or symlink gets other metadata.
+    Meta {
+        /// Where.
+        path: BundlePath,
+        /// What was there.
+        stamp: Stamp,
+        /// As it was.
+        old: Meta,
+        /// As it will be.
+        new: Meta,
+    },
+}
+
+impl FileAct {
+    /// The act with which a commit of `plan` begins.
+    pub fn open(plan: &FilesPlan) -> FileAct {
+        FileAct::Open { base: shown(&plan.base), side: shown(&plan.side) }
+    }
+
+    /// For the journal.
+    pub fn to_act(&self) -> Result<Act> {
+        serde_json::to_value(self).map(Act).map_err(|e| Error::io("the journal", e.into()))
+    }
+
+    /// From the journal.
+    pub fn read(act: &Act) -> Result<FileAct> {
+        FileAct::deserialize(&act.0)
+            .map_err(|e| Error::new(Fault::Unexpected, format_args!("the journal: {e}")))
+    }
+}
+
+/// The path that a text form stands for.
+pub fn path_of(text: &str) -> Result<PathBuf> {
+    let bytes = text_bytes(text).filter(|bytes| bytes.first() == Some(&b'/'));
+    let bytes =
+        bytes.ok_or_else(|| Error::new(Fault::Unexpected, "the journal: a path is not in its text form"))?;
+    Ok(PathBuf::from(OsString::from_vec(bytes)))
+}

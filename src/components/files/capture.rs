@@ -1,0 +1,291 @@
+//! Source: the tree becomes shards and an index.
+//!
+//! 1. walk; 2. cut what was found into shards and pack them in parallel; 3. the last shard: hard links, then all
+//! directories (so that `tar x` of the shards, in order, sets the directories' modes and times last); 4. the index.
+
+use super::facts::{Facts, State};
+use super::index::{self, Node, Row};
+use super::meta::Names;
+use super::pack::Packer;
+use super::select::{Selection, Verdict};
+use super::site::{io_at, resolve, Found, Place};
+use super::tarfmt::END;
+use super::walk::{note, stat_at, warning, Entry, Kind, Walk, Walker};
+use super::Files;
+use crate::base::fsx::Dir;
+use crate::base::name::StreamName;
+use crate::base::path::BundlePath;
+use crate::component::{Captured, Error, Finding, Holds, Result, Scope, StreamSink, StreamWrite, Survey};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Bytes of content after which a shard ends.
+const SHARD_BYTES: u64 = 32 * 1024 * 1024;
+/// Entries after which a shard ends.
+const SHARD_ENTRIES: usize = 8192;
+
+/// The name of a shard's stream.
+pub fn shard_name(number: u32) -> Result<StreamName> {
+    StreamName::new(&format!("tree/{number:06}")).ok_or_else(|| {
+        Error::new(crate::base::fault::Fault::Unexpected, "the name of a shard is not a stream's name")
+    })
+}
+
+/// The name of the index's stream.
+pub fn index_name() -> Result<StreamName> {
+    StreamName::new("index")
+        .ok_or_else(|| Error::new(crate::base::fault::Fault::Unexpected, "no name for the index"))
+}
+
+/// The tree as found: the directory by which all is opened, and what is there.
+struct Source {
+    place: Place,
+    /// `None` if nothing is there.
+    dir: Option<Dir>,
+    walk: Walk,
+}
+
+fn look(files: &Files, scope: &Scope<'_>) -> Result<Source> {
+    let place = resolve(&files.root)?;
+    let selection = Selection::new(&files.exclude, &place, scope, None)?;
+    let mut walk = Walk::default();
+    let dir = match place.found {
+        Found::Absent => None,
+        Found::Dir => {
+            let dir = Dir::open(&place.real).map_err(|e| io_at(&place.real, e))?;
+            let walker = Walker {
+                root: &place.real,
+                selection: &selection,
+                one_filesystem: files.options.one_filesystem,
+                descend: &|_| true,
+            };
+            walk = walker.walk(&dir)?;
+            Some(dir)
+        }
+        Found::File => {
+            let folder = place.real.parent().unwrap_or(Path::new("/"));
+            let dir = Dir::open(folder).map_err(|e| io_at(folder, e))?;
+            let path = file_entry_name(&place)?;
+            if selection.verdict(&path, false) == Verdict::Take {
+                let real = place.real.file_name().unwrap_or_default();
+                let stat = stat_at(&dir, real).map_err(|e| io_at(&place.real, e))?;
+                let (target, xattrs) = (Vec::new(), Default::default());
+                walk.entries.push(Entry { path, stat, target, xattrs, pass: false });
+            }
+            Some(dir)
+        }
+    };
+    if place.real != place.lexical {
+        walk.findings
+            .push(note(&place.lexical, &format!("a symlink, taken as {}", super::site::shown(&place.real))));
+    }
+    if place.found == Found::Absent {
+        walk.findings.push(warning(&place.lexical, "it does not exist"));
+    }
+    Ok(Source { place, dir, walk })
+}
+
+/// The name under which a component's only file travels: the last segment of its path, symlink or not.
+fn file_entry_name(place: &Place) -> Result<BundlePath> {
+    let name = place.lexical.file_name().unwrap_or_default();
+    BundlePath::new(name.as_encoded_bytes())
+        .map_err(|e| Error::usage(format_args!("the path of the file: {e}")))
+}
+
+/// What an export would pack.
+pub fn survey(files: &Files, scope: &Scope<'_>) -> Result<Survey> {
+    let source = look(files, scope)?;
+    let entries = || source.walk.entries.iter().filter(|e| e.stat.kind != Kind::Special);
+    Ok(Survey {
+        origins: vec![super::site::shown(&source.place.lexical)],
+        items: entries().count() as u64,
+        bytes: entries().filter(|e| e.stat.kind == Kind::File).map(|e| e.stat.size).sum(),
+        findings: source.walk.findings,
+    })
+}
+
+/// Writes the streams.
+pub fn capture(files: &Files, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
+    // 1. What is there.
+    let Source { place, dir, walk } = look(files, scope)?;
+    let Walk { entries, mut findings, .. } = walk;
+    let names = Names::default();
+    let top = match (&dir, place.found) {
+        (Some(dir), Found::Dir) if scope.only.is_none() => {
+            Some(super::walk::meta_of(dir, &names, &place.real)?)
+        }
+        _ => None,
+    };
+    let plan = Shards::cut(&entries);
+    let files_in = entries.iter().filter(|e| e.stat.kind == Kind::File);
+    scope.progress.expect(files_in.map(|e| e.stat.size).sum());
+
+    // 2. and 3. The shards.
+    let mut rows = Vec::with_capacity(entries.len());
+    if let Some(dir) = &dir {
+        let single = (place.found == Found::File).then(|| place.real.file_name()).flatten();
+        let packer = Packer { dir, root: &place.real, single, names: &names, scope };
+        for packed in pack_parallel(&packer, &entries, &plan.shards, sink)? {
+            rows.extend(packed.rows);
+            findings.extend(packed.findings);
+        }
+        let tail = pack_tail(&packer, &entries, &plan, &rows, sink)?;
+        rows.extend(tail.rows);
+        findings.extend(tail.findings);
+    }
+    rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+
+    // 4. The index.
+    let mut stream = sink.create(&index_name()?, Holds::Data)?;
+    stream.label("index");
+    index::write(&rows, &mut stream)?;
+    stream.finish()?;
+
+    let facts = Facts {
+        root: files.root_text.clone(),
+        state: match place.found {
+            Found::Absent => State::Absent,
+            Found::File => State::File,
+            Found::Dir => State::Directory,
+        },
+        options: files.options.clone(),
+        only: scope.only.cloned(),
+        top,
+        entries: rows.len() as u64,
+        bytes: rows.iter().map(|row| if let Node::File(f) = &row.node { f.size } else { 0 }).sum(),
+    };
+    Ok(Captured { facts: facts.to_value()?, findings })
+}
+
+/// How the entries are cut into shards; numbers are places in the list of entries.
+struct Shards {
+    /// What each shard holds, in order: files and symlinks.
+    shards: Vec<Vec<usize>>,
+    /// Later names of files and their first names.
+    links: Vec<(usize, usize)>,
+    /// Directories, in the order of their paths.
+    dirs: Vec<usize>,
+}
+
+impl Shards {
+    fn cut(entries: &[Entry]) -> Shards {
+        let mut out = Shards { shards: Vec::new(), links: Vec::new(), dirs: Vec::new() };
+        let mut firsts: HashMap<(u64, u64), usize> = HashMap::new();
+        let (mut shard, mut bytes) = (Vec::new(), 0);
+        for (i, entry) in entries.iter().enumerate() {
+            match entry.stat.kind {
+                Kind::Special => continue,
+                Kind::Dir => {
+                    out.dirs.push(i);
+                    continue;
+                }
+                Kind::File if entry.stat.nlink > 1 => {
+                    let first = *firsts.entry(entry.stat.file).or_insert(i);
+                    if first != i {
+                        out.links.push((i, first));
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            let size = entry.stat.size.min(entry.stat.blocks.saturating_mul(512));
+            if !shard.is_empty() && (bytes + size > SHARD_BYTES || shard.len() == SHARD_ENTRIES) {
+                out.shards.push(std::mem::take(&mut shard));
+                bytes = 0;
+            }
+            bytes += size;
+            shard.push(i);
+        }
+        if !shard.is_empty() {
+            out.shards.push(shard);
+        }
+        out
+    }
+}
+
+/// Rows of what was packed, and what was noticed.
+#[derive(Default)]
+struct Packed {
+    rows: Vec<Row>,
+    findings: Vec<Finding>,
+}
+
+fn pack_parallel(
+    packer: &Packer<'_>,
+    entries: &[Entry],
+    shards: &[Vec<usize>],
+    sink: &dyn StreamSink,
+) -> Result<Vec<Packed>> {
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || -> Result<Packed> {
+        let mut packed = Packed::default();
+        let mut buffer = vec![0; 256 * 1024];
+        while !stop.load(Ordering::Relaxed) {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(shard) = shards.get(i) else { break };
+            let number = i as u32 + 1;
+            let mut pack = || -> Result<()> {
+                let mut out = sink.create(&shard_name(number)?, Holds::Data)?;
+                for &i in shard {
+                    let row =
+                        packer.pack(&entries[i], number, &mut *out, &mut buffer, &mut packed.findings)?;
+                    packed.rows.extend(row);
+                }
+                end(out)
+            };
+            pack().inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
+        }
+        Ok(packed)
+    };
+    super::parallel(packer.scope.threads.min(shards.len()), work)
+}
+
+fn pack_tail(
+    packer: &Packer<'_>,
+    entries: &[Entry],
+    plan: &Shards,
+    rows: &[Row],
+    sink: &dyn StreamSink,
+) -> Result<Packed> {
+    let mut packed = Packed::default();
+    if plan.links.is_empty() && plan.dirs.is_empty() {
+        return Ok(packed);
+    }
+    let shard = plan.shards.len() as u32 + 1;
+    let mut out = sink.create(&shard_name(shard)?, Holds::Data)?;
+    let mut buffer = vec![0; 256 * 1024];
+    // A first name that vanished before it was packed gives its place to the next one.
+    let mut firsts: HashMap<usize, BundlePath> = HashMap::new();
+    if !plan.links.is_empty() {
+        let there: std::collections::HashSet<_> = rows.iter().map(|row| &row.path).collect();
+        let first = plan.links.iter().map(|&(_, first)| first).filter(|&i| there.contains(&entries[i].path));
+        firsts.extend(first.map(|i| (i, entries[i].path.clone())));
+    }
+    for &(i, first) in &plan.links {
+        let entry = &entries[i];
+        if let Some(path) = firsts.get(&first) {
+            let row = Row { path: entry.path.clone(), shard, node: Node::Link(path.clone()) };
+            packer.put_header(&row, &mut *out)?;
+            packed.rows.push(row);
+        } else if let Some(row) = packer.pack(entry, shard, &mut *out, &mut buffer, &mut packed.findings)? {
+            firsts.insert(first, row.path.clone());
+            packed.rows.push(row);
+        }
+    }
+    for &i in plan.dirs.iter().rev() {
+        let entry = &entries[i];
+        packer.tell_special_bits(entry, &mut packed.findings);
+        let meta = entry.stat.meta(packer.names, entry.xattrs.clone());
+        let row = Row { path: entry.path.clone(), shard, node: Node::Dir(meta) };
+        packer.put_header(&row, &mut *out)?;
+        packed.rows.push(row);
+    }
+    end(out)?;
+    Ok(packed)
+}
+
+fn end(mut out: Box<dyn StreamWrite>) -> Result<()> {
+    out.write_all(&END).map_err(|e| Error::io("the end of a shard", e))?;
+    out.finish()
+}

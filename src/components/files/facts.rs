@@ -1,0 +1,131 @@
+//! The options of a files component, as a profile has them, and its facts, as a manifest has them.
+
+use super::meta::Meta;
+use crate::base::path::BundlePath;
+use crate::component::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What an import does to what is on the target and not in the bundle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It stays.
+    #[default]
+    Overlay,
+    /// It goes, unless it is excluded or belongs to another component.
+    Mirror,
+}
+
+/// What an import does to a symlink inside the root where the bundle has a file or a directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Symlinks {
+    /// The link stays; what the bundle has there is not restored.
+    #[default]
+    Keep,
+    /// What the bundle has takes its place.
+    Replace,
+    /// The link stays and what it points to, inside the root, is restored.
+    WriteThrough,
+}
+
+/// What can be chosen. The same words in a profile and in the facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// gitignore patterns, as in a `.gitignore` at the root.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// See [`Mode`].
+    pub mode: Mode,
+    /// See [`Symlinks`].
+    pub symlinks: Symlinks,
+    /// Whether what is mounted inside the root is left out.
+    pub one_filesystem: bool,
+}
+
+/// A component in a profile. In the target's own profile every word overrides the bundle's.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Profile {
+    /// `~/...` or absolute; a directory or a single file.
+    pub path: Option<String>,
+    exclude: Option<Vec<String>>,
+    mode: Option<Mode>,
+    symlinks: Option<Symlinks>,
+    one_filesystem: Option<bool>,
+}
+
+impl Profile {
+    /// Reads the options of a component's table.
+    pub fn read(component: &str, options: &Value) -> Result<Profile> {
+        Profile::deserialize(options).map_err(|e| Error::usage(format_args!("component {component}: {e}")))
+    }
+
+    /// These options, and `base` where they say nothing.
+    pub fn over(self, base: Options) -> Options {
+        Options {
+            exclude: self.exclude.unwrap_or(base.exclude),
+            mode: self.mode.unwrap_or(base.mode),
+            symlinks: self.symlinks.unwrap_or(base.symlinks),
+            one_filesystem: self.one_filesystem.unwrap_or(base.one_filesystem),
+        }
+    }
+}
+
+/// What was at the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nothing.
+    Absent,
+    /// One regular file: the tree's only entry, without a directory.
+    File,
+    /// A directory: the entries are what is in it.
+    Directory,
+}
+
+/// The component's part of the manifest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Facts {
+    /// Where it came from: `~/...` or absolute.
+    pub root: String,
+    /// What was there.
+    pub state: State,
+    /// How it is to be restored.
+    pub options: Options,
+    /// The part of the tree that was captured, if not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<BundlePath>,
+    /// The root directory's own metadata, if it belongs to what was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top: Option<Meta>,
+    /// Entries of the index.
+    pub entries: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+impl Facts {
+    /// For the manifest.
+    pub fn to_value(&self) -> Result<Value> {
+        serde_json::to_value(self).map_err(|e| Error::io("the facts", e.into()))
+    }
+
+    /// From a manifest, held to the rules.
+    pub fn read(component: &str, facts: &Value) -> Result<Facts> {
+        let bad = |why: &dyn std::fmt::Display| {
+            Error::rule("F1", format_args!("facts of component {component}: {why}"))
+        };
+        let facts = Facts::deserialize(facts).map_err(|e| bad(&e))?;
+        if facts.top.is_some() && (facts.state != State::Directory || facts.only.is_some()) {
+            return Err(bad(&"metadata of a root that was not captured"));
+        }
+        if facts.top.as_ref().is_some_and(|top| top.mode.0 & 0o4000 != 0) {
+            return Err(bad(&"the root has the setuid bit"));
+        }
+        Ok(facts)
+    }
+}

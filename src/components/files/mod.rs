@@ -1,0 +1,186 @@
+//! The kind `files`: a tree of files, or one file.
+//!
+//! Source: [`walk`] finds, [`capture`] and [`pack`] write shards ([`tarfmt`], [`sparse`]) and the [`index`].
+//! Target: [`place`] and [`compare`] hold the index against what is there and write a [`plan`]: items to stage
+//! and steps to commit; [`stage`] builds the items in a side directory; [`commit`] renames them into place;
+//! [`undo`] takes the steps back; [`check`] looks.
+
+mod act;
+mod capture;
+mod check;
+mod commit;
+mod compare;
+mod facts;
+mod index;
+mod meta;
+mod pack;
+mod place;
+mod plan;
+mod probe;
+mod seat;
+mod select;
+mod site;
+mod sparse;
+mod stage;
+mod tarfmt;
+mod undo;
+mod unpack;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use crate::base::fault::Fault;
+use crate::base::name::ComponentName;
+use crate::component::{
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Plan, Result, Scope,
+    StreamSink, StreamSource, Survey, UndoStrength,
+};
+use facts::{Facts, Options, Profile};
+use ignore::gitignore::Gitignore;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The kind `files`.
+pub struct FilesKind;
+
+/// One component of the kind `files`.
+struct Files {
+    name: ComponentName,
+    /// The root on this machine, absolute, as written.
+    root: PathBuf,
+    /// The root for a manifest: `~/...` or absolute.
+    root_text: String,
+    options: Options,
+    exclude: Gitignore,
+    /// What the bundle says; `None` on the source.
+    facts: Option<Facts>,
+}
+
+impl Kind for FilesKind {
+    fn name(&self) -> &'static str {
+        "files"
+    }
+
+    fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
+        let profile = Profile::read(name.as_str(), options)?;
+        let path = profile.path.clone().ok_or_else(|| {
+            Error::usage(format_args!("component {name}: it has no path")).todo("add path = \"~/...\"")
+        })?;
+        Files::new(name, &path, profile.over(Options::default()), None, host).map(Files::boxed)
+    }
+
+    fn from_facts(
+        &self,
+        name: &ComponentName,
+        facts: &Value,
+        overrides: Option<&Value>,
+        host: &Host,
+    ) -> Result<Box<dyn Component>> {
+        let facts = Facts::read(name.as_str(), facts)?;
+        // What comes from the bundle breaks a rule where the same word in a profile is a mistake in its use.
+        let of_bundle = Files::new(name, &facts.root, facts.options.clone(), None, host)
+            .map_err(|e| Error::rule("F1", e))?;
+        let Some(overrides) = overrides else {
+            return Ok(Files { facts: Some(facts), ..of_bundle }.boxed());
+        };
+        let profile = Profile::read(name.as_str(), overrides)?;
+        let path = profile.path.clone().unwrap_or_else(|| facts.root.clone());
+        let options = profile.over(facts.options.clone());
+        Files::new(name, &path, options, Some(facts), host).map(Files::boxed)
+    }
+}
+
+impl Files {
+    fn new(
+        name: &ComponentName,
+        path: &str,
+        options: Options,
+        facts: Option<Facts>,
+        host: &Host,
+    ) -> Result<Files> {
+        let root = host.expand(path).ok_or_else(|| {
+            Error::usage(format_args!("component {name}: path {path:?} is neither absolute nor below ~"))
+        })?;
+        let root_text = host.contract(&root).unwrap_or_else(|| path.to_owned());
+        let exclude = select::patterns(&options.exclude)
+            .map_err(|e| Error::usage(format_args!("component {name}: {e}")))?;
+        Ok(Files { name: name.clone(), root, root_text, options, exclude, facts })
+    }
+
+    fn boxed(self) -> Box<dyn Component> {
+        Box::new(self)
+    }
+
+    fn facts(&self) -> Result<&Facts> {
+        let none = || Error::new(Fault::Unexpected, "a component of a profile has nothing to restore");
+        self.facts.as_ref().ok_or_else(none)
+    }
+}
+
+impl Component for Files {
+    fn claims(&self) -> Result<Vec<Claim>> {
+        let place = site::resolve(&self.root)?;
+        let mut claims = vec![Claim::Path(place.lexical), Claim::Path(place.real)];
+        claims.dedup();
+        Ok(claims)
+    }
+
+    fn undo_strength(&self) -> UndoStrength {
+        UndoStrength::Exact
+    }
+
+    fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
+        capture::survey(self, scope)
+    }
+
+    fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
+        capture::capture(self, scope, sink)
+    }
+
+    fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
+        compare::plan(self, scope, streams)
+    }
+
+    fn stage(&self, scope: &Scope<'_>, plan: &Plan, streams: &dyn StreamSource) -> Result<()> {
+        stage::stage(plan::FilesPlan::of(plan)?, scope, streams)
+    }
+
+    fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        check::staged(plan::FilesPlan::of(plan)?)
+    }
+
+    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
+        stage::staged_path(plan.detail()?, path)
+    }
+
+    fn commit(&self, scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
+        commit::commit(plan::FilesPlan::of(plan)?, scope, journal)
+    }
+
+    fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
+        undo::undo(self, scope, acts)
+    }
+
+    fn check(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        check::in_place(plan::FilesPlan::of(plan)?, scope)
+    }
+
+    fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
+        undo::finalise(self, scope, acts)
+    }
+}
+
+/// Runs `work` on several threads at once and gives what each returned; the first error wins.
+fn parallel<T: Send>(threads: usize, work: impl Fn() -> Result<T> + Sync) -> Result<Vec<T>> {
+    if threads < 2 {
+        return Ok(vec![work()?]);
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let panicked = || Error::new(Fault::Unexpected, "a worker thread panicked");
+        let ends: Vec<_> =
+            workers.into_iter().map(|w| w.join().unwrap_or_else(|_| Err(panicked()))).collect();
+        ends.into_iter().collect()
+    })
+}

@@ -1,0 +1,72 @@
+//! Looks into the target's files where their metadata alone does not tell whether they are the bundle's.
+
+use super::index::{Node, Row};
+use super::meta::{read_xattrs, Xattrs};
+use super::place::{Placed, Target};
+use super::walk::Kind;
+use crate::base::digest::{digest_reader, Digest};
+use crate::base::path::BundlePath;
+use crate::component::{Result, Scope};
+use rustix::fs::{Mode, OFlags};
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What was seen in a file of the target.
+pub struct Probe {
+    /// Whether its content is the row's, as far as size and time, or else the digest, tell.
+    pub same_content: bool,
+    /// Its extended attributes.
+    pub xattrs: Xattrs,
+}
+
+/// By the number of the placed row. A file that could not be read is missing: it counts as different.
+pub struct Probes(HashMap<usize, Probe>);
+
+impl Probes {
+    /// What was seen for a placed row.
+    pub fn get(&self, number: usize) -> Option<&Probe> {
+        self.0.get(&number)
+    }
+}
+
+/// Opens every file of the target that has its row's size: for its attributes, and, where its time does not
+/// prove it to be the row's, for its digest.
+pub fn probe(target: &Target, rows: &[Row], placed: &[Placed], scope: &Scope<'_>) -> Result<Probes> {
+    let firsts: HashMap<&BundlePath, &Row> = rows.iter().map(|row| (&row.path, row)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut seen = HashMap::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = placed.get(number) else { return Ok(seen) };
+            let node = match &rows[one.row].node {
+                Node::Link(first) => firsts.get(first).map(|row| &row.node),
+                node => Some(node),
+            };
+            let there = one.there.map(|i| &target.walk.entries[i]);
+            let (Some(Node::File(file)), Some(there)) = (node, there) else { continue };
+            if there.stat.kind != Kind::File || there.stat.size != file.size {
+                continue;
+            }
+            // A kernel writes nanoseconds. A time in whole seconds was set by a tool (an archive, a build that
+            // pins all times) and says nothing of the content.
+            let same_time = there.stat.mtime == file.meta.mtime && file.meta.mtime.ns != 0;
+            seen.extend(
+                look(target, &one.path, (!same_time).then_some(file.digest)).map(|probe| (number, probe)),
+            );
+        }
+    };
+    let parts = super::parallel(scope.threads, work)?;
+    Ok(Probes(parts.into_iter().flatten().collect()))
+}
+
+fn look(target: &Target, path: &BundlePath, digest: Option<Digest>) -> Option<Probe> {
+    let fd = target.dir.open_at(path.as_path(), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).ok()?;
+    let (xattrs, _) = read_xattrs(&fd).ok()?;
+    let same_content = match digest {
+        Some(digest) => digest_reader(File::from(fd)).ok()?.0 == digest,
+        None => true,
+    };
+    Some(Probe { same_content, xattrs })
+}

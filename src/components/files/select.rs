@@ -1,0 +1,97 @@
+//! Which paths of a tree belong to the component: excludes, carved-out parts, `--only`.
+
+use super::site::{shown, Place, STAGE_PREFIX};
+use crate::base::path::BundlePath;
+use crate::component::{Error, Result, Scope};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What happens to a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It belongs to the component.
+    Take,
+    /// A directory on the way to what `--only` names: it is needed, but not itself meant.
+    Pass,
+    /// It, and all that is below it, does not belong.
+    Leave,
+}
+
+/// The rules, for paths relative to the component's root. To be asked from the top down: what lies below
+/// a path that is left is never asked for.
+pub struct Selection<'a> {
+    exclude: &'a Gitignore,
+    left: HashSet<Vec<u8>>,
+    only: Vec<&'a BundlePath>,
+}
+
+/// Compiles gitignore patterns, as in a `.gitignore` at the root.
+pub fn patterns(lines: &[String]) -> std::result::Result<Gitignore, String> {
+    let mut builder = GitignoreBuilder::new(".");
+    for line in lines {
+        if line.chars().any(|c| c == '\n' || c == '\0') {
+            return Err(format!("exclude pattern {line:?}: it has a line end or a NUL"));
+        }
+        builder.add_line(None, line).map_err(|e| format!("exclude pattern {line:?}: {e}"))?;
+    }
+    builder.build().map_err(|e| format!("exclude patterns: {e}"))
+}
+
+impl<'a> Selection<'a> {
+    /// The rules for a tree at `place`. `bundle_only` is the part that the bundle was made of.
+    pub fn new(
+        exclude: &'a Gitignore,
+        place: &Place,
+        scope: &Scope<'a>,
+        bundle_only: Option<&'a BundlePath>,
+    ) -> Result<Self> {
+        let mut left = HashSet::new();
+        let own = scope.host.own.iter();
+        let own: Vec<_> =
+            own.flat_map(|path| [Some(path.clone()), path.canonicalize().ok()]).flatten().collect();
+        for path in &own {
+            if place.real.starts_with(path) || place.lexical.starts_with(path) {
+                return Err(Error::usage(format_args!("{}: it is kbpack's own", shown(&place.lexical))));
+            }
+        }
+        for path in scope.carved.iter().chain(&own) {
+            for root in [&place.real, &place.lexical] {
+                if let Ok(inner) = path.strip_prefix(root) {
+                    left.insert(inner.as_os_str().as_bytes().to_vec());
+                }
+            }
+        }
+        let only = scope.only.into_iter().chain(bundle_only).collect();
+        Ok(Selection { exclude, left, only })
+    }
+
+    /// What happens to `path`, whose parent is not left.
+    pub fn verdict(&self, path: &BundlePath, is_dir: bool) -> Verdict {
+        let mut verdict = Verdict::Take;
+        for only in &self.only {
+            if path.is_within(only) {
+                continue;
+            }
+            if !is_dir || !only.is_within(path) {
+                return Verdict::Leave;
+            }
+            verdict = Verdict::Pass;
+        }
+        let staging = path.file_name().as_bytes().starts_with(STAGE_PREFIX);
+        if staging || self.left.contains(path.as_bytes()) || self.excludes(path.as_path(), is_dir) {
+            return Verdict::Leave;
+        }
+        verdict
+    }
+
+    /// Whether everything is meant, the root itself too.
+    pub fn is_whole(&self) -> bool {
+        self.only.is_empty()
+    }
+
+    fn excludes(&self, path: &Path, is_dir: bool) -> bool {
+        self.exclude.matched(path, is_dir).is_ignore()
+    }
+}

@@ -1,0 +1,294 @@
+use super::world::*;
+use serde_json::json;
+use std::os::unix::fs::symlink;
+
+#[test]
+fn everything_arrives_as_it_was() {
+    let world = World::new();
+    rich(&world.src(""));
+    touch(world.src(""), 1_300_000_000, 9);
+    let before = snapshot(&world.src(""));
+    let job = world.import();
+    assert_eq!(snapshot(&world.dst("")), before);
+    assert_eq!(snapshot(&world.src("")), before, "the source was touched");
+    assert!(job.plan.changes.iter().all(|c| c.kind == crate::component::ChangeKind::Added));
+    assert_eq!(std::fs::read_dir(&world.host.home).unwrap().count(), 2, "a staging area was left");
+    assert_eq!(world.plan().changes(), Vec::<String>::new());
+}
+
+#[test]
+fn everything_arrives_in_a_tree_that_exists() {
+    let world = World::with(json!({"mode": "mirror", "symlinks": "replace"}));
+    rich(&world.src(""));
+    write(world.dst("plain"), "other");
+    write(world.dst("dir/one"), "1");
+    write(world.dst("dir/deep"), "a file where a directory comes");
+    write(world.dst("extra/file"), "goes");
+    write(world.dst("emptydir/file"), "goes");
+    write(world.dst("tight/goes"), "goes");
+    chmod(world.dst("tight"), 0o500);
+    write(world.dst("link/is/a/dir"), "goes");
+    symlink("elsewhere", world.dst("sticky")).unwrap();
+    let job = world.import();
+    assert_eq!(snapshot(&world.dst("")), snapshot(&world.src("")));
+    assert!(job.changes().contains(&"Removed extra/file".to_owned()), "{:?}", job.changes());
+    assert_eq!(world.plan().changes(), Vec::<String>::new());
+}
+
+#[test]
+fn an_overlay_adds_and_replaces_and_leaves_the_rest() {
+    let world = World::new();
+    write(world.src("a"), "new");
+    write(world.src("d/b"), "b");
+    write(world.dst("a"), "older");
+    write(world.dst("mine"), "mine");
+    write(world.dst("d/mine"), "mine");
+    let job = world.import();
+    assert_eq!(job.changes(), ["Changed ", "Changed a", "Changed d", "Added d/b"]);
+    assert_eq!(std::fs::read_to_string(world.dst("a")).unwrap(), "new");
+    assert_eq!(std::fs::read_to_string(world.dst("d/mine")).unwrap(), "mine");
+    assert_eq!(std::fs::read_to_string(world.dst("mine")).unwrap(), "mine");
+}
+
+#[test]
+fn unchanged_files_are_not_rewritten() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::new();
+    for name in ["same", "time", "mode", "content"] {
+        write(world.src(name), name);
+        touch(world.src(name), 1_000, 5);
+    }
+    world.import();
+    let ino = |name| std::fs::metadata(world.dst(name)).unwrap().ino();
+    let before = ["same", "time", "mode", "content"].map(ino);
+    touch(world.src("time"), 2_000, 5);
+    chmod(world.src("mode"), 0o700);
+    std::fs::write(world.src("content"), "CONTENT").unwrap();
+    let job = world.import();
+    let after = ["same", "time", "mode", "content"].map(ino);
+    assert_eq!(job.changes(), ["Changed content", "Changed mode", "Changed time"]);
+    assert_eq!(before[..3], after[..3]);
+    assert_ne!(before[3], after[3]);
+    assert_eq!(job.plan.executes, [format!("executable file: {}", world.dst("mode").display())]);
+    assert_eq!(snapshot(&world.src("")), snapshot(&world.dst("")));
+}
+
+#[test]
+fn a_mirror_keeps_what_is_excluded_or_anothers() {
+    let mut world = World::with(json!({"mode": "mirror", "exclude": ["*.log", "cache/"]}));
+    write(world.src("a"), "a");
+    write(world.src("x.log"), "not captured");
+    write(world.dst("gone/f"), "f");
+    write(world.dst("kept/y.log"), "log");
+    write(world.dst("kept/goes"), "goes");
+    write(world.dst("cache/f"), "f");
+    write(world.dst("other/app.db"), "another component's");
+    write(world.dst("other/app.db-note"), "goes");
+    write(world.dst("mine/kbpack/key"), "kbpack's own");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        world.dst("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    world.carved.push(world.dst("other/app.db"));
+    world.host.own.push(world.dst("mine/kbpack"));
+    world.import();
+    for path in ["a", "kept/y.log", "cache/f", "other/app.db", "mine/kbpack/key", "fifo"] {
+        assert!(world.dst(path).exists(), "{path}");
+    }
+    for path in ["gone", "kept/goes", "other/app.db-note", "x.log"] {
+        assert!(!world.dst(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn what_is_carved_out_on_the_target_is_not_touched() {
+    let mut world = World::new();
+    write(world.src("a/secret"), "from the source");
+    write(world.src("a/plain"), "from the source");
+    write(world.dst("a/secret"), "of the target");
+    let (streams, captured) = world.capture();
+    world.carved.push(world.dst("a/secret"));
+    world.job(streams, &captured.facts).unwrap().run().unwrap();
+    assert_eq!(std::fs::read_to_string(world.dst("a/secret")).unwrap(), "of the target");
+    assert_eq!(std::fs::read_to_string(world.dst("a/plain")).unwrap(), "from the source");
+}
+
+#[test]
+fn a_directory_in_the_way_is_refused_in_an_overlay() {
+    let world = World::new();
+    write(world.src("a"), "a file");
+    write(world.src("b"), "a file");
+    write(world.dst("a/in"), "in it");
+    std::fs::create_dir_all(world.dst("b")).unwrap();
+    let job = world.plan();
+    assert_eq!(job.refusals().len(), 1, "{:?}", job.refusals());
+    assert!(job.refusals()[0].contains("/a: a directory that is not empty"));
+    assert!(job.changes().contains(&"Changed b".to_owned()));
+}
+
+#[test]
+fn symlinks_of_the_target_are_kept_replaced_or_written_through() {
+    let set = |how: &str| {
+        let world = World::with(json!({"symlinks": how}));
+        write(world.src("file"), "new");
+        write(world.src("dir/f"), "new");
+        write(world.dst("real/file"), "older");
+        write(world.dst("real/dir/f"), "older");
+        symlink("real/file", world.dst("file")).unwrap();
+        symlink("real/dir", world.dst("dir")).unwrap();
+        world
+    };
+    let read = |path| std::fs::read_to_string(path).unwrap();
+
+    let world = set("keep");
+    let job = world.import();
+    assert_eq!(read(world.dst("real/dir/f")) + &read(world.dst("file")), "olderolder");
+    assert_eq!(job.plan.findings.iter().filter(|f| f.what.contains("it stays")).count(), 2);
+
+    let world = set("replace");
+    world.import();
+    assert_eq!(read(world.dst("real/dir/f")) + &read(world.dst("file")), "oldernew");
+    assert!(!world.dst("dir").is_symlink() && !world.dst("file").is_symlink());
+
+    let world = set("write-through");
+    world.import();
+    assert_eq!(read(world.dst("real/dir/f")) + &read(world.dst("real/file")), "newnew");
+    assert!(world.dst("dir").is_symlink() && world.dst("file").is_symlink());
+    assert_eq!(world.plan().changes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_link_that_leads_out_is_not_written_through() {
+    let world = World::with(json!({"symlinks": "write-through"}));
+    write(world.src("dir/f"), "new");
+    write(world.host.home.join("outside/f"), "old");
+    std::fs::create_dir(world.dst("")).unwrap();
+    symlink("../outside", world.dst("dir")).unwrap();
+    assert_eq!(world.plan().refusals().len(), 1);
+}
+
+#[test]
+fn a_single_file_travels_alone() {
+    let mut world = World::new();
+    world.options = json!({"path": "~/src/.conf"});
+    world.overrides = json!({"path": "~/new/place/conf"});
+    write(world.src(".conf"), "x=1");
+    write(world.src("other"), "not meant");
+    chmod(world.src(".conf"), 0o640);
+    world.import();
+    let made = world.host.home.join("new/place");
+    assert_eq!(std::fs::read_to_string(made.join("conf")).unwrap(), "x=1");
+    assert_eq!(std::fs::read_dir(&made).unwrap().count(), 1);
+    write(world.src(".conf"), "x=2");
+    write(made.join("neighbour"), "stays");
+    let job = world.import();
+    assert_eq!(job.plan.changes.len(), 1);
+    assert_eq!(std::fs::read_to_string(made.join("conf")).unwrap(), "x=2");
+    assert!(made.join("neighbour").exists());
+    assert_eq!(world.plan().plan.changes.len(), 0);
+}
+
+#[test]
+fn a_part_of_the_tree_is_restored_alone() {
+    let mut world = World::with(json!({"mode": "mirror"}));
+    write(world.src("a/b/f"), "f");
+    write(world.src("a/other"), "other");
+    write(world.dst("mine"), "mine");
+    write(world.dst("a/b/goes"), "goes");
+    write(world.dst("a/stays"), "stays");
+    let (streams, captured) = world.capture();
+    world.only = Some(crate::base::path::BundlePath::new("a/b").unwrap());
+    world.job(streams, &captured.facts).unwrap().run().unwrap();
+    for (path, there) in
+        [("a/b/f", true), ("mine", true), ("a/stays", true), ("a/b/goes", false), ("a/other", false)]
+    {
+        assert_eq!(world.dst(path).exists(), there, "{path}");
+    }
+    // A bundle that was made of a part does not remove what is outside of it either.
+    let (streams, captured) = world.capture();
+    world.only = None;
+    world.job(streams, &captured.facts).unwrap().run().unwrap();
+    assert!(world.dst("mine").exists() && world.dst("a/stays").exists());
+}
+
+#[test]
+fn a_root_that_is_a_symlink_is_resolved_and_told() {
+    let world = World::new();
+    write(world.src("f"), "new");
+    write(world.host.home.join("real/f"), "older");
+    symlink("real", world.host.home.join("dst")).unwrap();
+    let job = world.import();
+    assert!(
+        job.plan.findings.iter().any(|f| f.what.contains("a symlink, taken as")),
+        "{:?}",
+        job.plan.findings
+    );
+    assert_eq!(std::fs::read_to_string(world.host.home.join("real/f")).unwrap(), "new");
+    assert_eq!(job.target.claims().unwrap().len(), 2);
+}
+
+#[test]
+fn absence_is_a_state() {
+    let mut world = World::with(json!({"mode": "mirror"}));
+    std::fs::remove_dir(world.src("")).unwrap();
+    write(world.dst("f"), "f");
+    let (streams, captured) = world.capture();
+    let mut job = world.job(streams, &captured.facts).unwrap();
+    let before = snapshot(&world.dst(""));
+    job.stage().unwrap();
+    job.commit().unwrap();
+    assert!(!world.dst("").exists());
+    job.undo(&job.journal.acts);
+    assert_eq!(snapshot(&world.dst("")), before);
+    world.overrides = json!({"path": "~/dst", "mode": "overlay"});
+    assert_eq!(world.import().plan.changes.len(), 0);
+    assert!(world.dst("f").exists());
+}
+
+#[test]
+fn many_shards_and_many_threads() {
+    let mut world = World::new();
+    world.threads = 4;
+    for i in 0..20_000 {
+        let dir = world.src(&format!("d{:02}", i % 50));
+        if i < 50 {
+            std::fs::create_dir(&dir).unwrap();
+        }
+        std::fs::write(dir.join(format!("f{i}")), i.to_string()).unwrap();
+    }
+    let job = world.import();
+    assert_eq!(job.streams.names(), ["index", "tree/000001", "tree/000002", "tree/000003", "tree/000004"]);
+    assert_eq!(snapshot(&world.dst("")), snapshot(&world.src("")));
+}
+
+#[test]
+fn what_was_edited_since_the_plan_stops_the_commit() {
+    let world = World::new();
+    write(world.src("a"), "new");
+    write(world.dst("a"), "older");
+    let mut job = world.plan();
+    job.stage().unwrap();
+    write(world.dst("a"), "edited");
+    let error = job.commit().unwrap_err().to_string();
+    assert!(error.ends_with("/a: it was edited since the plan"), "{error}");
+    job.undo(&job.journal.acts);
+    assert_eq!(std::fs::read_to_string(world.dst("a")).unwrap(), "edited");
+    assert_eq!(std::fs::read_dir(&world.host.home).unwrap().count(), 2);
+}
+
+#[test]
+fn later_components_find_what_is_staged() {
+    let world = World::new();
+    write(world.src("a/b"), "b");
+    write(world.dst("x"), "x");
+    let job = world.plan();
+    job.stage().unwrap();
+    let world_scope = world.scope();
+    let staged = job.target.staged_path(&world_scope, &job.plan, &world.dst("a/b")).unwrap();
+    assert_eq!(std::fs::read_to_string(staged).unwrap(), "b");
+    assert_eq!(job.target.staged_path(&world_scope, &job.plan, &world.dst("x")), None);
+}

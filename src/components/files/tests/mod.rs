@@ -1,0 +1,8 @@
+//! The kind as a whole, against trees on disk.
+
+mod attacks;
+mod capture;
+mod import;
+mod stock;
+mod undo;
+mod world;

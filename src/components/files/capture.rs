@@ -1,7 +1,10 @@
 //! Source: the tree becomes shards and an index.
 //!
-//! 1. walk; 2. cut what was found into shards and pack them in parallel; 3. the last shard: hard links, then all
-//! directories (so that `tar x` of the shards, in order, sets the directories' modes and times last); 4. the index.
+//! 1. Walk.
+//! 2. Cut what was found into shards and pack them in parallel.
+//! 3. The last shard: hard links, then all directories, so that `tar x` of the shards, in order, sets the
+//!    directories' modes and times last.
+//! 4. The index.
 
 use super::facts::{Facts, State};
 use super::index::{self, Node, Row};

@@ -1,8 +1,9 @@
 //! Puts the staged items in place by renames, each written down before it is done.
 //!
-//! 1. write down the directories whose content or metadata changes, and open up those with tight modes;
-//! 2. in batches: look whether the target still is what the plan saw, write the steps down, do them;
-//! 3. set the directories' metadata, deepest first; 4. all on disk.
+//! 1. Write down the directories whose content or metadata changes, and open up those with tight modes.
+//! 2. In batches: look whether the target still is what the plan saw, write the steps down, do them.
+//! 3. Set the directories' metadata, deepest first.
+//! 4. All on disk.
 
 use super::act::FileAct;
 use super::meta::Names;

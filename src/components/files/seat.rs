@@ -124,7 +124,7 @@ impl Seat {
     /// Opens the base, or a file or directory beneath it, to set its metadata: also where its mode does not
     /// let its owner read it.
     fn open_inner(&mut self, path: Option<&BundlePath>) -> io::Result<OwnedFd> {
-        let Some(path) = path else { return Ok(self.base.as_fd().try_clone_to_owned()?) };
+        let Some(path) = path else { return self.base.as_fd().try_clone_to_owned() };
         let plain = OFlags::RDONLY | OFlags::NONBLOCK;
         match self.base.open_at(path.as_path(), plain, Mode::empty()) {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {

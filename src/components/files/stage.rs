@@ -1,7 +1,11 @@
 //! Builds the items of a plan in the staging area, on the file system on which they will live.
 //!
-//! 1. a fresh staging area, 0700; 2. all new directories, private; 3. files and symlinks, shard by shard, in
-//! parallel; 4. hard links; 5. the directories' metadata, deepest first; 6. a mark in time, and all on disk.
+//! 1. A fresh staging area, 0700.
+//! 2. All new directories, private.
+//! 3. Files and symlinks, shard by shard, in parallel.
+//! 4. Hard links.
+//! 5. The directories' metadata, deepest first.
+//! 6. A mark in time, and all on disk.
 
 use super::capture::shard_name;
 use super::index::{Node, Row};

@@ -4,6 +4,8 @@ use super::world::*;
 use crate::base::fault::{Fault, Faulty};
 use serde_json::{json, Value};
 
+type Spoil<T> = dyn Fn(&mut T);
+
 /// A good bundle of a small tree, to be spoilt.
 struct Bundle {
     world: World,
@@ -73,7 +75,7 @@ fn names_that_climb_or_are_absolute() {
 
 #[test]
 fn rows_that_cannot_be() {
-    let spoil: &[(&str, &dyn Fn(&mut Bundle))] = &[
+    let spoil: &[(&str, &Spoil<Bundle>)] = &[
         ("a file below a symlink", &|b| b.row("d/f")["path"] = json!("l/f")),
         ("a file below a file", &|b| b.row("d/f")["path"] = json!("a/f")),
         ("a file in no directory", &|b| b.row("d/f")["path"] = json!("e/f")),
@@ -124,7 +126,7 @@ fn rows_that_cannot_be() {
 
 #[test]
 fn tars_that_are_not_what_the_index_says() {
-    let spoil: &[(&str, &dyn Fn(&mut Vec<u8>))] = &[
+    let spoil: &[(&str, &Spoil<Vec<u8>>)] = &[
         ("another name", &|tar| tar[0] = b'b'),
         ("a device", &|tar| tar[156] = b'3'),
         ("a GNU long name", &|tar| tar[156] = b'L'),

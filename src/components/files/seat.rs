@@ -114,6 +114,10 @@ impl Seat {
 
     /// Lets `slot` of `dir` and `path` change places, at one instant. False if the file system cannot do that.
     pub fn exchange(&mut self, dir: &Dir, slot: u32, path: &BundlePath) -> io::Result<bool> {
+        #[cfg(test)]
+        if tests::NO_EXCHANGE.get() {
+            return Ok(false);
+        }
         let folder = self.folder(path)?;
         match fs::renameat_with(dir, slot.to_string(), folder, path.file_name(), RenameFlags::EXCHANGE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
@@ -203,5 +207,13 @@ fn rename_to_free(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, new: &
             Some(_) => Err(Errno::EXIST.into()),
         },
         done => Ok(done?),
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    thread_local! {
+        /// Makes this thread's file systems ones that cannot exchange two names.
+        pub static NO_EXCHANGE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
     }
 }

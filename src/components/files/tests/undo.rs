@@ -18,6 +18,7 @@ fn world() -> World {
     write(world.dst("extra/file"), "goes");
     chmod(world.dst("extra"), 0o555);
     std::fs::remove_dir_all(world.dst("dir/deep")).unwrap();
+    chmod(world.dst("tight"), 0o700);
     write(world.dst("tight/more"), "more");
     chmod(world.dst("tight"), 0o500);
     touch(world.dst("dir"), 77, 77);
@@ -26,6 +27,16 @@ fn world() -> World {
 
 #[test]
 fn undo_after_any_number_of_acts_gives_the_old_tree() {
+    undo_everywhere();
+}
+
+#[test]
+fn also_where_names_cannot_be_exchanged() {
+    super::super::seat::tests::NO_EXCHANGE.set(true);
+    undo_everywhere();
+}
+
+fn undo_everywhere() {
     let world = world();
     let before = snapshot(&world.dst(""));
     let steps = {

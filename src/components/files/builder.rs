@@ -8,7 +8,7 @@ use super::plan::{FilesPlan, Item, Source, Stamp, Step};
 use super::probe::Probes;
 use super::select::Selection;
 use super::site::{may_change, shown, Found, Place};
-use super::walk::{note, stat_fd};
+use super::walk::{note, stat_fd, Kind, Stat};
 use super::Files;
 use crate::base::path::BundlePath;
 use crate::component::{Change, ChangeKind, Plan, Result, Scope};
@@ -180,11 +180,15 @@ impl<'a> Builder<'a> {
 
     /// Renames do not cross mounts: a step that would have to is a refusal.
     pub fn on_this_mount(&mut self, path: &BundlePath, parent: Option<&BundlePath>, there: Option<usize>) {
-        let mount_of = |i: usize| self.target.walk.entries[i].stat.mount;
-        let above = parent.and_then(|parent| self.target.entry(parent)).map(mount_of);
-        let here = there.map(mount_of);
-        let base = stat_fd(&self.target.dir).map(|s| s.mount).ok();
-        if [above, here].into_iter().flatten().any(|mount| Some(mount) != base) {
+        let stat = |i: usize| &self.target.walk.entries[i].stat;
+        let Ok(base) = stat_fd(&self.target.dir) else { return };
+        let above = parent.and_then(|parent| self.target.entry(parent)).map(stat);
+        // Some file systems give a file another device than its directory has.
+        let crosses = |here: &Stat| match here.kind {
+            Kind::Dir => here.volume() != base.volume(),
+            _ => here.mount != base.mount,
+        };
+        if above.into_iter().chain(there.map(stat)).any(crosses) {
             self.out.findings.push(refusal(
                 &self.target.at(path),
                 "another file system is mounted here",

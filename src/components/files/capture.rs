@@ -192,7 +192,11 @@ impl Shards {
                 }
                 _ => {}
             }
-            let size = entry.stat.size.min(entry.stat.blocks.saturating_mul(512));
+            // The holes of a large file weigh nothing.
+            let size = match entry.stat.size {
+                size if size > SHARD_BYTES => size.min(entry.stat.blocks.saturating_mul(512)),
+                size => size,
+            };
             if !shard.is_empty() && (bytes + size > SHARD_BYTES || shard.len() == SHARD_ENTRIES) {
                 out.shards.push(std::mem::take(&mut shard));
                 bytes = 0;

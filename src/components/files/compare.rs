@@ -110,7 +110,7 @@ fn remove_root(files: &Files, place: &Place, scope: &Scope<'_>) -> Result<Option
     let (Some(base), Some(name)) = (place.real.parent(), place.real.file_name()) else { return Ok(None) };
     let stat = |path: &Path| stat_at(CWD, path).map_err(|e| io_at(path, e));
     let root = stat(&place.real)?;
-    if root.mount != stat(base)?.mount {
+    if root.volume() != stat(base)?.volume() {
         return Ok(None);
     }
     let dir = Dir::open(base).map_err(|e| io_at(base, e))?;

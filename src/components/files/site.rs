@@ -114,8 +114,8 @@ pub fn side_of(home: &Path, run: &str, component: &str) -> PathBuf {
 /// mount (renames do not cross mounts) and may be written to, else the root itself.
 pub fn side_home(root: &Path) -> PathBuf {
     let Some(parent) = root.parent() else { return root.to_owned() };
-    let mount = |path: &Path| stat_at(CWD, path).ok().filter(|s| s.kind == Kind::Dir).map(|s| s.mount);
-    if mount(parent).is_some() && mount(parent) == mount(root) && may_change(parent) {
+    let volume = |path: &Path| stat_at(CWD, path).ok().filter(|s| s.kind == Kind::Dir).map(|s| s.volume());
+    if volume(parent).is_some() && volume(parent) == volume(root) && may_change(parent) {
         parent.to_owned()
     } else {
         root.to_owned()

@@ -149,7 +149,7 @@ impl Undo<'_> {
         } else if here.is_some_and(|here| old.is(&here)) {
             &slots.new
         } else {
-            return Ok(());
+            return self.last_bits_if_there(path, old);
         };
         if let Some(now) = now {
             if !new.is(&now) || self.is_edited(path, &now, new, staged)? {
@@ -222,10 +222,18 @@ impl Undo<'_> {
     fn keep(&mut self, path: &BundlePath, slot: u32) -> io::Result<()> {
         let mut name = OsString::from(path.file_name());
         name.push(format!(".kbpack-kept-{}", self.run));
-        if name.len() > 255 {
+        if name.len() > 240 {
             name = format!("kbpack-kept-{}-{slot}", self.run).into();
         }
-        self.seat.rename(path, &name)?;
+        let (first, mut number) = (name.clone(), 1);
+        while let Err(e) = self.seat.rename(path, &name) {
+            if e.kind() != io::ErrorKind::AlreadyExists {
+                return Err(e);
+            }
+            number += 1;
+            name.clone_from(&first);
+            name.push(format!("-{number}"));
+        }
         let at = self.seat.at(path);
         let kept = at.with_file_name(&name);
         self.findings

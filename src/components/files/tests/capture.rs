@@ -196,11 +196,22 @@ fn options_are_strict() {
 
 #[test]
 fn a_file_that_may_not_be_read_fails_the_export() {
-    // Root may read everything, so the permission is taken away by asking as another user.
-    let error = super::super::site::io_at(
-        std::path::Path::new("/x"),
-        std::io::Error::from(std::io::ErrorKind::PermissionDenied),
-    );
+    let world = World::new();
+    write(world.src("closed"), "x");
+    chmod(world.src("closed"), 0o000);
+    let error = match world.try_capture() {
+        Err(error) => error,
+        // Root may read everything.
+        Ok(_) => super::super::site::io_at(&world.src("closed"), std::io::ErrorKind::PermissionDenied.into()),
+    };
     assert_eq!(error.fault(), Fault::NotReady);
+    assert!(error.to_string().ends_with("/src/closed: this user may not read it"), "{error}");
     assert_eq!(error.remedy().as_deref(), Some("run kbpack as a user who may, or exclude it"));
+}
+
+#[test]
+fn a_tree_that_is_too_deep_fails_the_export() {
+    let world = World::new();
+    std::fs::create_dir_all(world.src(&"d/".repeat(513))).unwrap();
+    assert_eq!(world.try_capture().err().unwrap().fault(), Fault::NotReady);
 }

@@ -250,6 +250,33 @@ fn absence_is_a_state() {
 }
 
 #[test]
+fn names_of_one_file_on_the_target_are_not_changed_together() {
+    let world = World::new();
+    for name in ["a", "b"] {
+        write(world.src(name), "same");
+        write(world.dst(name), "same");
+    }
+    std::fs::remove_file(world.dst("b")).unwrap();
+    std::fs::hard_link(world.dst("a"), world.dst("b")).unwrap();
+    chmod(world.src("b"), 0o600);
+    world.import();
+    assert_eq!(snapshot(&world.dst("")), snapshot(&world.src("")));
+    assert_eq!(world.plan().changes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_deep_tree_arrives_and_goes() {
+    let world = World::new();
+    write(world.src(&("d/".repeat(400) + "f")), "deep");
+    let mut job = world.plan();
+    job.stage().unwrap();
+    job.commit().unwrap();
+    job.check();
+    job.undo(&job.journal.acts);
+    assert!(!world.dst("").exists());
+}
+
+#[test]
 fn many_shards_and_many_threads() {
     let mut world = World::new();
     world.threads = 4;

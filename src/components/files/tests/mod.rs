@@ -3,6 +3,7 @@
 mod attacks;
 mod capture;
 mod import;
+mod mounts;
 mod speed;
 mod stock;
 mod undo;

@@ -146,6 +146,12 @@ fn edits_after_the_commit_are_kept_aside() {
         assert_eq!(std::fs::read_to_string(&kept).unwrap(), "edited", "{kept:?}");
     }
     assert!(!world.dst("added").exists() && !world.dst("dir").exists());
+    // What is kept does not stand in the way of what is kept the next time.
+    let mut job = world.plan();
+    job.stage().unwrap();
+    job.commit().unwrap();
+    write(world.dst("changed"), "edited again");
+    assert!(job.undo(&job.journal.acts)[0].what.ends_with(&format!("changed.kbpack-kept-{RUN}-2")));
 }
 
 #[test]

@@ -17,6 +17,17 @@ use std::path::{Path, PathBuf};
 
 /// Puts the old state back and removes the staging area.
 pub fn undo(files: &Files, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
+    undo_until(files, scope, acts, usize::MAX)
+}
+
+/// Undoes, and stops before the act of the number `stop`, counted from the end: so a test sees every state that
+/// a kill can leave.
+pub(super) fn undo_until(
+    files: &Files,
+    scope: &Scope<'_>,
+    acts: &[Act],
+    stop: usize,
+) -> Result<Vec<Finding>> {
     let acts = acts.iter().map(FileAct::read).collect::<Result<Vec<_>>>()?;
     let Some((base, side)) = places(&acts)? else {
         // Nothing was committed: what was staged is all there is.
@@ -36,9 +47,14 @@ pub fn undo(files: &Files, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Findin
             }
         }
         let staged = stat_at(&slots.side, MARK).ok();
-        for act in acts.iter().rev() {
+        for (number, act) in acts.iter().rev().enumerate() {
+            if number == stop {
+                return Ok(undo.findings);
+            }
             undo.take_back(act, &slots, staged.as_ref())?;
         }
+        // What the staging area held is back in its place, on disk, before the area goes.
+        undo.seat.sync()?;
     }
     remove_side(&side)?;
     for act in acts.iter().rev() {

@@ -74,6 +74,32 @@ fn interrupted(plan: &super::super::plan::FilesPlan, world: &World, journal: &mu
 }
 
 #[test]
+fn an_undo_goes_on_where_it_was_interrupted() {
+    let world = world();
+    let before = snapshot(&world.dst(""));
+    let (_, captured) = world.capture();
+    let facts = super::super::facts::Facts::read("tree", &captured.facts).unwrap();
+    let name = crate::base::name::ComponentName::new("tree").unwrap();
+    let options = facts.options.clone();
+    let files = super::super::Files::new(&name, "~/dst", options, Some(facts), &world.host).unwrap();
+    let acts = {
+        let mut job = world.plan();
+        job.stage().unwrap();
+        job.commit().unwrap();
+        job.undo(&job.journal.acts);
+        job.journal.acts.len()
+    };
+    for stop in 0..acts {
+        let mut job = world.plan();
+        job.stage().unwrap();
+        job.commit().unwrap();
+        super::super::undo::undo_until(&files, &world.scope(), &job.journal.acts, stop).unwrap();
+        assert_eq!(job.undo(&job.journal.acts), [], "after {stop}");
+        assert_eq!(snapshot(&world.dst("")), before, "after {stop}");
+    }
+}
+
+#[test]
 fn a_commit_goes_on_where_it_was_interrupted() {
     let world = world();
     let mut job = world.plan();

@@ -4,6 +4,7 @@ mod attacks;
 mod capture;
 mod import;
 mod mounts;
+mod random;
 mod speed;
 mod stock;
 mod undo;

@@ -40,8 +40,8 @@ pub(super) fn undo_until(
     // Without a staging area the steps were taken back already.
     if let Some(slots) = Slots::open(&side)? {
         for act in &acts {
-            if let FileAct::Dir { path, old, .. } = act {
-                if is_tight(old.mode.0) {
+            if let FileAct::Dir { path, old, new } = act {
+                if is_tight(old.mode.0) || new.as_ref().is_some_and(|new| is_tight(new.mode.0)) {
                     undo.open_up(path.as_ref(), old)?;
                 }
             }

@@ -335,8 +335,8 @@ pub struct Scope<'a> {
     pub host: &'a Host,
     /// Paths inside this component's claims that belong to another component: not read, not written, not removed.
     pub carved: &'a [PathBuf],
-    /// `--only NAME:PATH`: nothing outside this path is captured or touched.
-    pub only: Option<&'a BundlePath>,
+    /// `--only NAME:PATH`, each: nothing outside these paths is captured or touched. Empty: no such limit.
+    pub only: &'a [BundlePath],
     /// 16 hex digits that name this run; staging areas carry it in their names, so that recovery finds them.
     pub run: &'a str,
     /// How many threads the component may use.

@@ -1,6 +1,8 @@
 //! The layers of DESIGN section 5, held to: no file uses a module of a layer above its own, and the lower
 //! layers' neighbours keep to themselves.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

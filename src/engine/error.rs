@@ -76,6 +76,9 @@ pub enum EngineError {
         /// Which ones there are.
         of: String,
     },
+    /// `--only` and `--skip` leave nothing.
+    #[error("--only and --skip together leave no component")]
+    NothingSelected,
     /// Two components claim the same thing.
     #[error("the components '{first}' and '{second}' both claim {what}")]
     SameClaim {
@@ -231,7 +234,8 @@ impl Faulty for EngineError {
             State(e) => e.fault(),
             Component { error, .. } => error.fault(),
             Io { error, .. } => io_fault(error),
-            OutputExists(_)
+            NothingSelected
+            | OutputExists(_)
             | NoRecipient
             | NoSuchComponent { .. }
             | SameClaim { .. }
@@ -260,6 +264,7 @@ impl Faulty for EngineError {
             OutputExists(_) => "choose another name with -o, or remove the file first",
             NoRecipient => "name one with -r age1... (the target prints it with `kbpack keygen`), or use a passphrase with -p",
             NoSuchComponent { .. } => "the names are those in the profile, or that `kbpack inspect` shows",
+            NothingSelected => "take one of them away",
             SameClaim { .. } => "take it out of one of the two in the profile",
             OwnDirectory { .. } => "leave it out; keys are made on each machine by `kbpack keygen`",
             Circle(_) => "take one of the `after` out of the profile",

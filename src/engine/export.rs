@@ -122,9 +122,15 @@ pub fn survey(
     let mut surveyed = Vec::new();
     for ((name, component), carved) in components.iter().zip(carved) {
         if selection.takes(name) {
-            let only = selection.path_in(name);
-            let scope =
-                Scope { host, carved: &carved, only, run: "", threads: machine::threads(), progress: events };
+            let only = selection.paths_in(name);
+            let scope = Scope {
+                host,
+                carved: &carved,
+                only: &only,
+                run: "",
+                threads: machine::threads(),
+                progress: events,
+            };
             let survey = component.survey(&scope).within(name)?;
             let kind = profile.components[name].kind.clone();
             surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: carved });
@@ -167,7 +173,10 @@ impl Export<'_> {
             }
             events.step(&format!("packing {name}"));
             let sink = packer.component(name);
-            let captured = component.capture(&self.scope(name, carved, &run, events), &sink).within(name)?;
+            let only = self.selection.paths_in(name);
+            let threads = machine::threads();
+            let scope = Scope { host: self.host, carved, only: &only, run: &run, threads, progress: events };
+            let captured = component.capture(&scope, &sink).within(name)?;
             refuse(name, &captured.findings)?;
             captured.findings.iter().for_each(|finding| events.finding(name.as_str(), finding));
             let streams = sink.finish();
@@ -228,23 +237,6 @@ impl Export<'_> {
 
     fn kind(&self, name: &ComponentName) -> String {
         self.profile.components[name].kind.clone()
-    }
-
-    fn scope<'s>(
-        &'s self,
-        name: &ComponentName,
-        carved: &'s [PathBuf],
-        run: &'s str,
-        events: &'s dyn Events,
-    ) -> Scope<'s> {
-        Scope {
-            host: self.host,
-            carved,
-            only: self.selection.path_in(name),
-            run,
-            threads: machine::threads(),
-            progress: events,
-        }
     }
 
     fn open_output(&self) -> Result<Output> {

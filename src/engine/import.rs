@@ -2,6 +2,7 @@
 //! code as numbered comments.
 
 use crate::base::name::ComponentName;
+use crate::base::path::BundlePath;
 use crate::component::{
     self, Act, ChangeKind, CheckResult, Component, Host, Journal, Plan, Scope, Severity, UndoStrength,
 };
@@ -142,6 +143,7 @@ struct Participant {
     kind: String,
     component: Box<dyn Component>,
     carved: Vec<PathBuf>,
+    only: Vec<BundlePath>,
     source: ComponentSource,
     acts: Acts,
 }
@@ -247,6 +249,7 @@ impl Import<'_> {
             if self.selection.takes(&name) {
                 let source = bundle.opened.streams(entry);
                 participants.push(Participant {
+                    only: self.selection.paths_in(&name),
                     name,
                     kind: entry.kind.clone(),
                     component,
@@ -327,7 +330,7 @@ impl Import<'_> {
         Scope {
             host: self.host,
             carved: &participant.carved,
-            only: self.selection.path_in(&participant.name),
+            only: &participant.only,
             run,
             threads: machine::threads(),
             progress: events,

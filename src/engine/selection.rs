@@ -52,7 +52,10 @@ impl Selection {
                 });
             }
         }
-        Ok(())
+        match names.into_iter().any(|name| self.takes(name)) {
+            true => Ok(()),
+            false => Err(EngineError::NothingSelected),
+        }
     }
 
     /// Whether `name` takes part.
@@ -61,9 +64,13 @@ impl Selection {
         named && !self.skip.contains(name)
     }
 
-    /// The path inside `name` that it is narrowed to.
-    pub fn path_in(&self, name: &ComponentName) -> Option<&BundlePath> {
-        self.only.iter().find(|o| o.name == *name)?.path.as_ref()
+    /// The paths inside `name` that it is narrowed to; none if all of it is meant.
+    pub fn paths_in(&self, name: &ComponentName) -> Vec<BundlePath> {
+        let mine = || self.only.iter().filter(|only| only.name == *name);
+        match mine().any(|only| only.path.is_none()) {
+            true => Vec::new(),
+            false => mine().filter_map(|only| only.path.clone()).collect(),
+        }
     }
 }
 

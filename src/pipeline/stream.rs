@@ -146,7 +146,7 @@ fn has_checksum_and_no_dictionary(descriptor: u8) -> bool {
 /// T4: the skippable frame of zeros that takes `compressed` bytes to a multiple of [`PAD_TO`]; nothing for
 /// long streams and for those that are there already.
 fn padding_for(compressed: u64) -> Vec<u8> {
-    if compressed >= PAD_BELOW || compressed % PAD_TO == 0 {
+    if compressed >= PAD_BELOW || compressed.is_multiple_of(PAD_TO) {
         return Vec::new();
     }
     let mut room = PAD_TO - compressed % PAD_TO;

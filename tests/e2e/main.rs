@@ -1,5 +1,7 @@
 //! End to end: the real binary, two homes on one machine, the stock tools as oracles.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 mod command_line;

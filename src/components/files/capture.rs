@@ -1,7 +1,10 @@
 //! Source: the tree becomes shards and an index.
 //!
-//! 1. walk; 2. cut what was found into shards and pack them in parallel; 3. the last shard: hard links, then all
-//! directories (so that `tar x` of the shards, in order, sets the directories' modes and times last); 4. the index.
+//! 1. Walk.
+//! 2. Cut what was found into shards and pack them in parallel.
+//! 3. The last shard: hard links, then all directories, so that `tar x` of the shards, in order, sets the
+//!    directories' modes and times last.
+//! 4. The index.
 
 use super::facts::{Facts, State};
 use super::index::{self, Node, Row};
@@ -48,7 +51,7 @@ struct Source {
 
 fn look(files: &Files, scope: &Scope<'_>) -> Result<Source> {
     let place = resolve(&files.root)?;
-    let selection = Selection::new(&files.exclude, &place, scope, None)?;
+    let selection = Selection::new(&files.exclude, &place, scope, &[])?;
     let mut walk = Walk::default();
     let dir = match place.found {
         Found::Absent => None,
@@ -112,7 +115,7 @@ pub fn capture(files: &Files, scope: &Scope<'_>, sink: &dyn StreamSink) -> Resul
     let Walk { entries, mut findings, .. } = walk;
     let names = Names::default();
     let top = match (&dir, place.found) {
-        (Some(dir), Found::Dir) if scope.only.is_none() => {
+        (Some(dir), Found::Dir) if scope.only.is_empty() => {
             Some(super::walk::meta_of(dir, &names, &place.real)?)
         }
         _ => None,
@@ -150,7 +153,7 @@ pub fn capture(files: &Files, scope: &Scope<'_>, sink: &dyn StreamSink) -> Resul
             Found::Dir => State::Directory,
         },
         options: files.options.clone(),
-        only: scope.only.cloned(),
+        only: scope.only.to_vec(),
         top,
         entries: rows.len() as u64,
         bytes: rows.iter().map(|row| if let Node::File(f) = &row.node { f.size } else { 0 }).sum(),
@@ -189,7 +192,11 @@ impl Shards {
                 }
                 _ => {}
             }
-            let size = entry.stat.size.min(entry.stat.blocks.saturating_mul(512));
+            // The holes of a large file weigh nothing.
+            let size = match entry.stat.size {
+                size if size > SHARD_BYTES => size.min(entry.stat.blocks.saturating_mul(512)),
+                size => size,
+            };
             if !shard.is_empty() && (bytes + size > SHARD_BYTES || shard.len() == SHARD_ENTRIES) {
                 out.shards.push(std::mem::take(&mut shard));
                 bytes = 0;

@@ -1,8 +1,9 @@
 //! Puts the staged items in place by renames, each written down before it is done.
 //!
-//! 1. write down the directories whose content or metadata changes, and open up those with tight modes;
-//! 2. in batches: look whether the target still is what the plan saw, write the steps down, do them;
-//! 3. set the directories' metadata, deepest first; 4. all on disk.
+//! 1. Write down the directories whose content or metadata changes, and open up those with tight modes.
+//! 2. In batches: look whether the target still is what the plan saw, write the steps down, do them.
+//! 3. Set the directories' metadata, deepest first.
+//! 4. All on disk.
 
 use super::act::FileAct;
 use super::meta::Names;
@@ -76,6 +77,11 @@ pub(super) fn commit_until(
         return Ok(());
     }
     // 3.
+    for step in &plan.steps {
+        if let Step::Put { path, slot, .. } = step {
+            commit.last_bits(path, *slot)?;
+        }
+    }
     for dir in plan.dirs.iter().rev() {
         let path = dir.path.as_ref();
         let done = match &dir.new {
@@ -166,6 +172,14 @@ impl Commit<'_> {
             .todo("stop what writes to it, and run the import again")
     }
 
+    /// The mode of a new directory that its owner could not have moved with it.
+    fn last_bits(&mut self, path: &BundlePath, slot: u32) -> Result<()> {
+        match self.modes.get(&slot) {
+            Some(&mode) => self.seat.set_mode(Some(path), mode).map_err(|e| self.seat.failed(path, e)),
+            None => Ok(()),
+        }
+    }
+
     /// Does a step.
     fn step(&mut self, step: &Step) -> Result<()> {
         self.try_step(step).map_err(|e| self.seat.failed(step.path(), e))
@@ -187,10 +201,7 @@ impl Commit<'_> {
                 } else {
                     self.seat.put(&self.slots.new, *slot, path)?;
                 }
-                match self.modes.get(slot) {
-                    Some(&mode) => self.seat.set_mode(Some(path), mode),
-                    None => Ok(()),
-                }
+                Ok(())
             }
             Step::Remove { path, slot, old } => {
                 if is_unmovable(old) {

@@ -97,8 +97,8 @@ pub struct Facts {
     /// How it is to be restored.
     pub options: Options,
     /// The part of the tree that was captured, if not all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only: Option<BundlePath>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<BundlePath>,
     /// The root directory's own metadata, if it belongs to what was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top: Option<Meta>,
@@ -120,7 +120,7 @@ impl Facts {
             Error::rule("F1", format_args!("facts of component {component}: {why}"))
         };
         let facts = Facts::deserialize(facts).map_err(|e| bad(&e))?;
-        if facts.top.is_some() && (facts.state != State::Directory || facts.only.is_some()) {
+        if facts.top.is_some() && (facts.state != State::Directory || !facts.only.is_empty()) {
             return Err(bad(&"metadata of a root that was not captured"));
         }
         if facts.top.as_ref().is_some_and(|top| top.mode.0 & 0o4000 != 0) {

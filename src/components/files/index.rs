@@ -14,6 +14,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 /// Rows that a reader takes at most.
 pub const MAX_ROWS: usize = 10_000_000;
 
+/// Segments that a path may have. Deeper trees could not be removed with the file descriptors that a process has.
+pub const MAX_DEPTH: usize = 512;
+
+/// How deep a path is: its number of segments.
+pub fn depth(path: &BundlePath) -> usize {
+    path.as_bytes().split(|&c| c == b'/').count()
+}
+
 /// One entry of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -221,6 +229,9 @@ pub fn read(source: impl Read, shards: u32) -> Result<Vec<Row>> {
         }
         if row.path.as_bytes().split(|&c| c == b'/').any(|s| s.starts_with(STAGE_PREFIX)) {
             return Err(bad("F4", &place("the name is one of a staging area")));
+        }
+        if depth(&row.path) > MAX_DEPTH {
+            return Err(bad("F4", &place("the tree is too deep")));
         }
         if row.path.parent().is_some_and(|parent| kinds.get(&parent) != Some(&Type::Dir)) {
             return Err(bad("F5", &place("what it lies in is not a directory of the tree")));

@@ -1,15 +1,17 @@
 //! The kind `files`: a tree of files, or one file.
 //!
 //! Source: [`walk`] finds, [`capture`] and [`pack`] write shards ([`tarfmt`], [`sparse`]) and the [`index`].
-//! Target: [`place`] and [`compare`] hold the index against what is there and write a [`plan`]: items to stage
-//! and steps to commit; [`stage`] builds the items in a side directory; [`commit`] renames them into place;
+//! Target: [`compare`] holds the index against what is there ([`place`], [`probe`], [`decide`], [`sweep`]) and
+//! writes a [`plan`]: items to stage and steps to commit; [`stage`] builds the items in a side directory; [`commit`] renames them into place;
 //! [`undo`] takes the steps back; [`check`] looks.
 
 mod act;
+mod builder;
 mod capture;
 mod check;
 mod commit;
 mod compare;
+mod decide;
 mod facts;
 mod index;
 mod meta;
@@ -22,6 +24,7 @@ mod select;
 mod site;
 mod sparse;
 mod stage;
+mod sweep;
 mod tarfmt;
 mod undo;
 mod unpack;

@@ -34,7 +34,7 @@ const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Takes `len` zeros into a digest.
 pub fn hash_zeros(hasher: &mut Hasher, mut len: u64) {
-    const MANY: [u8; 64 * 1024] = [0; 64 * 1024];
+    static MANY: [u8; 64 * 1024] = [0; 64 * 1024];
     while len > 0 {
         let n = len.min(MANY.len() as u64);
         hasher.update(&MANY[..n as usize]);

@@ -168,11 +168,6 @@ impl FilesPlan {
             )
         })
     }
-
-    /// The metadata of a row that is no hard link.
-    pub fn meta(&self, row: usize) -> Option<&Meta> {
-        row_meta(&self.rows[row])
-    }
 }
 
 /// The metadata of a row; a hard link has none of its own.

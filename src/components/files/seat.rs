@@ -114,6 +114,10 @@ impl Seat {
 
     /// Lets `slot` of `dir` and `path` change places, at one instant. False if the file system cannot do that.
     pub fn exchange(&mut self, dir: &Dir, slot: u32, path: &BundlePath) -> io::Result<bool> {
+        #[cfg(test)]
+        if tests::NO_EXCHANGE.get() {
+            return Ok(false);
+        }
         let folder = self.folder(path)?;
         match fs::renameat_with(dir, slot.to_string(), folder, path.file_name(), RenameFlags::EXCHANGE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
@@ -124,7 +128,7 @@ impl Seat {
     /// Opens the base, or a file or directory beneath it, to set its metadata: also where its mode does not
     /// let its owner read it.
     fn open_inner(&mut self, path: Option<&BundlePath>) -> io::Result<OwnedFd> {
-        let Some(path) = path else { return Ok(self.base.as_fd().try_clone_to_owned()?) };
+        let Some(path) = path else { return self.base.as_fd().try_clone_to_owned() };
         let plain = OFlags::RDONLY | OFlags::NONBLOCK;
         match self.base.open_at(path.as_path(), plain, Mode::empty()) {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
@@ -203,5 +207,13 @@ fn rename_to_free(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, new: &
             Some(_) => Err(Errno::EXIST.into()),
         },
         done => Ok(done?),
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    thread_local! {
+        /// Makes this thread's file systems ones that cannot exchange two names.
+        pub static NO_EXCHANGE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
     }
 }

@@ -24,7 +24,8 @@ pub enum Verdict {
 pub struct Selection<'a> {
     exclude: &'a Gitignore,
     left: HashSet<Vec<u8>>,
-    only: Vec<&'a BundlePath>,
+    /// Each a list of paths of which one must hold what is taken.
+    limits: Vec<&'a [BundlePath]>,
 }
 
 /// Compiles gitignore patterns, as in a `.gitignore` at the root.
@@ -45,7 +46,7 @@ impl<'a> Selection<'a> {
         exclude: &'a Gitignore,
         place: &Place,
         scope: &Scope<'a>,
-        bundle_only: Option<&'a BundlePath>,
+        bundle_only: &'a [BundlePath],
     ) -> Result<Self> {
         let mut left = HashSet::new();
         let own = scope.host.own.iter();
@@ -63,18 +64,18 @@ impl<'a> Selection<'a> {
                 }
             }
         }
-        let only = scope.only.into_iter().chain(bundle_only).collect();
-        Ok(Selection { exclude, left, only })
+        let limits = [scope.only, bundle_only].into_iter().filter(|paths| !paths.is_empty()).collect();
+        Ok(Selection { exclude, left, limits })
     }
 
     /// What happens to `path`, whose parent is not left.
     pub fn verdict(&self, path: &BundlePath, is_dir: bool) -> Verdict {
         let mut verdict = Verdict::Take;
-        for only in &self.only {
-            if path.is_within(only) {
+        for limit in &self.limits {
+            if limit.iter().any(|only| path.is_within(only)) {
                 continue;
             }
-            if !is_dir || !only.is_within(path) {
+            if !is_dir || !limit.iter().any(|only| only.is_within(path)) {
                 return Verdict::Leave;
             }
             verdict = Verdict::Pass;
@@ -88,7 +89,7 @@ impl<'a> Selection<'a> {
 
     /// Whether everything is meant, the root itself too.
     pub fn is_whole(&self) -> bool {
-        self.only.is_empty()
+        self.limits.is_empty()
     }
 
     fn excludes(&self, path: &Path, is_dir: bool) -> bool {

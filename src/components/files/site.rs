@@ -5,7 +5,7 @@ use crate::base::fsx::Dir;
 use crate::base::path::path_text;
 use crate::component::{Error, Result};
 use rustix::fs::{accessat, Access, AtFlags, CWD};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -114,8 +114,8 @@ pub fn side_of(home: &Path, run: &str, component: &str) -> PathBuf {
 /// mount (renames do not cross mounts) and may be written to, else the root itself.
 pub fn side_home(root: &Path) -> PathBuf {
     let Some(parent) = root.parent() else { return root.to_owned() };
-    let mount = |path: &Path| stat_at(CWD, path).ok().filter(|s| s.kind == Kind::Dir).map(|s| s.mount);
-    if mount(parent).is_some() && mount(parent) == mount(root) && may_change(parent) {
+    let volume = |path: &Path| stat_at(CWD, path).ok().filter(|s| s.kind == Kind::Dir).map(|s| s.volume());
+    if volume(parent).is_some() && volume(parent) == volume(root) && may_change(parent) {
         parent.to_owned()
     } else {
         root.to_owned()
@@ -124,10 +124,12 @@ pub fn side_home(root: &Path) -> PathBuf {
 
 /// The staging areas that the run may have left for the component at `root`, wherever they can be.
 pub fn sides_left(root: &Path, run: &str, component: &str) -> Vec<PathBuf> {
-    root.ancestors().map(|home| side_of(home, run, component)).filter(|side| side.is_dir()).collect()
+    let sides = root.ancestors().map(|home| side_of(home, run, component));
+    sides.filter(|side| side.parent().is_some_and(Path::is_dir)).collect()
 }
 
-/// Removes a staging area, and its folder when no other component has one there.
+/// Removes a staging area, and its folder when no other component has one there. It goes at one instant, so
+/// that no one ever finds half of one.
 pub fn remove_side(side: &Path) -> Result<()> {
     let failed = |e: io::Error| Error::io(shown(side), e);
     let (Some(folder), Some(name)) = (side.parent(), side.file_name()) else { return Ok(()) };
@@ -135,7 +137,15 @@ pub fn remove_side(side: &Path) -> Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened.map_err(failed)?,
     };
-    dir.remove_tree(name).map_err(failed)?;
+    // The name of a component does not begin with a dot.
+    let mut gone = OsString::from(".gone-");
+    gone.push(name);
+    dir.remove_tree(&gone).map_err(failed)?;
+    match rustix::fs::renameat(&dir, name, &dir, gone.as_os_str()) {
+        Err(rustix::io::Errno::NOENT) => {}
+        renamed => renamed.map_err(|e| failed(e.into()))?,
+    }
+    dir.remove_tree(&gone).map_err(failed)?;
     match std::fs::remove_dir(folder) {
         Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty && e.kind() != io::ErrorKind::NotFound => {
             Err(failed(e))

@@ -1,7 +1,11 @@
 //! Builds the items of a plan in the staging area, on the file system on which they will live.
 //!
-//! 1. a fresh staging area, 0700; 2. all new directories, private; 3. files and symlinks, shard by shard, in
-//! parallel; 4. hard links; 5. the directories' metadata, deepest first; 6. a mark in time, and all on disk.
+//! 1. A fresh staging area, 0700.
+//! 2. All new directories, private.
+//! 3. Files and symlinks, shard by shard, in parallel.
+//! 4. Hard links.
+//! 5. The directories' metadata, deepest first.
+//! 6. A mark in time, and all on disk.
 
 use super::capture::shard_name;
 use super::index::{Node, Row};
@@ -10,6 +14,7 @@ use super::plan::{FilesPlan, Item, Source};
 use super::site::{remove_side, shown};
 use super::tarfmt::stored_size;
 use super::unpack::Unpacker;
+use super::walk::{stat_at, stat_fd};
 use crate::base::fsx::Dir;
 use crate::base::path::BundlePath;
 use crate::component::{Error, Result, Scope, StreamSource};
@@ -18,6 +23,7 @@ use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// The file whose time of last change says when staging was done.
 pub const MARK: &str = "staged";
@@ -59,7 +65,25 @@ pub fn stage(plan: &FilesPlan, scope: &Scope<'_>, streams: &dyn StreamSource) ->
     // 6.
     side.open_at(Path::new(MARK), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, private(false))
         .map_err(failed)?;
-    fs::syncfs(&side).map_err(|e| failed(e.into()))
+    fs::syncfs(&side).map_err(|e| failed(e.into()))?;
+    if plan.items.iter().any(|item| folder_meta(plan, item).is_some()) {
+        let_time_pass(&side).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Waits until the file system's clock is past the mark (it ticks every few milliseconds, elsewhere every
+/// second): an undo knows edits inside new directories by it.
+fn let_time_pass(side: &Dir) -> io::Result<()> {
+    let mark = stat_at(side, MARK)?.ctime;
+    for _ in 0..1000 {
+        fs::fchmod(side, private(true))?;
+        if stat_fd(side)?.ctime > mark {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 /// The metadata of an item that is a directory.

@@ -17,6 +17,17 @@ use std::path::{Path, PathBuf};
 
 /// Puts the old state back and removes the staging area.
 pub fn undo(files: &Files, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
+    undo_until(files, scope, acts, usize::MAX)
+}
+
+/// Undoes, and stops before the act of the number `stop`, counted from the end: so a test sees every state that
+/// a kill can leave.
+pub(super) fn undo_until(
+    files: &Files,
+    scope: &Scope<'_>,
+    acts: &[Act],
+    stop: usize,
+) -> Result<Vec<Finding>> {
     let acts = acts.iter().map(FileAct::read).collect::<Result<Vec<_>>>()?;
     let Some((base, side)) = places(&acts)? else {
         // Nothing was committed: what was staged is all there is.
@@ -29,16 +40,21 @@ pub fn undo(files: &Files, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Findin
     // Without a staging area the steps were taken back already.
     if let Some(slots) = Slots::open(&side)? {
         for act in &acts {
-            if let FileAct::Dir { path, old, .. } = act {
-                if is_tight(old.mode.0) {
+            if let FileAct::Dir { path, old, new } = act {
+                if is_tight(old.mode.0) || new.as_ref().is_some_and(|new| is_tight(new.mode.0)) {
                     undo.open_up(path.as_ref(), old)?;
                 }
             }
         }
         let staged = stat_at(&slots.side, MARK).ok();
-        for act in acts.iter().rev() {
+        for (number, act) in acts.iter().rev().enumerate() {
+            if number == stop {
+                return Ok(undo.findings);
+            }
             undo.take_back(act, &slots, staged.as_ref())?;
         }
+        // What the staging area held is back in its place, on disk, before the area goes.
+        undo.seat.sync()?;
     }
     remove_side(&side)?;
     for act in acts.iter().rev() {
@@ -149,7 +165,7 @@ impl Undo<'_> {
         } else if here.is_some_and(|here| old.is(&here)) {
             &slots.new
         } else {
-            return Ok(());
+            return self.last_bits_if_there(path, old);
         };
         if let Some(now) = now {
             if !new.is(&now) || self.is_edited(path, &now, new, staged)? {
@@ -222,10 +238,18 @@ impl Undo<'_> {
     fn keep(&mut self, path: &BundlePath, slot: u32) -> io::Result<()> {
         let mut name = OsString::from(path.file_name());
         name.push(format!(".kbpack-kept-{}", self.run));
-        if name.len() > 255 {
+        if name.len() > 240 {
             name = format!("kbpack-kept-{}-{slot}", self.run).into();
         }
-        self.seat.rename(path, &name)?;
+        let (first, mut number) = (name.clone(), 1);
+        while let Err(e) = self.seat.rename(path, &name) {
+            if e.kind() != io::ErrorKind::AlreadyExists {
+                return Err(e);
+            }
+            number += 1;
+            name.clone_from(&first);
+            name.push(format!("-{number}"));
+        }
         let at = self.seat.at(path);
         let kept = at.with_file_name(&name);
         self.findings

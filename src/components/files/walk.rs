@@ -1,5 +1,6 @@
 //! Walks a tree without following a single symlink, and tells what is there, in the order of paths.
 
+use super::index::{depth, MAX_DEPTH};
 use super::meta::{read_xattrs, Meta, Names, Perm, Time, Xattrs};
 use super::select::{Selection, Verdict};
 use super::site::{io_at, STAGE_PREFIX};
@@ -91,6 +92,11 @@ fn stat(at: impl AsFd, name: impl rustix::path::Arg, flags: AtFlags) -> io::Resu
 }
 
 impl Stat {
+    /// What renames do not cross: mounts, and the subvolumes of some file systems, which are devices of their own.
+    pub fn volume(&self) -> (u64, u64) {
+        (self.mount, self.file.0)
+    }
+
     /// The metadata as a row keeps it.
     pub fn meta(&self, names: &Names, xattrs: Xattrs) -> Meta {
         let kept = match self.kind {
@@ -222,6 +228,13 @@ impl Walker<'_> {
             };
             let path = BundlePath::new(bytes)
                 .map_err(|e| Error::not_ready(format_args!("{}: in it, {e}", super::site::shown(&here))))?;
+            if depth(&path) > MAX_DEPTH {
+                return Err(Error::not_ready(format_args!(
+                    "{}: the tree is too deep",
+                    super::site::shown(&here)
+                ))
+                .todo("exclude a directory above it"));
+            }
             let failed = |e| io_at(&self.at(&path), e);
             let stat = match stat_at(dir, name) {
                 Err(e) if gone(&e) => continue,

@@ -222,9 +222,9 @@ fn stream_name() -> Result<StreamName> {
 }
 
 fn whole(scope: &Scope<'_>) -> Result<()> {
-    match scope.only {
-        None => Ok(()),
-        Some(_) => Err(Error::usage("a component of kind secrets cannot be narrowed to a path")
+    match scope.only.is_empty() {
+        true => Ok(()),
+        false => Err(Error::usage("a component of kind secrets cannot be narrowed to a path")
             .todo("name the component alone, without ':PATH'")),
     }
 }

@@ -98,7 +98,7 @@ impl Home {
         fs::metadata(self.dir.path().join(path)).unwrap().permissions().mode() & 0o7777
     }
     fn scope(&self) -> Scope<'_> {
-        Scope { host: &self.host, carved: &[], only: None, run: RUN, threads: 1, progress: &Silent }
+        Scope { host: &self.host, carved: &[], only: &[], run: RUN, threads: 1, progress: &Silent }
     }
     /// Everything in it: paths, modes, contents.
     fn state(&self) -> Vec<(PathBuf, u32, Vec<u8>)> {

@@ -201,7 +201,7 @@ fn a_part_of_the_tree_is_restored_alone() {
     write(world.dst("a/b/goes"), "goes");
     write(world.dst("a/stays"), "stays");
     let (streams, captured) = world.capture();
-    world.only = Some(crate::base::path::BundlePath::new("a/b").unwrap());
+    world.only = vec![crate::base::path::BundlePath::new("a/b").unwrap()];
     world.job(streams, &captured.facts).unwrap().run().unwrap();
     for (path, there) in
         [("a/b/f", true), ("mine", true), ("a/stays", true), ("a/b/goes", false), ("a/other", false)]
@@ -210,7 +210,7 @@ fn a_part_of_the_tree_is_restored_alone() {
     }
     // A bundle that was made of a part does not remove what is outside of it either.
     let (streams, captured) = world.capture();
-    world.only = None;
+    world.only = vec![];
     world.job(streams, &captured.facts).unwrap().run().unwrap();
     assert!(world.dst("mine").exists() && world.dst("a/stays").exists());
 }
@@ -247,6 +247,33 @@ fn absence_is_a_state() {
     world.overrides = json!({"path": "~/dst", "mode": "overlay"});
     assert_eq!(world.import().plan.changes.len(), 0);
     assert!(world.dst("f").exists());
+}
+
+#[test]
+fn names_of_one_file_on_the_target_are_not_changed_together() {
+    let world = World::new();
+    for name in ["a", "b"] {
+        write(world.src(name), "same");
+        write(world.dst(name), "same");
+    }
+    std::fs::remove_file(world.dst("b")).unwrap();
+    std::fs::hard_link(world.dst("a"), world.dst("b")).unwrap();
+    chmod(world.src("b"), 0o600);
+    world.import();
+    assert_eq!(snapshot(&world.dst("")), snapshot(&world.src("")));
+    assert_eq!(world.plan().changes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_deep_tree_arrives_and_goes() {
+    let world = World::new();
+    write(world.src(&("d/".repeat(400) + "f")), "deep");
+    let mut job = world.plan();
+    job.stage().unwrap();
+    job.commit().unwrap();
+    job.check();
+    job.undo(&job.journal.acts);
+    assert!(!world.dst("").exists());
 }
 
 #[test]

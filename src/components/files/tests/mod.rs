@@ -3,6 +3,9 @@
 mod attacks;
 mod capture;
 mod import;
+mod mounts;
+mod random;
+mod speed;
 mod stock;
 mod undo;
 mod world;

@@ -18,6 +18,7 @@ fn world() -> World {
     write(world.dst("extra/file"), "goes");
     chmod(world.dst("extra"), 0o555);
     std::fs::remove_dir_all(world.dst("dir/deep")).unwrap();
+    chmod(world.dst("tight"), 0o700);
     write(world.dst("tight/more"), "more");
     chmod(world.dst("tight"), 0o500);
     touch(world.dst("dir"), 77, 77);
@@ -26,6 +27,16 @@ fn world() -> World {
 
 #[test]
 fn undo_after_any_number_of_acts_gives_the_old_tree() {
+    undo_everywhere();
+}
+
+#[test]
+fn also_where_names_cannot_be_exchanged() {
+    super::super::seat::tests::NO_EXCHANGE.set(true);
+    undo_everywhere();
+}
+
+fn undo_everywhere() {
     let world = world();
     let before = snapshot(&world.dst(""));
     let steps = {
@@ -60,6 +71,32 @@ fn undo_after_any_number_of_acts_gives_the_old_tree() {
 /// Runs the commit up to the step of the given number.
 fn interrupted(plan: &super::super::plan::FilesPlan, world: &World, journal: &mut Acts, steps: usize) {
     super::super::commit::commit_until(plan, &world.scope(), journal, steps).unwrap();
+}
+
+#[test]
+fn an_undo_goes_on_where_it_was_interrupted() {
+    let world = world();
+    let before = snapshot(&world.dst(""));
+    let (_, captured) = world.capture();
+    let facts = super::super::facts::Facts::read("tree", &captured.facts).unwrap();
+    let name = crate::base::name::ComponentName::new("tree").unwrap();
+    let options = facts.options.clone();
+    let files = super::super::Files::new(&name, "~/dst", options, Some(facts), &world.host).unwrap();
+    let acts = {
+        let mut job = world.plan();
+        job.stage().unwrap();
+        job.commit().unwrap();
+        job.undo(&job.journal.acts);
+        job.journal.acts.len()
+    };
+    for stop in 0..acts {
+        let mut job = world.plan();
+        job.stage().unwrap();
+        job.commit().unwrap();
+        super::super::undo::undo_until(&files, &world.scope(), &job.journal.acts, stop).unwrap();
+        assert_eq!(job.undo(&job.journal.acts), [], "after {stop}");
+        assert_eq!(snapshot(&world.dst("")), before, "after {stop}");
+    }
 }
 
 #[test]
@@ -135,6 +172,12 @@ fn edits_after_the_commit_are_kept_aside() {
         assert_eq!(std::fs::read_to_string(&kept).unwrap(), "edited", "{kept:?}");
     }
     assert!(!world.dst("added").exists() && !world.dst("dir").exists());
+    // What is kept does not stand in the way of what is kept the next time.
+    let mut job = world.plan();
+    job.stage().unwrap();
+    job.commit().unwrap();
+    write(world.dst("changed"), "edited again");
+    assert!(job.undo(&job.journal.acts)[0].what.ends_with(&format!("changed.kbpack-kept-{RUN}-2")));
 }
 
 #[test]

@@ -122,7 +122,7 @@ pub struct World {
     pub options: Value,
     pub overrides: Value,
     pub carved: Vec<PathBuf>,
-    pub only: Option<BundlePath>,
+    pub only: Vec<BundlePath>,
     pub threads: usize,
 }
 
@@ -140,7 +140,7 @@ impl World {
             options: json!({"path": "~/src"}),
             overrides: json!({"path": "~/dst"}),
             carved: vec![],
-            only: None,
+            only: Vec::new(),
             threads: 2,
         }
     }
@@ -163,7 +163,7 @@ impl World {
         Scope {
             host: &self.host,
             carved: &self.carved,
-            only: self.only.as_ref(),
+            only: &self.only,
             run: RUN,
             threads: self.threads,
             progress: &Quiet,

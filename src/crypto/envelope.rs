@@ -399,7 +399,7 @@ mod tests {
             assert!(open(&[good[..n].to_vec()], &one).is_err());
         }
         let long = must(dir, "age", &["-r", &recipient], &[b'x'; 5000]);
-        assert_eq!(open(&[long], &one).unwrap_err().fault(), Fault::Damaged);
+        assert_eq!(open(&[long], &one).unwrap_err().fault(), Fault::Rule);
     }
 
     #[test]

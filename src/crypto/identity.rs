@@ -289,7 +289,7 @@ pub(super) fn open_with<'a>(
         return Err(Failure::File(CryptoError::Damaged("it is cut off, or its content was changed")));
     }
     if plaintext.len() > max {
-        return Err(Failure::File(CryptoError::Damaged("its content is too long")));
+        return Err(Failure::File(CryptoError::ContentTooBig { max }));
     }
     Ok(Some(Secret::from(std::mem::take(&mut *plaintext))))
 }

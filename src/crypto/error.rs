@@ -131,6 +131,12 @@ pub enum CryptoError {
     /// The medium that the age file is read from gave an error.
     #[error("reading the age file failed: {0}")]
     Read(io::Error),
+    /// There is more in it than may be.
+    #[error("the age file holds more than {max} bytes")]
+    ContentTooBig {
+        /// The limit.
+        max: usize,
+    },
     /// What is inside a key file is not what it must be.
     #[error(
         "the content of the key file is not `# kbpack 1 id=... signer=...` and one age identity (rule K4)"
@@ -194,7 +200,7 @@ impl Faulty for CryptoError {
             | CryptoError::WrongPassphrase
             | CryptoError::PluginFailed { .. } => Fault::CannotDecrypt,
             CryptoError::Damaged(_) => Fault::Damaged,
-            CryptoError::KeyFile => Fault::Rule,
+            CryptoError::KeyFile | CryptoError::ContentTooBig { .. } => Fault::Rule,
             CryptoError::PluginMissing { .. } => Fault::NotReady,
             CryptoError::Making(_) => Fault::Unexpected,
         }

@@ -316,8 +316,7 @@ pub(super) fn open_with<'a>(
         return Err(Failure::File(CryptoError::Damaged("it is cut off, or its content was changed")));
     }
     if plaintext.len() > max {
-        // Of a key file; a locked identity file is itself no larger than `max`.
-        return Err(Failure::File(CryptoError::KeyFile));
+        return Err(Failure::File(CryptoError::ContentTooBig { max }));
     }
     Ok(Some(Secret::from(std::mem::take(&mut *plaintext))))
 }

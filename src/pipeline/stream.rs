@@ -166,7 +166,8 @@ fn is_padding(rest: &[u8]) -> bool {
     let Some((header, zeros)) = rest.split_at_checked(SKIPPABLE_HEADER as usize) else {
         return rest.is_empty();
     };
-    header[..4] == SKIPPABLE_MAGIC
+    (zeros.len() as u64) < PAD_TO
+        && header[..4] == SKIPPABLE_MAGIC
         && header[4..] == (zeros.len() as u32).to_le_bytes()
         && zeros.iter().all(|&byte| byte == 0)
 }
@@ -298,5 +299,7 @@ mod tests {
         twice.extend(padding_for(100));
         assert!(!is_padding(&twice));
         assert!(!is_padding(&SKIPPABLE_MAGIC));
+        let zeros = |n: u32| [&SKIPPABLE_MAGIC[..], &n.to_le_bytes(), &vec![0; n as usize]].concat();
+        assert!(is_padding(&zeros(4095)) && !is_padding(&zeros(4096)));
     }
 }

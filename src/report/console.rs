@@ -4,7 +4,7 @@
 
 use crate::component::{Finding, Progress, Severity};
 use crate::engine::events::Events;
-use crate::report::sanitize::escape;
+use crate::report::sanitize::{escape, escape_json};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -81,8 +81,7 @@ impl Console {
         self.bar.finish_and_clear();
         let mut out = io::stdout().lock();
         if self.json {
-            serde_json::to_writer_pretty(&mut out, document)?;
-            writeln!(out)?;
+            writeln!(out, "{}", escape_json(&serde_json::to_string_pretty(document)?))?;
         } else {
             for line in lines {
                 writeln!(out, "{}", escape(&line))?;

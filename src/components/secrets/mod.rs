@@ -160,16 +160,33 @@ impl Secrets {
         needed.then(|| env_dir(&self.host, self.name.as_str())).transpose()
     }
 
-    /// Every file that an import of it may write, symlinks resolved.
-    fn destinations(&self) -> Result<Vec<PathBuf>> {
-        let mut paths = BTreeSet::new();
+    /// Every file that an import of it may write, as it is named.
+    fn written(&self) -> Result<Vec<PathBuf>> {
         let generated =
             self.env_dir()?.into_iter().flat_map(|dir| [dir.join("env.sh"), dir.join("environment")]);
-        for path in self.paths()?.into_iter().chain(generated) {
+        Ok(self.paths()?.into_iter().chain(generated).collect())
+    }
+
+    /// The same, symlinks resolved.
+    fn destinations(&self) -> Result<Vec<PathBuf>> {
+        let real = |path: PathBuf| {
             let settled = disk::settle(&path)?;
-            paths.insert(std::fs::canonicalize(&settled).unwrap_or(settled));
-        }
+            Ok(std::fs::canonicalize(&settled).unwrap_or(settled))
+        };
+        let paths: BTreeSet<PathBuf> = self.written()?.into_iter().map(real).collect::<Result<_>>()?;
         Ok(paths.into_iter().collect())
+    }
+
+    /// Beside or above which paths a staging area may be: those of the files, by their names and by where these lead
+    /// now. A commit of another component may have put a symlink in between since the plan.
+    fn staged_beside(&self) -> Result<Vec<PathBuf>> {
+        let mut paths = self.written()?;
+        let real = |path: &PathBuf| {
+            let settled = disk::settle(path).ok()?;
+            Some(std::fs::canonicalize(&settled).unwrap_or(settled))
+        };
+        paths.extend(paths.iter().filter_map(real).collect::<Vec<_>>());
+        Ok(paths)
     }
 
     /// A backup: the files themselves, as they are, and the names of those that are not there.
@@ -306,7 +323,7 @@ impl Component for Secrets {
 
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
         let findings = side::undo(acts, scope.run)?;
-        side::clear(acts, &self.destinations()?, scope.run, self.name.as_str())?;
+        side::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())?;
         Ok(findings)
     }
 
@@ -320,6 +337,6 @@ impl Component for Secrets {
     }
 
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-        side::clear(acts, &self.destinations()?, scope.run, self.name.as_str())
+        side::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
 use crate::base::limits::{MAX_AGE_HEADER, MAX_AGE_STANZAS, MAX_KEY_FILES, SCRYPT_MAX_LOG_N};
-use crate::crypto::passphrase::PassphraseError;
+use crate::crypto::passphrase::{PassphraseError, FD_VARIABLE};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -191,13 +191,13 @@ impl Faulty for CryptoError {
             | CryptoError::Recipient { .. }
             | CryptoError::NoRecipients => Fault::Usage,
             CryptoError::TooManyRecipients { .. }
-            | CryptoError::PluginTimedOut { .. }
             | CryptoError::HeaderTooBig
             | CryptoError::ExcessiveWork { .. } => Fault::Limit,
             CryptoError::Passphrase(error) => error.fault(),
             CryptoError::WrongKeyPassphrase { .. }
             | CryptoError::NoMatch { .. }
             | CryptoError::WrongPassphrase
+            | CryptoError::PluginTimedOut { .. }
             | CryptoError::PluginFailed { .. } => Fault::CannotDecrypt,
             CryptoError::Damaged(_) => Fault::Damaged,
             CryptoError::KeyFile | CryptoError::ContentTooBig { .. } => Fault::Rule,
@@ -230,6 +230,9 @@ impl Faulty for CryptoError {
                 "try again with the passphrase that was given when the bundle was made".into()
             }
             CryptoError::WrongKeyPassphrase { .. } => "try again with that file's own passphrase".into(),
+            CryptoError::NoMatch { wanted, .. } if wanted.contains("a passphrase") => format!(
+                "give its passphrase, at a terminal or with {FD_VARIABLE}=N, or the key it was made for with -i"
+            ),
             CryptoError::NoMatch { .. } => {
                 "give the key it was made for with -i, or export it again for this machine's recipient".into()
             }

@@ -1,10 +1,13 @@
 //! `import`: from a bundle to the target's new state. The steps are those of the design, and stand in the
 //! code as numbered comments.
 
+use crate::base::fault::Faulty;
+use crate::base::interrupt;
 use crate::base::name::ComponentName;
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath, ShownPath};
 use crate::component::{
-    self, Act, ChangeKind, CheckResult, Component, Host, Journal, Plan, Scope, Severity, UndoStrength,
+    self, Act, ChangeKind, CheckResult, Component, Finding, Host, Journal, Plan, Scope, Severity,
+    UndoStrength,
 };
 use crate::components;
 use crate::crypto::identity::Identities;
@@ -17,11 +20,16 @@ use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
 use crate::format::{BundleId, Manifest, Target};
+use crate::pipeline::pack::PackError;
 use crate::pipeline::unpack::ComponentSource;
 use serde::Serialize;
 use serde_json::Value;
+use std::any::Any;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// What to import, and how.
 pub struct Import<'a> {
@@ -63,7 +71,7 @@ pub struct ImportPlan {
     /// When it was made: RFC 3339.
     pub created: String,
     /// The target's own profile, if one had a say.
-    pub overrides: Option<PathBuf>,
+    pub overrides: Option<ShownPath>,
     /// Each component, in the order in which they are committed.
     pub components: Vec<PlannedComponent>,
 }
@@ -78,7 +86,7 @@ pub struct PlannedComponent {
     /// How exactly it could be undone.
     pub undo: UndoStrength,
     /// Paths inside it that belong to other components.
-    pub left_out: Vec<PathBuf>,
+    pub left_out: Vec<ShownPath>,
     /// The kind's plan.
     #[serde(serialize_with = "plan_summary")]
     pub plan: Plan,
@@ -148,13 +156,15 @@ struct Participant {
     acts: Acts,
 }
 
-/// What a component intended so far. The journal on disk takes this place.
-#[derive(Default)]
-struct Acts(Vec<Act>);
+/// What a component intended so far. The journal on disk takes this place. Shared, so that what was intended
+/// before a panic is known after it.
+#[derive(Default, Clone)]
+struct Acts(Rc<RefCell<Vec<Act>>>);
 
 impl Journal for Acts {
     fn intend(&mut self, acts: &[Act]) -> component::Result<()> {
-        self.0.extend_from_slice(acts);
+        interrupt::check().map_err(|error| component::Error::new(error.fault(), error))?;
+        self.0.borrow_mut().extend_from_slice(acts);
         Ok(())
     }
 }
@@ -162,8 +172,11 @@ impl Journal for Acts {
 impl Import<'_> {
     /// Runs the import of `incoming`.
     pub fn run(&self, incoming: Incoming, events: &dyn Events) -> Result<ImportReport> {
-        // 1. Lock. 2. (Recovery of an interrupted import takes its place here.)
+        // 1. Lock. 2. What an earlier import left (recovery takes its place here; until then it is said).
         let _lock = self.state.lock()?;
+        if let Some(run) = self.state.unfinished()? {
+            return Err(EngineError::Unfinished { run, note: self.state.unfinished_path() });
+        }
 
         // 3. Seal, signer, digests. 4. Keys and manifest; id and signer are held against each other inside.
         events.step("verifying");
@@ -172,8 +185,8 @@ impl Import<'_> {
 
         // 5. Plan: read-only.
         events.step("planning");
-        let run = bundle.opened.manifest().id.to_string()[..16].to_owned();
-        let mut participants = self.participants(&bundle)?;
+        let run = random_run()?;
+        let participants = self.participants(&bundle)?;
         let plan = self.plan(&bundle, &participants, &run, events)?;
         if self.dry_run {
             return Ok(ImportReport { plan, dry_run: true, checks: Vec::new() });
@@ -190,15 +203,23 @@ impl Import<'_> {
         }
 
         // 7. (Hooks.) 8. (The encrypted backup of what the plan touches.)
-        // 9. to 12. Stage, check, commit, check: or undo.
-        let checks = self.apply(&mut participants, &plan, &run, events)?;
+        // 9. to 12. Stage, check, commit, check, remember: or undo.
+        interrupt::watch().map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
+        self.state.begin_run(&run)?;
+        let applied = self.apply(&participants, mark, &plan, &run, events);
+        if !matches!(applied, Err(EngineError::HalfDone { .. })) {
+            self.state.end_run()?;
+        }
+        let checks = applied?;
 
-        // 13. Finalise, and remember.
+        // 13. Finalise: what was replaced is dropped. The import holds, whatever is left lying about.
         for participant in &participants {
             let scope = self.scope(participant, &run, events);
-            participant.component.finalise(&scope, &participant.acts.0).within(&participant.name)?;
+            if let Err(error) = participant.component.finalise(&scope, &participant.acts.0.borrow()) {
+                let what = format!("what was replaced could not be removed: {error}");
+                events.finding(participant.name.as_str(), &Finding::new(Severity::Warning, what));
+            }
         }
-        self.remember(mark, &plan)?;
         Ok(ImportReport { plan, dry_run: false, checks })
     }
 
@@ -206,9 +227,7 @@ impl Import<'_> {
     fn admit(&self, bundle: &Bundle) -> Result<SignerMark> {
         let manifest = bundle.opened.manifest();
         let place = || bundle.place.clone();
-        if let Some(expires) = manifest.expires.filter(|expires| *expires <= self.gate.at) {
-            return Err(EngineError::Expired { place: place(), expired: machine::timestamp(expires) });
-        }
+        self.gate.check_expiry(bundle)?;
         if !manifest.targets.is_empty() {
             // A host is known by its signing key.
             let own = crate::crypto::keygen::made(self.gate.paths).ok().map(|made| made.fingerprint);
@@ -307,7 +326,7 @@ impl Import<'_> {
                 name: participant.name.clone(),
                 kind: participant.kind.clone(),
                 undo: participant.component.undo_strength(),
-                left_out: participant.carved.clone(),
+                left_out: shown(&participant.carved),
                 plan,
             });
         }
@@ -321,7 +340,7 @@ impl Import<'_> {
             sequence: manifest.sequence,
             origin: format!("{}@{}", manifest.origin.user, manifest.origin.host),
             created: machine::timestamp(manifest.created),
-            overrides: self.profile.filter(named).map(|profile| profile.path.clone()),
+            overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
             components: planned,
         })
     }
@@ -340,21 +359,27 @@ impl Import<'_> {
     /// Stages, checks and commits all components; if anything fails, takes everything back in reverse order.
     fn apply(
         &self,
-        participants: &mut [Participant],
+        participants: &[Participant],
+        mark: SignerMark,
         plan: &ImportPlan,
         run: &str,
         events: &dyn Events,
     ) -> Result<Vec<ComponentChecks>> {
-        let outcome = self
-            .stage(participants, plan, run, events)
-            .and_then(|()| self.commit(participants, plan, run, events));
+        // A panic is a failure like any other: what was begun is undone.
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            self.stage(participants, plan, run, events)?;
+            let checks = self.commit(participants, plan, run, events)?;
+            self.remember(mark, plan)?;
+            Ok(checks)
+        }));
+        let outcome = attempt.unwrap_or_else(|panic| Err(EngineError::Panicked(words_of(&*panic))));
         let Err(cause) = outcome else { return outcome };
         events.step("undoing");
-        let committed = participants.iter().any(|p| !p.acts.0.is_empty());
+        let committed = participants.iter().any(|p| !p.acts.0.borrow().is_empty());
         let mut failures = Vec::new();
         for participant in participants.iter().rev() {
             let scope = self.scope(participant, run, events);
-            match participant.component.undo(&scope, &participant.acts.0) {
+            match participant.component.undo(&scope, &participant.acts.0.borrow()) {
                 Ok(kept) => {
                     kept.iter().for_each(|finding| events.finding(participant.name.as_str(), finding))
                 }
@@ -397,19 +422,17 @@ impl Import<'_> {
 
     fn commit(
         &self,
-        participants: &mut [Participant],
+        participants: &[Participant],
         plan: &ImportPlan,
         run: &str,
         events: &dyn Events,
     ) -> Result<Vec<ComponentChecks>> {
         // 11. Quick, reversible acts, one component after the other.
         events.step("putting in place");
-        for (participant, planned) in participants.iter_mut().zip(&plan.components) {
-            let mut acts = std::mem::take(&mut participant.acts);
-            let done =
-                participant.component.commit(&self.scope(participant, run, events), &planned.plan, &mut acts);
-            participant.acts = acts;
-            done.within(&participant.name)?;
+        for (participant, planned) in participants.iter().zip(&plan.components) {
+            let scope = self.scope(participant, run, events);
+            let mut journal = participant.acts.clone();
+            participant.component.commit(&scope, &planned.plan, &mut journal).within(&participant.name)?;
         }
         // 12. The checks.
         events.step("checking");
@@ -444,16 +467,33 @@ fn destinations(plan: &ImportPlan) -> impl Iterator<Item = String> + '_ {
     plan.components.iter().flat_map(|c| c.plan.destinations.iter().cloned())
 }
 
-/// Destinations that no earlier bundle of this signer's profile had. A first import has none: all are shown in its plan.
+/// Destinations that no earlier bundle of this signer had, under whatever profile's name. A signer's first
+/// import has none: all are shown in its plan.
 fn new_destinations(mark: &SignerMark, plan: &ImportPlan) -> Vec<String> {
-    match mark.profiles.get(&plan.profile) {
-        Some(known) => destinations(plan).filter(|d| !known.destinations.contains(d)).collect(),
-        None => Vec::new(),
+    if mark.profiles.is_empty() {
+        return Vec::new();
     }
+    let known = |destination: &String| {
+        mark.profiles.values().any(|profile| profile.destinations.contains(destination))
+    };
+    destinations(plan).filter(|destination| !known(destination)).collect()
+}
+
+/// 16 hex digits that no other run has.
+fn random_run() -> Result<String> {
+    let id = BundleId::random().map_err(PackError::from)?;
+    Ok(id.to_string()[..16].to_owned())
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "panic".to_owned())
 }
 
 /// Stops at a plan that has refusals.
-fn refuse(plan: &ImportPlan) -> Result<()> {
+pub fn refuse(plan: &ImportPlan) -> Result<()> {
     let refusals = || {
         let findings = plan.components.iter().flat_map(|c| c.plan.findings.iter().map(move |f| (&c.name, f)));
         findings.filter(|(_, f)| f.severity == Severity::Refusal)

@@ -26,7 +26,12 @@ pub struct Verified {
     pub checked: Vec<&'static str>,
     /// What was not, in words.
     pub not_checked: Vec<&'static str>,
+    /// What an import would refuse it for, in words.
+    pub notes: Vec<String>,
 }
+
+/// What only an import can judge.
+const NOT_HERE: &str = "that it is new enough, and meant for this machine (import does)";
 
 /// Container, seal, signer and every digest. Needs no key.
 pub fn outer(gate: &Gate<'_>, incoming: Incoming, events: &dyn Events) -> Result<Verified> {
@@ -49,7 +54,9 @@ pub fn outer(gate: &Gate<'_>, incoming: Incoming, events: &dyn Events) -> Result
         not_checked: vec![
             "that the signer inside is the one that made the seal (needs a key: --deep)",
             "that every stream decrypts and is what the manifest says (needs a key: --deep)",
+            NOT_HERE,
         ],
+        notes: Vec::new(),
     })
 }
 
@@ -78,7 +85,8 @@ pub fn deep(
             "the signer inside is the one that made the seal",
             "every stream decrypts and is what the manifest says",
         ],
-        not_checked: Vec::new(),
+        not_checked: vec![NOT_HERE],
+        notes: gate.check_expiry(&bundle).err().map(|error| error.to_string()).into_iter().collect(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::crypto::sign::Signer;
 use crate::engine::events::{Confirmation, Decide};
-use crate::engine::import::ImportPlan;
+use crate::engine::plan::ImportPlan;
 use crate::report::console::Console;
 use crate::report::text;
 

@@ -3,8 +3,9 @@
 use crate::base::path::ShownPath;
 use crate::component::{ChangeKind, Listed, Plan, Severity, UndoStrength};
 use crate::engine::export::{ExportPlan, ExportReport};
-use crate::engine::import::{count, ImportPlan, ImportReport};
+use crate::engine::import::ImportReport;
 use crate::engine::machine::timestamp;
+use crate::engine::plan::{count, ImportPlan};
 use crate::engine::verify::Verified;
 use crate::format::Manifest;
 

@@ -34,7 +34,9 @@ pub struct RecipientArgs {
 impl RecipientArgs {
     /// The recipients of the command line, and those of a profile.
     pub fn recipients(&self, of_profile: &[String]) -> Result<Recipients, CliError> {
+        let prompt = Arc::new(SystemPrompt::new());
         let mut recipients = Recipients::new();
+        recipients.set_prompt(prompt.clone());
         for recipient in self.recipient.iter().chain(of_profile) {
             recipients.add_str(recipient)?;
         }
@@ -42,11 +44,8 @@ impl RecipientArgs {
             recipients.add_file(file)?;
         }
         if self.passphrase {
-            recipients.add_passphrase(
-                SystemPrompt::new()
-                    .passphrase("Passphrase for the bundle", true)
-                    .map_err(CryptoError::from)?,
-            );
+            let passphrase = prompt.passphrase("the bundle", true).map_err(CryptoError::from)?;
+            recipients.add_passphrase(passphrase);
         }
         Ok(recipients)
     }

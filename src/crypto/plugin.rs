@@ -126,7 +126,7 @@ fn converse(
                 prompt.message(&said(&text));
                 continue;
             }
-            Frame::AskSecret(text) => prompt.passphrase(&said(&text), false).ok(),
+            Frame::AskSecret(text) => prompt.passphrase(&format!("age-plugin-{name} ({text})"), false).ok(),
             Frame::AskLine(text) => prompt.line(&said(&text)).map(|line| Secret::from(line.into_bytes())),
             Frame::AskConfirm { text, yes, no } => prompt
                 .confirm(&said(&text), &yes, no.as_deref())

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+mod terminal;
 
 mod command_line;
+mod keys;
 mod round_trip;
 mod stock_tools;
 mod trust;

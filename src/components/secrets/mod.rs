@@ -69,7 +69,7 @@ impl Kind for SecretsKind {
     }
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
-        let usage = |what: String| Error::usage(format_args!("component {name}: {what}"));
+        let usage = |what: String| Error::usage(what);
         let model = options::read(options).map_err(usage)?;
         if let Some(flaw) = model.flaw() {
             return Err(usage(flaw));
@@ -87,11 +87,10 @@ impl Kind for SecretsKind {
         overrides: Option<&Value>,
         host: &Host,
     ) -> Result<Box<dyn Component>> {
-        let broken =
-            |what: &dyn std::fmt::Display| Error::rule("X1", format_args!("component {name}: {what}"));
+        let broken = |what: &dyn std::fmt::Display| Error::rule("X1", what);
         let model = Model::deserialize(facts).map_err(|e| broken(&e))?;
         if let Some(flaw) = model.flaw() {
-            return Err(Error::rule("X2", format_args!("component {name}: {flaw}")));
+            return Err(Error::rule("X2", flaw));
         }
         if let Some(file) = model.files.iter().find(|f| f.mode.is_none() && f.policy == Policy::Copy) {
             return Err(broken(&format_args!("{} has no mode", file.path)));
@@ -100,7 +99,7 @@ impl Kind for SecretsKind {
         let mut component = Secrets { name: name.clone(), model, host: host.clone(), side: Side::Target };
         component.paths().map_err(|e| broken(&e))?;
         if let Some(own) = overrides {
-            let usage = |what: String| Error::usage(format_args!("the profile's component {name}: {what}"));
+            let usage = |what: String| Error::usage(format_args!("in this machine's profile: {what}"));
             let own = options::read(own).map_err(usage)?;
             supported(&own, Fault::Usage)?;
             options::override_with(&mut component.model, own);

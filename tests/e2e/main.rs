@@ -5,6 +5,7 @@
 mod support;
 
 mod command_line;
+mod files;
 mod round_trip;
 mod stock_tools;
 mod trust;

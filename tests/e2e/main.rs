@@ -6,6 +6,7 @@ mod support;
 mod terminal;
 
 mod command_line;
+mod files;
 mod keys;
 mod round_trip;
 mod stock_tools;

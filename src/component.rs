@@ -399,9 +399,7 @@ pub trait Component: Send + Sync {
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured>;
 
     /// What the component's streams hold, thing by thing, for `inspect --files`. Reads lists, not contents.
-    fn list(&self, _streams: &dyn StreamSource, _each: &mut dyn FnMut(Listed)) -> Result<()> {
-        Ok(())
-    }
+    fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()>;
 
     /// Target: what an import would change. Read-only; the target may be absent.
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan>;

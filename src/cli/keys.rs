@@ -13,7 +13,8 @@ use crate::engine::events::Decide;
 use crate::engine::gate::{Bundle, Gate, Incoming};
 use crate::engine::machine;
 use crate::engine::state::State;
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Whom to encrypt to.
@@ -113,6 +114,16 @@ fn parse_time(text: &str) -> Result<u64, String> {
     }
     crate::crypto::when::parse_time(text)
         .ok_or_else(|| "neither seconds since 1970 nor YYYYMMDD[HHMM[SS]]Z".to_owned())
+}
+
+/// A bundle is no text: it is not written to a terminal.
+pub fn refuse_terminal(output: Option<&Path>) -> Result<(), CliError> {
+    match output.is_none() && std::io::stdout().is_terminal() {
+        true => {
+            Err(CliError::usage("standard output is a terminal", "redirect it, or write to a file with -o"))
+        }
+        false => Ok(()),
+    }
 }
 
 /// This machine's signing key.

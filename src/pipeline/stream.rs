@@ -2,6 +2,7 @@
 
 use crate::base::digest::{Digest, Hasher};
 use crate::base::fault::{carried, carried_as, into_io, Fault, Faulty};
+use crate::base::interrupt;
 use crate::base::limits::{PAD_BELOW, PAD_TO, ZSTD_WINDOW_LOG_MAX};
 use crate::crypto::bundle_key::{BundleKey, Plaintext};
 use crate::crypto::error::CryptoError;
@@ -231,6 +232,7 @@ impl<S: PartSource> StreamDecoder<S> {
 
 impl<S: PartSource> Read for StreamDecoder<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        interrupt::check().map_err(into_io)?;
         let Some(zstd) = &mut self.zstd else { return Ok(0) };
         if buf.is_empty() {
             return Ok(0);

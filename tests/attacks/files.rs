@@ -242,6 +242,43 @@ fn index_and_shard_that_differ() {
 }
 
 #[test]
+fn maps_of_sparse_files() {
+    let kit = Kit::new();
+    let entry = "sparse.bin";
+    let tree = Tree::of(&kit.inside);
+    let body = &tree.entries[tree.entry(entry)].body;
+    let map = String::from_utf8(body[..512].to_vec()).unwrap();
+    let map = map.trim_end_matches('\0');
+    assert!(map.starts_with("1\n"), "{map}");
+    let (start, len) = map[2..].split_once('\n').unwrap();
+    let with = |name: &str, map: String| {
+        forged(&kit, name, "rule F8", |tree| {
+            tree.change_entry(entry, |mut e| {
+                e.body[..512].fill(0);
+                e.body[..map.len()].copy_from_slice(map.as_bytes());
+                e
+            });
+        })
+    };
+    run(
+        &kit,
+        vec![
+            with("map-empty", String::new()),
+            with("map-without-end", "1".repeat(512)),
+            with("map-of-too-many-pieces", "999999999\n".into()),
+            with("map-of-countless-pieces", "18446744073709551616\n".into()),
+            with("map-of-fewer-pieces", format!("0\n{start}\n{len}")),
+            with("map-beyond-the-end", format!("1\n18446744073709551615\n{len}")),
+            with("map-elsewhere", format!("1\n0\n{len}")),
+            with("map-negative", format!("1\n-1\n{len}")),
+            with("map-with-zeros-before", format!("01\n{start}\n{len}")),
+            with("map-with-text-behind", format!("{map}x")),
+            with("map-of-escapes", "\u{1b}[2J\n".into()),
+        ],
+    );
+}
+
+#[test]
 fn facts() {
     let kit = Kit::new();
     let f = |name: &str, words: &str, change: &dyn Fn(&mut Value)| {

@@ -6,6 +6,7 @@ use age::x25519::Identity;
 use ssh_key::PrivateKey;
 use std::cell::RefCell;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -44,6 +45,8 @@ impl Kit {
         furnish(&world.source);
         // Does not compress: its stream has several chunks of age's.
         world.source.write("app/random.bin", noise(200_000));
+        let sparse = fs::File::create(world.source.join("app/sparse.bin")).unwrap();
+        sparse.write_all_at(b"data", 1 << 20).unwrap();
         let bundle = fs::read(world.export("good.kbp")).unwrap();
         let other = fs::read(world.export("other.kbp")).unwrap();
         furnish_target(&world.target);
@@ -169,6 +172,12 @@ pub fn run(kit: &Kit, attacks: Vec<Attack>) {
                 complaints.push(format!("{}: {}: {complaint}", attack.name, command.join(" ")));
             }
         }
+        if attack.seen == Seen::ByImport {
+            // Lists what components say, without their knowledge of right and wrong.
+            let trial = Trial::of(kit, &file, &["inspect", "--files"], |_| {});
+            let verdict = if trial.run.code == 0 { trial.manners() } else { trial.refused(attack.code, "") };
+            complaints.extend(verdict.err().map(|e| format!("{}: inspect --files: {e}", attack.name)));
+        }
         fs::remove_file(&file).unwrap();
     }
     assert!(
@@ -239,17 +248,26 @@ pub struct Trial {
 impl Trial {
     /// Runs `command` on `file`, in the target's home as it was at first; `with` may add to the command.
     pub fn of(kit: &Kit, file: &Path, command: &[&str], with: impl FnOnce(&mut Command)) -> Self {
+        Self::start(kit, command, b"", |process| with(process.arg(file)))
+    }
+
+    /// Runs `command` with `input` on its standard input.
+    pub fn fed(kit: &Kit, input: &[u8], command: &[&str]) -> Self {
+        Self::start(kit, command, input, |_| {})
+    }
+
+    fn start(kit: &Kit, command: &[&str], input: &[u8], with: impl FnOnce(&mut Command)) -> Self {
         let before = kit.pristine.take().unwrap_or_else(|| kit.restore());
         let home = &kit.world.target;
         let temporary = kit.world.path("temporary");
         fs::create_dir_all(&temporary).unwrap();
         let mut process = Command::new("sh");
-        process.args(["-c", LIMITS, KBPACK]).args(command).arg(file).env_clear();
+        process.args(["-c", LIMITS, KBPACK]).args(command).env_clear();
         process.env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
         process.env("TMPDIR", &temporary).current_dir(&home.path);
         with(&mut process);
         let start = Instant::now();
-        let run = Run::of(&mut process);
+        let run = Run::with_input(&mut process, input);
         let took = start.elapsed();
         let differences = before.differences(&Snapshot::of(home));
         if differences.is_empty() {

@@ -9,6 +9,7 @@ mod support;
 mod across;
 mod archive;
 mod campaign;
+mod commands;
 mod files;
 mod forge;
 mod keys;

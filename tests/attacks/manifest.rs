@@ -161,3 +161,13 @@ fn json() {
         ],
     );
 }
+
+/// Some mebibytes of JSON, packed to some kibibytes, that would be many times as much in memory.
+#[test]
+fn json_that_swells() {
+    let kit = Kit::new();
+    let numbers = format!("\"facts\": {{\"x\": [{}0],", "0,".repeat(2_100_000));
+    let text = kit.inside.manifest_text().replacen("\"facts\": {", &numbers, 1);
+    let bundle = kit.inside.members_saying(text.as_bytes()).sealed(&kit.source);
+    run(&kit, vec![attack("json-of-numbers", bundle, 6, "more than 2000000 values", Seen::WithKey)]);
+}

@@ -36,13 +36,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Its path, in the header.
+    /// Its path. The header of a sparse file has it in a folder that is none.
     pub fn path(&self) -> String {
-        String::from_utf8_lossy(&self.header.path_bytes()).into_owned()
+        String::from_utf8_lossy(&self.path_bytes()).into_owned()
     }
 
     fn path_bytes(&self) -> Vec<u8> {
-        self.header.path_bytes().into_owned()
+        let path = self.header.path_bytes();
+        path.strip_prefix(b"GNUSparseFile.0/").unwrap_or(&path).to_vec()
     }
 
     /// Changes the header and makes its checksum right.

@@ -7,6 +7,7 @@ mod support;
 mod terminal;
 
 mod command_line;
+mod files;
 mod keys;
 mod messages;
 mod round_trip;

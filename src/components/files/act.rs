@@ -32,6 +32,15 @@ pub enum FileAct {
         /// As it will be, if it is set.
         new: Option<Meta>,
     },
+    /// The empty directory `new/<slot>` goes to `path`, where nothing was.
+    Folder {
+        /// Where.
+        path: BundlePath,
+        /// Number in the staging area.
+        slot: u32,
+        /// What is put there.
+        new: Stamp,
+    },
     /// `new/<slot>` goes to `path`. What was there is then in `new/<slot>` (exchanged) or in `old/<slot>`.
     Put {
         /// Where.

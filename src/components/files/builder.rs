@@ -1,5 +1,6 @@
 //! A plan in the making: what is added to it, step by step, by `decide` and `sweep`.
 
+use super::compare::destination;
 use super::facts::{Facts, State};
 use super::index::{Node, Row};
 use super::meta::{Meta, Names, Perm, Time};
@@ -7,7 +8,7 @@ use super::place::{join, refusal, Placed, Target};
 use super::plan::{FilesPlan, Item, Source, Stamp, Step};
 use super::probe::Probes;
 use super::select::Selection;
-use super::site::{may_change, shown, Found, Place};
+use super::site::{may_change, Found, Place};
 use super::walk::{note, stat_fd, Kind, Stat};
 use super::Files;
 use crate::base::path::BundlePath;
@@ -82,27 +83,29 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A root that does not exist yet, with the directories above it that don't either.
+    /// A root that does not exist yet, and the directories above it that don't either. Those are steps of their own,
+    /// for several components may need them.
     pub fn root(&mut self, facts: &Facts, selection: &Selection<'_>) -> Result<()> {
         let Some(root) = self.target.root.clone().filter(|_| self.target.found == Found::Absent) else {
             return Ok(());
         };
-        let mut missing: Vec<BundlePath> =
-            std::iter::successors(Some(root.clone()), BundlePath::parent).collect();
-        missing.reverse();
-        if facts.state == State::File {
-            missing.pop();
+        let mut above: Vec<BundlePath> = std::iter::successors(root.parent(), BundlePath::parent).collect();
+        above.reverse();
+        for path in above {
+            let what = "this directory above the root does not exist; it is made";
+            self.out.findings.push(note(&self.target.at(&path), what));
+            let slot = self.next_slot();
+            let staged = join(None, slot.to_string().as_bytes())?;
+            let source = Source::Folder(self.made_up(&path));
+            self.touched.insert(path.parent());
+            self.detail.items.push(Item { path: path.clone(), staged, source });
+            self.detail.steps.push(Step::Folder { path, slot });
         }
-        for path in missing {
-            let top = facts.top.clone().filter(|_| path == root && selection.is_whole());
-            let meta = top.unwrap_or_else(|| self.made_up(&path));
-            let at = self.target.at(&path);
-            if path == root && facts.state == State::Directory {
-                self.out.changes.push(Change { kind: ChangeKind::Added, what: shown(&at) });
-            } else {
-                self.out.findings.push(note(&at, "this directory above the root does not exist; it is made"));
-            }
-            self.put(&path, None, Source::Folder(meta))?;
+        if facts.state == State::Directory {
+            let top = facts.top.clone().filter(|_| selection.is_whole());
+            let meta = top.unwrap_or_else(|| self.made_up(&root));
+            self.out.changes.push(Change { kind: ChangeKind::Added, what: ".".to_owned() });
+            self.put(&root, None, Source::Folder(meta))?;
         }
         Ok(())
     }
@@ -127,7 +130,7 @@ impl<'a> Builder<'a> {
     /// Notes a change, the room it takes and what it makes executable.
     pub fn count_new(&mut self, content: usize, placed: &Placed, is_link: bool) {
         let kind = if placed.there.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
-        let what = shown(&self.target.at(&placed.path));
+        let what = self.target.shown(Some(&placed.path));
         if let Node::File(file) = &self.rows[content].node {
             if !is_link {
                 self.out.space += file.stored.unwrap_or(file.size).next_multiple_of(4096);
@@ -142,7 +145,7 @@ impl<'a> Builder<'a> {
     pub fn execute(&mut self, what: &str) {
         self.executes += 1;
         if self.executes <= MAX_EXECUTES {
-            self.out.executes.push(format!("executable file: {what}"));
+            self.out.executes.push(format!("{what} (executable)"));
         }
     }
 
@@ -217,7 +220,7 @@ impl<'a> Builder<'a> {
         self.detail.expect.retain(|expect| !self.foreign.contains(&expect.path));
         let Plan { changes, unchanged, findings, executes, space, .. } = self.out;
         let mut plan = Plan::new(self.detail);
-        plan.destinations = vec![shown(&place.real)];
+        plan.destinations = vec![destination(self.scope.host, &place.real)];
         (plan.changes, plan.unchanged, plan.findings) = (changes, unchanged, findings);
         (plan.executes, plan.space) = (executes, space);
         plan

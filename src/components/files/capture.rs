@@ -6,10 +6,11 @@
 //!    directories' modes and times last.
 //! 4. The index.
 
-use super::facts::{Facts, State};
+use super::facts::{Absent, Facts, State};
 use super::index::{self, Node, Row};
 use super::meta::Names;
 use super::pack::Packer;
+use super::place::refusal;
 use super::select::{Selection, Verdict};
 use super::site::{io_at, resolve, Found, Place};
 use super::tarfmt::END;
@@ -83,8 +84,21 @@ fn look(files: &Files, scope: &Scope<'_>) -> Result<Source> {
         walk.findings
             .push(note(&place.lexical, &format!("a symlink, taken as {}", super::site::shown(&place.real))));
     }
-    if place.found == Found::Absent {
-        walk.findings.push(warning(&place.lexical, "it does not exist"));
+    // A backup may be made of nothing: it says that nothing was there.
+    if files.facts.is_none() {
+        let missing = |only: &&BundlePath| !walk.entries.iter().any(|e| !e.pass && e.path.is_within(only));
+        match (place.found, files.absent) {
+            (Found::Absent, Absent::Refuse) => walk.findings.push(refusal(
+                &place.lexical,
+                "it does not exist",
+                "mend the path, leave the component out with --skip, or set absent = \"ok\" for it",
+            )),
+            (Found::Absent, _) => walk.findings.push(warning(&place.lexical, "it does not exist")),
+            _ => {}
+        }
+        if let Some(only) = scope.only.iter().find(missing).filter(|_| place.found != Found::Absent) {
+            return Err(files.nothing_at(only));
+        }
     }
     Ok(Source { place, dir, walk })
 }
@@ -141,8 +155,7 @@ pub fn capture(files: &Files, scope: &Scope<'_>, sink: &dyn StreamSink) -> Resul
 
     // 4. The index.
     let mut stream = sink.create(&index_name()?, Holds::Data)?;
-    stream.label("index");
-    index::write(&rows, &mut stream)?;
+    index::write(&rows, &mut *stream)?;
     stream.finish()?;
 
     let facts = Facts {

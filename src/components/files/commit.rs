@@ -1,13 +1,14 @@
 //! Puts the staged items in place by renames, each written down before it is done.
 //!
-//! 1. Write down the directories whose content or metadata changes, and open up those with tight modes.
+//! 1. Write down the directories whose content or metadata changes, and open up those with tight modes. Among them is
+//!    the last one above the root that the plan found missing and another component has made meanwhile.
 //! 2. In batches: look whether the target still is what the plan saw, write the steps down, do them.
 //! 3. Set the directories' metadata, deepest first.
 //! 4. All on disk.
 
 use super::act::FileAct;
 use super::meta::Names;
-use super::plan::{FilesPlan, Source, Stamp, Step};
+use super::plan::{DirStep, FilesPlan, Source, Stamp, Step};
 use super::seat::{is_tight, is_unmovable, slot_stat, Seat, Slots};
 use super::site::shown;
 use super::stage::folder_meta;
@@ -45,15 +46,17 @@ pub(super) fn commit_until(
 
     // 1.
     let open = std::iter::once(FileAct::open(plan));
-    let dirs = plan.dirs.iter().map(|dir| FileAct::Dir {
+    let met = commit.folder_met(plan)?;
+    let dirs: Vec<&DirStep> = plan.dirs.iter().chain(&met).collect();
+    let acts = dirs.iter().map(|dir| FileAct::Dir {
         path: dir.path.clone(),
         old: dir.old.clone(),
         new: dir.new.clone(),
     });
-    for batch in open.chain(dirs).collect::<Vec<_>>().chunks(BATCH) {
+    for batch in open.chain(acts).collect::<Vec<_>>().chunks(BATCH) {
         journal.intend(&batch.iter().map(FileAct::to_act).collect::<Result<Vec<_>>>()?)?;
     }
-    for dir in plan.dirs.iter().filter(|dir| is_tight(dir.old.mode.0)) {
+    for dir in dirs.iter().filter(|dir| is_tight(dir.old.mode.0)) {
         let opened = commit.seat.set_mode(dir.path.as_ref(), dir.old.mode.0 | 0o700);
         opened.map_err(|e| commit.dir_failed(plan, dir.path.as_ref(), e))?;
     }
@@ -82,7 +85,7 @@ pub(super) fn commit_until(
             commit.last_bits(path, *slot)?;
         }
     }
-    for dir in plan.dirs.iter().rev() {
+    for dir in dirs.iter().rev() {
         let path = dir.path.as_ref();
         let done = match &dir.new {
             Some(new) => {
@@ -121,12 +124,41 @@ impl Commit<'_> {
         Error::io(shown(&at), error)
     }
 
+    /// The deepest directory above the root that was missing when the plan was made and is there now.
+    fn folder_met(&mut self, plan: &FilesPlan) -> Result<Option<DirStep>> {
+        let folders = plan.steps.iter().filter_map(|step| match step {
+            Step::Folder { path, .. } => Some(path),
+            _ => None,
+        });
+        let mut met = None;
+        for path in folders {
+            let failed = |e| Error::io(shown(&plan.base.join(path.as_path())), e);
+            match self.seat.stat(path).map_err(failed)? {
+                Some(stat) if stat.kind == Kind::Dir => met = Some((path, stat)),
+                _ => break,
+            }
+        }
+        let Some((path, stat)) = met else { return Ok(None) };
+        let xattrs = self.seat.xattrs(path).map_err(|e| self.seat.failed(path, e))?;
+        let mut old = stat.meta(&Names::default(), xattrs);
+        old.mode.0 = stat.mode;
+        Ok(Some(DirStep { path: Some(path.clone()), old, new: None }))
+    }
+
     /// The act for a step, `None` if it is done already; an error if the target is not what the plan saw.
     fn act(&mut self, step: &Step) -> Result<Option<FileAct>> {
         let path = step.path();
         let now = self.seat.stat(path).map_err(|e| self.seat.failed(path, e))?;
         let slot = |dir, slot| slot_stat(dir, slot).map_err(|e| Error::io("the staging area", e));
         match step {
+            Step::Folder { path, slot: number } => match (now, slot(&self.slots.new, *number)?) {
+                (None, Some(staged)) => {
+                    let new = Stamp::of(&staged);
+                    Ok(Some(FileAct::Folder { path: path.clone(), slot: *number, new }))
+                }
+                (Some(now), _) if now.kind == Kind::Dir => Ok(None),
+                _ => Err(self.edited(path)),
+            },
             Step::Put { path, slot: number, old } => {
                 let staged = slot(&self.slots.new, *number)?;
                 let aside = slot(&self.slots.old, *number)?;
@@ -187,6 +219,7 @@ impl Commit<'_> {
 
     fn try_step(&mut self, step: &Step) -> std::io::Result<()> {
         match step {
+            Step::Folder { path, slot } => self.seat.put(&self.slots.new, *slot, path),
             Step::Put { path, slot, old } => {
                 if let Some(old) = old {
                     if is_unmovable(old) {

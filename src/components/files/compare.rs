@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::capture::{index_name, shard_name};
-use super::facts::{Facts, Mode, State};
+use super::facts::{Absent, Facts, Mode, State};
 use super::index::{self, Node, Row};
 use super::meta::Names;
 use super::place::{join, place_rows, refusal, Target};
@@ -13,7 +13,8 @@ use super::site::{io_at, may_change, resolve, shown, side_of, Found, Place};
 use super::walk::{meta_of, note, stat_at};
 use super::Files;
 use crate::base::fsx::Dir;
-use crate::component::{Change, ChangeKind, Error, Plan, Result, Scope, StreamSource};
+use crate::base::path::{path_text, BundlePath};
+use crate::component::{Change, ChangeKind, Error, Host, Plan, Result, Scope, StreamSource};
 use rustix::fs::CWD;
 use std::collections::HashSet;
 use std::path::Path;
@@ -24,14 +25,27 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
     let shards = count_shards(streams)?;
     let rows = index::read(streams.open(&index_name()?)?, shards)?;
     check_shape(facts, &rows)?;
+    let known = |only: &&BundlePath| facts.only.contains(only) || rows.iter().any(|r| r.path.is_within(only));
+    if let Some(only) = scope.only.iter().find(|only| !known(only)) {
+        return Err(files.nothing_at(only));
+    }
     let place = resolve(&files.root)?;
-    if let Some(plan) = not_comparable(files, facts, &place)? {
+    if let Some(plan) = not_comparable(files, facts, scope, &place) {
         return Ok(plan);
     }
     let selection = Selection::new(&files.exclude, &place, scope, &facts.only)?;
     let target = Target::look(files, facts.state, &rows, &place, &selection, scope)?;
+    if facts.state == State::Absent && files.absent != Absent::Remove && has_something(&place, &target)? {
+        let mut plan = empty(files, scope, &place);
+        plan.findings.push(refusal(
+            &place.lexical,
+            "it did not exist on the source, and there is something here that would be removed",
+            "set mode = \"overlay\" for this component on the target to keep it, or absent = \"remove\" to remove it",
+        ));
+        return Ok(plan);
+    }
     if facts.state == State::Absent && target.walk.left.is_empty() && selection.is_whole() {
-        if let Some(plan) = remove_root(files, &place, scope)? {
+        if let Some(plan) = remove_root(files, scope, &place)? {
             return Ok(plan);
         }
     }
@@ -45,7 +59,8 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
     builder.out.findings = findings;
     builder.root(facts, &selection)?;
     builder.rows()?;
-    if files.options.mode == Mode::Mirror && target.found == Found::Dir {
+    let removes = files.options.mode == Mode::Mirror || facts.state == State::Absent;
+    if removes && target.found == Found::Dir {
         builder.removals(&placement);
     }
     builder.directories(facts, &selection)?;
@@ -54,7 +69,7 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
 }
 
 /// The number of shards; a stream that is neither a shard nor the index is refused.
-fn count_shards(streams: &dyn StreamSource) -> Result<u32> {
+pub fn count_shards(streams: &dyn StreamSource) -> Result<u32> {
     let index = index_name()?;
     let shards = streams.list().iter().filter(|info| info.name != index).count() as u32;
     let names: HashSet<_> = streams.list().iter().map(|info| &info.name).collect();
@@ -80,12 +95,12 @@ fn check_shape(facts: &Facts, rows: &[Row]) -> Result<()> {
 }
 
 /// The plan where there is nothing to compare: nothing to do, or a file where a directory should be.
-fn not_comparable(files: &Files, facts: &Facts, place: &Place) -> Result<Option<Plan>> {
+fn not_comparable(files: &Files, facts: &Facts, scope: &Scope<'_>, place: &Place) -> Option<Plan> {
+    let keeps =
+        files.absent == Absent::Ok || files.options.mode == Mode::Overlay && files.absent != Absent::Remove;
     let finding = match (facts.state, place.found) {
-        (State::Absent, _) if files.options.mode == Mode::Overlay => {
-            note(&place.lexical, "it did not exist on the source; nothing to do")
-        }
         (State::Absent, Found::Absent) => note(&place.lexical, "it exists neither on the source nor here"),
+        (State::Absent, _) if keeps => note(&place.lexical, "it did not exist on the source; nothing to do"),
         (State::Directory, Found::File) => refusal(
             &place.lexical,
             "a file, where the bundle has a directory",
@@ -96,17 +111,41 @@ fn not_comparable(files: &Files, facts: &Facts, place: &Place) -> Result<Option<
             "a directory, where the bundle has a file",
             "move it away, or choose another path",
         ),
-        _ => return Ok(None),
+        _ => return None,
     };
-    let mut plan =
-        Plan::new(FilesPlan { base: place.real.clone(), side: place.real.clone(), ..FilesPlan::default() });
-    plan.destinations = vec![shown(&place.lexical)];
+    let mut plan = empty(files, scope, place);
     plan.findings.push(finding);
-    Ok(Some(plan))
+    Some(plan)
+}
+
+/// A plan that does nothing.
+fn empty(files: &Files, scope: &Scope<'_>, place: &Place) -> Plan {
+    let side = side_of(&place.real, scope.run, files.name.as_str());
+    let mut plan = Plan::new(FilesPlan { base: place.real.clone(), side, ..FilesPlan::default() });
+    plan.destinations = vec![destination(scope.host, &place.real)];
+    plan
+}
+
+/// A destination for people, and for the memory of them.
+pub fn destination(host: &Host, path: &Path) -> String {
+    host.contract(path).map_or_else(|| shown(path), |text| path_text(text.as_bytes()))
+}
+
+/// Whether there is more at the root than an empty directory.
+fn has_something(place: &Place, target: &Target) -> Result<bool> {
+    match place.found {
+        Found::Absent => Ok(false),
+        Found::File => Ok(true),
+        Found::Dir if !target.walk.entries.is_empty() => Ok(true),
+        Found::Dir => {
+            let mut inside = std::fs::read_dir(&place.real).map_err(|e| io_at(&place.real, e))?;
+            Ok(inside.next().is_some())
+        }
+    }
 }
 
 /// The plan that takes the whole root away, where it can be taken by one rename.
-fn remove_root(files: &Files, place: &Place, scope: &Scope<'_>) -> Result<Option<Plan>> {
+fn remove_root(files: &Files, scope: &Scope<'_>, place: &Place) -> Result<Option<Plan>> {
     let (Some(base), Some(name)) = (place.real.parent(), place.real.file_name()) else { return Ok(None) };
     let stat = |path: &Path| stat_at(CWD, path).map_err(|e| io_at(path, e));
     let root = stat(&place.real)?;
@@ -123,8 +162,8 @@ fn remove_root(files: &Files, place: &Place, scope: &Scope<'_>) -> Result<Option
         steps: vec![Step::Remove { path, slot: 0, old: Stamp::of(&root) }],
         ..FilesPlan::default()
     });
-    plan.destinations = vec![shown(&place.real)];
-    plan.changes.push(Change { kind: ChangeKind::Removed, what: shown(&place.real) });
+    plan.destinations = vec![destination(scope.host, &place.real)];
+    plan.changes.push(Change { kind: ChangeKind::Removed, what: ".".to_owned() });
     if !may_change(base) {
         plan.findings.push(refusal(
             base,

@@ -6,7 +6,7 @@ use super::index::{Node, Row};
 use super::meta::{Meta, Xattrs};
 use super::place::{refusal, Placed};
 use super::plan::{row_meta, Expect, Source, Stamp, Step};
-use super::site::{io_at, shown};
+use super::site::io_at;
 use super::walk::{Entry, Kind, Stat};
 use crate::base::path::BundlePath;
 use crate::component::{Change, ChangeKind, Result};
@@ -184,7 +184,7 @@ impl Builder<'_> {
         let xattrs = self.probes.get(number).map(|p| p.xattrs.clone()).unwrap_or_default();
         let mut old = there.stat.meta(&self.names, xattrs);
         old.mode.0 = there.stat.mode;
-        let what = shown(&self.target.at(&placed.path));
+        let what = self.target.shown(Some(&placed.path));
         if there.stat.kind == Kind::File && there.stat.mode & 0o111 == 0 && new.mode.0 & 0o111 != 0 {
             self.execute(&what);
         }

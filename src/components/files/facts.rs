@@ -30,6 +30,19 @@ pub enum Symlinks {
     WriteThrough,
 }
 
+/// What becomes of a root that is not there on the source. A machine decides it for itself: no bundle brings it along.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absent {
+    /// An export is refused, and so is an import that would remove something.
+    #[default]
+    Refuse,
+    /// An export says that nothing was there; an import still removes nothing.
+    Ok,
+    /// An export says that nothing was there; an import removes what is there, whatever its mode. For rollbacks.
+    Remove,
+}
+
 /// What can be chosen. The same words in a profile and in the facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -55,6 +68,9 @@ pub struct Profile {
     mode: Option<Mode>,
     symlinks: Option<Symlinks>,
     one_filesystem: Option<bool>,
+    /// See [`Absent`].
+    #[serde(default)]
+    pub absent: Absent,
 }
 
 impl Profile {

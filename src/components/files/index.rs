@@ -6,10 +6,10 @@ use crate::base::digest::Digest;
 use crate::base::json;
 use crate::base::limits::MAX_LIST_LINE;
 use crate::base::path::BundlePath;
-use crate::component::{Error, Result};
+use crate::component::{Error, Listed, Result, StreamWrite};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 
 /// Rows that a reader takes at most.
 pub const MAX_ROWS: usize = 10_000_000;
@@ -31,6 +31,19 @@ pub struct Row {
     pub shard: u32,
     /// What it is.
     pub node: Node,
+}
+
+impl Row {
+    /// The row for `inspect --files`.
+    pub fn listed(&self) -> Listed {
+        let (what, size, mode) = match &self.node {
+            Node::File(file) => ("file", Some(file.size), Some(file.meta.mode.0)),
+            Node::Dir(meta) => ("directory", None, Some(meta.mode.0)),
+            Node::Symlink(..) => ("symlink", None, None),
+            Node::Link(_) => ("hard link", None, None),
+        };
+        Listed { name: self.path.to_string(), what, size, mode }
+    }
 }
 
 /// What an entry is.
@@ -175,8 +188,9 @@ pub fn text_bytes(text: &str) -> Option<Vec<u8>> {
     (crate::base::path::path_text(&bytes) == text).then_some(bytes)
 }
 
-/// Writes the rows, which are in the order of their paths.
-pub fn write(rows: &[Row], mut out: impl Write) -> Result<()> {
+/// Writes the rows, which are in the order of their paths. Names and symlinks can hold secrets too: each row is
+/// labelled with its path.
+pub fn write(rows: &[Row], out: &mut dyn StreamWrite) -> Result<()> {
     let mut line = Vec::new();
     for row in rows {
         line.clear();
@@ -189,6 +203,7 @@ pub fn write(rows: &[Row], mut out: impl Write) -> Result<()> {
             )
             .todo("exclude it"));
         }
+        out.label(&row.path.to_string());
         out.write_all(&line).map_err(|e| Error::io("index", e))?;
     }
     Ok(())
@@ -196,8 +211,15 @@ pub fn write(rows: &[Row], mut out: impl Write) -> Result<()> {
 
 /// Reads all rows and holds them to the rules F2 to F6. `shards` is the number of shards there are.
 pub fn read(source: impl Read, shards: u32) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    read_each(source, shards, &mut |row| rows.push(row))?;
+    Ok(rows)
+}
+
+/// [`read`], row by row.
+pub fn read_each(source: impl Read, shards: u32, each: &mut dyn FnMut(Row)) -> Result<()> {
     let mut source = BufReader::with_capacity(128 * 1024, source);
-    let mut rows: Vec<Row> = Vec::new();
+    let mut last: Option<BundlePath> = None;
     // What each path is, for the rules that look at other rows: whether it is a directory or a file.
     let mut kinds: HashMap<BundlePath, Type> = HashMap::new();
     let mut line = Vec::new();
@@ -208,9 +230,9 @@ pub fn read(source: impl Read, shards: u32) -> Result<Vec<Row>> {
             .read_until(b'\n', &mut line)
             .map_err(|e| Error::io("index", e))?;
         if n == 0 {
-            return Ok(rows);
+            return Ok(());
         }
-        let number = rows.len() + 1;
+        let number = kinds.len() + 1;
         let bad = |rule: &str, why: &dyn std::fmt::Display| {
             Error::rule(rule, format_args!("index, row {number}: {why}"))
         };
@@ -221,7 +243,7 @@ pub fn read(source: impl Read, shards: u32) -> Result<Vec<Row>> {
         let kind = parsed.r#type;
         let row = parsed.row().map_err(|why| bad("F3", &why))?;
         let place = |why: &str| format!("{}: {why}", row.path);
-        if rows.last().is_some_and(|last| last.path >= row.path) {
+        if last.as_ref().is_some_and(|last| *last >= row.path) {
             return Err(bad("F4", &place("the paths are not in order, or one is repeated")));
         }
         if !(1..=shards).contains(&row.shard) {
@@ -245,6 +267,7 @@ pub fn read(source: impl Read, shards: u32) -> Result<Vec<Row>> {
             }
         }
         kinds.insert(row.path.clone(), kind);
-        rows.push(row);
+        last = Some(row.path.clone());
+        each(row);
     }
 }

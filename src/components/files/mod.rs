@@ -35,11 +35,12 @@ mod tests;
 
 use crate::base::fault::Fault;
 use crate::base::name::ComponentName;
+use crate::base::path::BundlePath;
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Plan, Result, Scope,
-    StreamSink, StreamSource, Survey, UndoStrength,
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan, Result,
+    Scope, StreamSink, StreamSource, Survey, UndoStrength,
 };
-use facts::{Facts, Options, Profile};
+use facts::{Absent, Facts, Options, Profile};
 use ignore::gitignore::Gitignore;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ struct Files {
     /// The root for a manifest: `~/...` or absolute.
     root_text: String,
     options: Options,
+    /// What this machine says to an absent root.
+    absent: Absent,
     exclude: Gitignore,
     /// What the bundle says; `None` on the source.
     facts: Option<Facts>,
@@ -70,7 +73,9 @@ impl Kind for FilesKind {
         let path = profile.path.clone().ok_or_else(|| {
             Error::usage(format_args!("component {name}: it has no path")).todo("add path = \"~/...\"")
         })?;
-        Files::new(name, &path, profile.over(Options::default()), None, host).map(Files::boxed)
+        let absent = profile.absent;
+        let files = Files::new(name, &path, profile.over(Options::default()), None, host)?;
+        Ok(Files { absent, ..files }.boxed())
     }
 
     fn from_facts(
@@ -89,8 +94,10 @@ impl Kind for FilesKind {
         };
         let profile = Profile::read(name.as_str(), overrides)?;
         let path = profile.path.clone().unwrap_or_else(|| facts.root.clone());
+        let absent = profile.absent;
         let options = profile.over(facts.options.clone());
-        Files::new(name, &path, options, Some(facts), host).map(Files::boxed)
+        let files = Files::new(name, &path, options, Some(facts), host)?;
+        Ok(Files { absent, ..files }.boxed())
     }
 }
 
@@ -108,11 +115,18 @@ impl Files {
         let root_text = host.contract(&root).unwrap_or_else(|| path.to_owned());
         let exclude = select::patterns(&options.exclude)
             .map_err(|e| Error::usage(format_args!("component {name}: {e}")))?;
-        Ok(Files { name: name.clone(), root, root_text, options, exclude, facts })
+        Ok(Files { name: name.clone(), root, root_text, options, absent: Absent::default(), exclude, facts })
     }
 
     fn boxed(self) -> Box<dyn Component> {
         Box::new(self)
+    }
+
+    /// The error for paths of `--only` under which there is nothing.
+    fn nothing_at(&self, path: &BundlePath) -> Error {
+        Error::usage(format_args!("there is no '{path}' in component {}", self.name)).todo(
+            "name a path as the component has it, relative to its root: kbpack inspect --files lists them",
+        )
     }
 
     fn facts(&self) -> Result<&Facts> {
@@ -131,6 +145,11 @@ impl Component for Files {
 
     fn undo_strength(&self) -> UndoStrength {
         UndoStrength::Exact
+    }
+
+    fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        let shards = compare::count_shards(streams)?;
+        index::read_each(streams.open(&capture::index_name()?)?, shards, &mut |row| each(row.listed()))
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {

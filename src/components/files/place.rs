@@ -7,7 +7,7 @@ use super::site::{io_at, resolve, shown, side_home, side_of, Found, Place};
 use super::walk::{note, stat_at, warning, Entry, Kind, Walk, Walker};
 use super::Files;
 use crate::base::fsx::Dir;
-use crate::base::path::BundlePath;
+use crate::base::path::{path_text, BundlePath};
 use crate::component::{Error, Finding, Result, Scope, Severity};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -92,6 +92,17 @@ impl Target {
     /// The number of the entry at `path`.
     pub fn entry(&self, path: &BundlePath) -> Option<usize> {
         self.by_path.get(path).copied()
+    }
+
+    /// A path for a plan, relative to the component's root; the root itself is `.`.
+    pub fn shown(&self, path: Option<&BundlePath>) -> String {
+        let path = path.map_or(&b""[..], BundlePath::as_bytes);
+        let root = self.root.as_ref().map_or(&b""[..], BundlePath::as_bytes);
+        let inner = path.strip_prefix(root).unwrap_or(path);
+        match inner.strip_prefix(b"/").unwrap_or(inner) {
+            b"" => ".".to_owned(),
+            inner => path_text(inner),
+        }
     }
 
     /// A path for people.

@@ -66,6 +66,14 @@ pub struct DirStep {
 /// A step of the commit.
 #[derive(Debug)]
 pub enum Step {
+    /// The staged empty directory `slot` goes to `path`, above the root, unless a directory is there by then: another
+    /// component may have made it.
+    Folder {
+        /// Where.
+        path: BundlePath,
+        /// From which slot.
+        slot: u32,
+    },
     /// The staged `slot` goes to `path`; what is there moves aside.
     Put {
         /// Where.
@@ -101,7 +109,10 @@ impl Step {
     /// Where the step acts.
     pub fn path(&self) -> &BundlePath {
         match self {
-            Step::Put { path, .. } | Step::Remove { path, .. } | Step::Meta { path, .. } => path,
+            Step::Folder { path, .. }
+            | Step::Put { path, .. }
+            | Step::Remove { path, .. }
+            | Step::Meta { path, .. } => path,
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The tree and its staging area, held open: what commit and undo work on. Names are looked up one directory
 //! at a time, beneath the base, never through a symlink.
 
-use super::meta::{apply, apply_to_link, set_mtime, Meta};
+use super::meta::{apply, apply_to_link, read_xattrs, set_mtime, Meta, Xattrs};
 use super::plan::Stamp;
 use super::site::shown;
 use super::walk::{gone, stat_at, stat_fd, Kind, Stat};
 use crate::base::fsx::{chmod_fd, Dir};
 use crate::base::path::BundlePath;
 use crate::component::{Error, Result};
-use rustix::fs::{self, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
@@ -154,6 +154,23 @@ impl Seat {
                 apply_to_link(folder, Path::new(path.file_name()), meta.mtime, owner)
             }
             _ => apply(self.open_inner(path)?, meta, owner),
+        }
+    }
+
+    /// The extended attributes of a directory; none where its mode does not let its owner read it.
+    pub fn xattrs(&self, path: &BundlePath) -> io::Result<Xattrs> {
+        match self.base.dir(path.as_path()) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(Xattrs::default()),
+            dir => Ok(read_xattrs(dir?)?.0),
+        }
+    }
+
+    /// Removes an empty directory. False if something is in it.
+    pub fn remove_empty(&mut self, path: &BundlePath) -> io::Result<bool> {
+        let folder = self.folder(path)?;
+        match fs::unlinkat(folder, path.file_name(), AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            done => Ok(done.map(|()| true)?),
         }
     }
 

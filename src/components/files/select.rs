@@ -31,13 +31,23 @@ pub struct Selection<'a> {
 /// Compiles gitignore patterns, as in a `.gitignore` at the root.
 pub fn patterns(lines: &[String]) -> std::result::Result<Gitignore, String> {
     let mut builder = GitignoreBuilder::new(".");
+    // git takes such a pattern to match nothing: an exclude that excludes nothing is a mistake worth a word.
+    builder.allow_unclosed_class(false);
     for line in lines {
         if line.chars().any(|c| c == '\n' || c == '\0') {
             return Err(format!("exclude pattern {line:?}: it has a line end or a NUL"));
         }
-        builder.add_line(None, line).map_err(|e| format!("exclude pattern {line:?}: {e}"))?;
+        builder.add_line(None, line).map_err(|e| format!("exclude pattern {line:?}: {}", reason(&e)))?;
     }
     builder.build().map_err(|e| format!("exclude patterns: {e}"))
+}
+
+/// What is wrong with a pattern, without the pattern itself.
+fn reason(error: &ignore::Error) -> String {
+    match error {
+        ignore::Error::Glob { err, .. } => err.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl<'a> Selection<'a> {
@@ -85,6 +95,15 @@ impl<'a> Selection<'a> {
             return Verdict::Leave;
         }
         verdict
+    }
+
+    /// Whether something at `path` (`None`: the root) or below it belongs to others, who move its time.
+    pub fn is_shared(&self, path: Option<&BundlePath>) -> bool {
+        let below = |inner: &Vec<u8>| match path {
+            None => true,
+            Some(path) => inner.strip_prefix(path.as_bytes()).is_some_and(|rest| rest.starts_with(b"/")),
+        };
+        self.left.iter().any(below)
     }
 
     /// Whether everything is meant, the root itself too.

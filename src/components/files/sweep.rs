@@ -1,13 +1,13 @@
 //! What is decided when all rows are: what goes, the directories that stay, whose the entries will be.
 
 use super::builder::Builder;
-use super::facts::Facts;
+use super::facts::{Facts, Mode};
 use super::index::Node;
 use super::meta::{read_xattrs, Meta, Xattrs};
 use super::place::{refusal, Placement};
 use super::plan::{row_meta, DirStep, Stamp, Step};
 use super::select::Selection;
-use super::site::{io_at, shown, Found};
+use super::site::{io_at, Found};
 use super::walk::{note, stat_fd, warning, Kind, Stat};
 use crate::base::path::BundlePath;
 use crate::component::{Change, ChangeKind, Finding, Result, Severity};
@@ -42,7 +42,7 @@ impl Builder<'_> {
                 self.touched.insert(parent);
             }
             self.going.insert(entry.path.clone());
-            let what = shown(&self.target.at(&entry.path));
+            let what = self.target.shown(Some(&entry.path));
             self.out.changes.push(Change { kind: ChangeKind::Removed, what });
         }
     }
@@ -54,24 +54,31 @@ impl Builder<'_> {
         let stat = stat_fd(&target.dir).map_err(failed)?;
         let (xattrs, _) = read_xattrs(&target.dir).map_err(failed)?;
         let top = facts.top.clone().filter(|_| self.target.found == Found::Dir && selection.is_whole());
-        self.directory(None, &stat, &xattrs, top);
+        self.directory(None, &stat, &xattrs, top, selection);
         for placed in self.placed {
             let Some(there) = placed.there.map(|i| &target.walk.entries[i]) else { continue };
             if let (Node::Dir(meta), Kind::Dir) = (&self.rows[placed.row].node, there.stat.kind) {
                 let new = (!placed.pass).then(|| meta.clone());
-                self.directory(Some(&placed.path), &there.stat, &there.xattrs, new);
+                self.directory(Some(&placed.path), &there.stat, &there.xattrs, new, selection);
             }
         }
-        for path in std::mem::take(&mut self.touched).into_iter().flatten() {
+        for path in self.touched.iter().flatten().cloned().collect::<Vec<_>>() {
             if let Some(there) = target.entry(&path).map(|i| &target.walk.entries[i]) {
-                self.directory(Some(&path), &there.stat, &there.xattrs, None);
+                self.directory(Some(&path), &there.stat, &there.xattrs, None, selection);
             }
         }
         self.detail.dirs.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(())
     }
 
-    fn directory(&mut self, path: Option<&BundlePath>, there: &Stat, xattrs: &Xattrs, new: Option<Meta>) {
+    fn directory(
+        &mut self,
+        path: Option<&BundlePath>,
+        there: &Stat,
+        xattrs: &Xattrs,
+        new: Option<Meta>,
+        selection: &Selection<'_>,
+    ) {
         let key = path.cloned();
         let touched = self.touched.remove(&key);
         let at = path.map_or_else(|| self.target.base.clone(), |path| self.target.at(path));
@@ -82,7 +89,12 @@ impl Builder<'_> {
                 "run kbpack as a user who may",
             ));
         }
-        let differs = new.as_ref().is_some_and(|new| !self.same_meta(new, there, xattrs));
+        // Who adds to a directory moves its time: another component, or in an overlay whoever likes to.
+        let any_time = self.files.options.mode == Mode::Overlay || selection.is_shared(path);
+        let differs = new.as_ref().is_some_and(|new| {
+            let mtime = if any_time { there.mtime } else { new.mtime };
+            !self.same_meta(&Meta { mtime, ..new.clone() }, there, xattrs)
+        });
         let mut new = new;
         if differs && !self.may_set(there) {
             self.out
@@ -94,7 +106,8 @@ impl Builder<'_> {
         if differs && new.is_some() {
             // A directory whose row was counted as unchanged.
             self.out.unchanged -= u64::from(path.is_some());
-            self.out.changes.push(Change { kind: ChangeKind::Changed, what: shown(&at) });
+            let what = self.target.shown(path);
+            self.out.changes.push(Change { kind: ChangeKind::Changed, what });
         }
         if touched || (differs && new.is_some()) {
             let mut old = there.meta(&self.names, xattrs.clone());

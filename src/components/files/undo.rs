@@ -11,8 +11,9 @@ use super::Files;
 use crate::base::fsx::Dir;
 use crate::base::path::BundlePath;
 use crate::component::{Act, Error, Finding, Result, Scope};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Puts the old state back and removes the staging area.
@@ -36,7 +37,13 @@ pub(super) fn undo_until(
         return Ok(Vec::new());
     };
     let seat = Seat::open(&base)?;
-    let mut undo = Undo { seat, is_root: scope.host.is_root(), run: scope.run, findings: Vec::new() };
+    let mut undo = Undo {
+        seat,
+        carved: scope.carved,
+        is_root: scope.host.is_root(),
+        run: scope.run,
+        findings: Vec::new(),
+    };
     // Without a staging area the steps were taken back already.
     if let Some(slots) = Slots::open(&side)? {
         for act in &acts {
@@ -99,6 +106,8 @@ fn places(acts: &[FileAct]) -> Result<Option<(PathBuf, PathBuf)>> {
 
 struct Undo<'a> {
     seat: Seat,
+    /// What belongs to other components, whose own commits and undos move the times around it.
+    carved: &'a [PathBuf],
     is_root: bool,
     run: &'a str,
     findings: Vec<Finding>,
@@ -133,6 +142,7 @@ impl Undo<'_> {
     fn take_back(&mut self, act: &FileAct, slots: &Slots, staged: Option<&Stat>) -> Result<()> {
         let (path, done) = match act {
             FileAct::Open { .. } | FileAct::Dir { .. } => return Ok(()),
+            FileAct::Folder { path, slot, new } => (path, self.folder(path, *slot, new, slots)),
             FileAct::Put { path, slot, new, old } => {
                 (path, self.put(path, *slot, new, old.as_ref(), slots, staged))
             }
@@ -140,6 +150,15 @@ impl Undo<'_> {
             FileAct::Meta { path, stamp, old, new } => (path, self.meta(path, stamp, old, new)),
         };
         done.map_err(|e| self.seat.failed(path, e))
+    }
+
+    /// A directory above the root goes if it is ours and nothing is in it. What others put there stays, and it too.
+    fn folder(&mut self, path: &BundlePath, slot: u32, new: &Stamp, slots: &Slots) -> io::Result<()> {
+        let done = slot_stat(&slots.new, slot)?.is_none();
+        if done && self.seat.stat(path)?.is_some_and(|now| new.is(&now)) {
+            self.seat.remove_empty(path)?;
+        }
+        Ok(())
     }
 
     fn put(
@@ -281,35 +300,46 @@ impl Undo<'_> {
             return Ok(!new.is_unedited(now));
         }
         let Some(staged) = staged else { return Ok(true) };
-        Ok(now.mtime != new.mtime || edited_below(&self.seat.dir(path)?, staged)?)
+        let at = self.seat.at(path);
+        if !self.is_shared(&at) && now.mtime != new.mtime {
+            return Ok(true);
+        }
+        self.edited_below(&self.seat.dir(path)?, &at, staged)
     }
-}
 
-/// Whether anything in `dir` changed after staging was done. A time of last change cannot be set by hand.
-fn edited_below(dir: &Dir, staged: &Stat) -> io::Result<bool> {
-    let mut folders = Vec::new();
-    for entry in rustix::fs::Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let stat = stat_at(dir, name)?;
-        // Another name of the file may have been moved into place, which changes it for all its names.
-        let moved = stat.nlink > 1 && stat.kind != Kind::Dir && stat.mtime <= staged.ctime;
-        if stat.ctime > staged.ctime && !moved {
-            return Ok(true);
-        }
-        if stat.kind == Kind::Dir {
-            folders.push(name.to_owned());
-        }
+    /// Whether a directory holds what belongs to another component, which moves its time. What is in it tells more.
+    fn is_shared(&self, at: &Path) -> bool {
+        self.carved.iter().any(|carved| carved.starts_with(at))
     }
-    for name in folders {
-        use std::os::unix::ffi::OsStrExt;
-        let name = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
-        if edited_below(&dir.dir(name)?, staged)? {
-            return Ok(true);
+
+    /// Whether anything in `dir`, which is at `at`, changed after staging was done. A time of last change cannot be set
+    /// by hand.
+    fn edited_below(&self, dir: &Dir, at: &Path, staged: &Stat) -> io::Result<bool> {
+        let mut folders = Vec::new();
+        for entry in rustix::fs::Dir::read_from(dir)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if matches!(name.as_bytes(), b"." | b"..") {
+                continue;
+            }
+            let stat = stat_at(dir, name)?;
+            let at = at.join(name);
+            // Another name of the file may have been moved into place, which changes it for all its names.
+            let moved = stat.nlink > 1 && stat.kind != Kind::Dir && stat.mtime <= staged.ctime;
+            let shared = stat.kind == Kind::Dir && self.is_shared(&at);
+            if stat.ctime > staged.ctime && !moved && !shared {
+                return Ok(true);
+            }
+            if stat.kind == Kind::Dir {
+                folders.push(at);
+            }
         }
+        for at in folders {
+            let name = Path::new(at.file_name().unwrap_or_default());
+            if self.edited_below(&dir.dir(name)?, &at, staged)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
-    Ok(false)
 }

@@ -35,8 +35,8 @@ use self::values::{FileValue, Packed, Values, MAX_DOCUMENT};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, NamedSecret,
-    Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed,
+    NamedSecret, Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -261,6 +261,11 @@ impl Component for Secrets {
 
     fn secrets(&self) -> Result<Vec<NamedSecret>> {
         source::declared(&self.host, &self.model)
+    }
+
+    fn list(&self, _streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        self.model.listed().for_each(each);
+        Ok(())
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {

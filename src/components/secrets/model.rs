@@ -2,6 +2,7 @@
 
 use super::pgpass::Key;
 use super::shell_words::is_name;
+use crate::component::Listed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -214,6 +215,18 @@ impl Model {
     pub(super) fn count(&self) -> usize {
         let names: usize = self.env.iter().map(|e| e.names.len()).sum();
         names + self.pgpass.iter().map(|p| p.lines.len()).sum::<usize>() + self.files.len()
+    }
+
+    /// A row for each secret: what it is and its name, never its value.
+    pub(super) fn listed(&self) -> impl Iterator<Item = Listed> + '_ {
+        let row = |what, name, mode| Listed { name, what, size: None, mode };
+        let variables = self.env.iter().flat_map(move |entry| {
+            entry.names.iter().map(move |name| row("variable", format!("{name} in {}", entry.file), None))
+        });
+        let lines = self.pgpass.iter().flat_map(|entry| &entry.lines);
+        let lines = lines.map(move |key| row("pgpass", key.to_string(), None));
+        let file = move |f: &FileEntry| row("file", f.path.clone(), f.mode.map(|mode| mode.0));
+        variables.chain(lines).chain(self.files.iter().map(file))
     }
 
     /// Each policy with what it is for.

@@ -133,6 +133,9 @@ impl StreamWrite for MeddlingWriter {
 
 impl StreamSink for Meddler {
     fn create(&self, name: &StreamName, holds: Holds) -> Result<Box<dyn StreamWrite>> {
+        if name.as_str() == "index" {
+            return self.inner.create(name, holds);
+        }
         Ok(Box::new(MeddlingWriter { inner: self.inner.create(name, holds)?, src: self.src.clone() }))
     }
 }
@@ -181,6 +184,11 @@ fn options_are_strict() {
         json!({"path": "~/x", "mode": "merge"}),
         json!({"path": "~/x", "exclude": "not a list"}),
         json!({"path": "~/x", "exclude": ["a\nb"]}),
+        json!({"path": "~/x", "exclude": ["["]}),
+        json!({"path": "~/x", "exclude": ["[z-a]"]}),
+        json!({"path": "~/x", "exclude": ["{a,b"]}),
+        json!({"path": "~/x", "exclude": ["a\\"]}),
+        json!({"path": "~/x", "absent": "maybe"}),
     ] {
         let error = super::super::FilesKind.from_options(&name, &bad, &world.host).err();
         assert_eq!(error.unwrap().fault(), Fault::Usage, "{bad}");
@@ -192,6 +200,67 @@ fn options_are_strict() {
         let error = super::super::FilesKind.from_facts(&name, &bad, None, &world.host).err();
         assert_eq!(error.unwrap().fault(), Fault::Rule, "{bad}");
     }
+}
+
+#[test]
+fn a_broken_pattern_is_named() {
+    let name = crate::base::name::ComponentName::new("c").unwrap();
+    let options = json!({"path": "~/x", "exclude": ["*.log", "a[b"]});
+    let error = super::super::FilesKind.from_options(&name, &options, &World::new().host).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "component c: exclude pattern \"a[b\": unclosed character class; missing ']'"
+    );
+}
+
+#[test]
+fn paths_under_which_there_is_nothing_are_refused() {
+    let mut world = World::new();
+    write(world.src("a/f"), "f");
+    write(world.src("b/f"), "f");
+    write(world.src("c"), "c");
+    let only = |paths: &[&str]| -> Vec<_> {
+        paths.iter().map(|p| crate::base::path::BundlePath::new(*p).unwrap()).collect()
+    };
+    world.only = only(&["a", "c"]);
+    let (streams, captured) = world.capture();
+    let paths: Vec<_> = index(&streams).iter().map(|row| row["path"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(paths, ["a", "a/f", "c"]);
+    world.only = only(&["a", "nope"]);
+    for error in [
+        world.source().survey(&world.scope()).err().unwrap(),
+        world.try_capture().err().unwrap(),
+        world.job(streams, &captured.facts).err().unwrap(),
+    ] {
+        assert_eq!(error.to_string(), "there is no 'nope' in component tree");
+        assert_eq!(error.fault(), Fault::Usage);
+    }
+    // A backup says that there was nothing: to bring that back is no mistake.
+    world.only = vec![];
+    let (_, captured) = world.capture();
+    let target = world.target(&captured.facts);
+    world.only = only(&["a"]);
+    let mut sink = Streams::default();
+    let backup = target.capture(&world.scope(), &sink).unwrap();
+    sink.seal();
+    assert_eq!(world.job(sink, &backup.facts).unwrap().plan.changes.len(), 0);
+}
+
+#[test]
+fn the_index_is_labelled_row_by_row_and_listed() {
+    let world = World::new();
+    rich(&world.src(""));
+    let (streams, captured) = world.capture();
+    let mut listed = Vec::new();
+    world.target(&captured.facts).list(&streams, &mut |row| listed.push(row)).unwrap();
+    assert_eq!(listed.len(), index(&streams).len());
+    let row = |name: &str| listed.iter().find(|row| row.name == name).unwrap();
+    assert_eq!(row("new%0Aline 100%25 %1B[31m").what, "file");
+    assert_eq!((row("script").mode, row("script").size), (Some(0o755), Some(10)));
+    assert_eq!(
+        (row("dir").what, row("link").what, row("zz-one").what),
+        ("directory", "symlink", "hard link")
+    );
 }
 
 #[test]

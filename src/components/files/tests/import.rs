@@ -1,4 +1,5 @@
 use super::world::*;
+use crate::component::{Finding, Severity};
 use serde_json::json;
 use std::os::unix::fs::symlink;
 
@@ -44,7 +45,7 @@ fn an_overlay_adds_and_replaces_and_leaves_the_rest() {
     write(world.dst("mine"), "mine");
     write(world.dst("d/mine"), "mine");
     let job = world.import();
-    assert_eq!(job.changes(), ["Changed ", "Changed a", "Changed d", "Added d/b"]);
+    assert_eq!(job.changes(), ["Changed a", "Added d/b"]);
     assert_eq!(std::fs::read_to_string(world.dst("a")).unwrap(), "new");
     assert_eq!(std::fs::read_to_string(world.dst("d/mine")).unwrap(), "mine");
     assert_eq!(std::fs::read_to_string(world.dst("mine")).unwrap(), "mine");
@@ -69,7 +70,7 @@ fn unchanged_files_are_not_rewritten() {
     assert_eq!(job.changes(), ["Changed content", "Changed mode", "Changed time"]);
     assert_eq!(before[..3], after[..3]);
     assert_ne!(before[3], after[3]);
-    assert_eq!(job.plan.executes, [format!("executable file: {}", world.dst("mode").display())]);
+    assert_eq!(job.plan.executes, ["mode (executable)"]);
     assert_eq!(snapshot(&world.src("")), snapshot(&world.dst("")));
 }
 
@@ -233,10 +234,11 @@ fn a_root_that_is_a_symlink_is_resolved_and_told() {
 
 #[test]
 fn absence_is_a_state() {
-    let mut world = World::with(json!({"mode": "mirror"}));
+    let mut world = World::with(json!({"mode": "mirror", "absent": "ok"}));
     std::fs::remove_dir(world.src("")).unwrap();
     write(world.dst("f"), "f");
     let (streams, captured) = world.capture();
+    world.overrides = json!({"path": "~/dst", "absent": "remove"});
     let mut job = world.job(streams, &captured.facts).unwrap();
     let before = snapshot(&world.dst(""));
     job.stage().unwrap();
@@ -247,6 +249,51 @@ fn absence_is_a_state() {
     world.overrides = json!({"path": "~/dst", "mode": "overlay"});
     assert_eq!(world.import().plan.changes.len(), 0);
     assert!(world.dst("f").exists());
+}
+
+#[test]
+fn an_absent_source_never_empties_a_target_by_itself() {
+    let mut world = World::with(json!({"mode": "mirror"}));
+    std::fs::remove_dir(world.src("")).unwrap();
+    let severe = |findings: &[Finding]| findings.iter().any(|f| f.severity == Severity::Refusal);
+    let (_, captured) = world.capture();
+    assert!(severe(&captured.findings) && severe(&world.source().survey(&world.scope()).unwrap().findings));
+
+    world.options["absent"] = json!("ok");
+    let (streams, captured) = world.capture();
+    assert!(!severe(&captured.findings));
+    assert!(!captured.facts.to_string().contains("\"ok\""), "it must not travel");
+    write(world.dst("f"), "f");
+    let job = world.job(streams, &captured.facts).unwrap();
+    assert_eq!((job.refusals().len(), job.plan.changes.len()), (1, 0));
+    drop(job);
+    // What is excluded counts as well, and so does a single file.
+    world.options["exclude"] = json!(["f"]);
+    assert_eq!(world.plan().refusals().len(), 1);
+    world.overrides = json!({"path": "~/dst/f"});
+    assert_eq!(world.plan().refusals().len(), 1);
+    // An empty directory is no loss.
+    world.options["exclude"] = json!([]);
+    world.overrides = json!({"path": "~/dst"});
+    std::fs::remove_file(world.dst("f")).unwrap();
+    assert_eq!(world.import().changes(), ["Removed ."]);
+    assert!(!world.dst("").exists());
+    // In an overlay, the word of the target alone removes.
+    write(world.dst("f"), "f");
+    world.overrides = json!({"path": "~/dst", "mode": "overlay", "absent": "remove"});
+    world.import();
+    assert!(!world.dst("").exists());
+}
+
+#[test]
+fn a_backup_of_nothing_is_no_refusal() {
+    let world = World::new();
+    write(world.src("f"), "f");
+    let job = world.plan();
+    let mut sink = Streams::default();
+    let backup = job.target.capture(&world.scope(), &sink).unwrap();
+    sink.seal();
+    assert_eq!((backup.facts["state"].as_str(), backup.findings.len()), (Some("absent"), 0));
 }
 
 #[test]

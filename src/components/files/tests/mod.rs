@@ -1,6 +1,7 @@
 //! The kind as a whole, against trees on disk.
 
 mod attacks;
+mod beside;
 mod capture;
 mod import;
 mod mounts;

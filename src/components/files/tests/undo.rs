@@ -148,6 +148,21 @@ fn an_absent_target_is_absent_again() {
 }
 
 #[test]
+fn a_directory_that_only_loses_something_gets_its_time_back() {
+    let world = World::with(json!({"mode": "mirror", "exclude": ["*.log"]}));
+    write(world.dst("kept/y.log"), "excluded");
+    write(world.dst("kept/goes"), "goes");
+    touch(world.dst("kept"), 1_400_000_000, 3);
+    let before = snapshot(&world.dst(""));
+    let mut job = world.plan();
+    job.stage().unwrap();
+    job.commit().unwrap();
+    assert!(!world.dst("kept/goes").exists());
+    job.undo(&job.journal.acts);
+    assert_eq!(snapshot(&world.dst("")), before);
+}
+
+#[test]
 fn edits_after_the_commit_are_kept_aside() {
     let world = World::new();
     write(world.src("changed"), "new");

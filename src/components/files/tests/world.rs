@@ -256,9 +256,7 @@ impl Job<'_> {
     }
 
     pub fn changes(&self) -> Vec<String> {
-        let root = self.world.dst("");
-        let inner = |what: &str| Path::new(what).strip_prefix(&root).unwrap().display().to_string();
-        self.plan.changes.iter().map(|c| format!("{:?} {}", c.kind, inner(&c.what))).collect()
+        self.plan.changes.iter().map(|c| format!("{:?} {}", c.kind, c.what)).collect()
     }
 }
 

@@ -1,0 +1,333 @@
+//! The kind `files` from home to home: components beside and inside each other, imports that repeat, parts, fidelity.
+
+use crate::support::{furnish, snapshot, Home, Run, World};
+use std::fs;
+use std::process::Command;
+
+/// A component of the kind `files`, as a profile has it.
+fn tree(name: &str, path: &str, more: &str) -> String {
+    format!("[component.{name}]\nkind = \"files\"\npath = \"{path}\"\n{more}\n")
+}
+
+/// What differs between two trees, as rsync sees it: nothing, if all is well.
+fn differences(from: &std::path::Path, to: &std::path::Path) -> String {
+    let mut rsync = Command::new("rsync");
+    rsync.args(["-aHAXn", "--delete", "--itemize-changes", "--checksum"]);
+    rsync.arg(format!("{}/", from.display())).arg(format!("{}/", to.display()));
+    Run::of(&mut rsync).ok().text()
+}
+
+/// The plan of each component, by its name.
+fn changes(run: &Run) -> Vec<(String, usize)> {
+    let planned = run.json();
+    let of = |c: &serde_json::Value| {
+        (c["name"].as_str().unwrap().to_owned(), c["plan"]["changes"].as_array().unwrap().len())
+    };
+    planned["components"].as_array().unwrap().iter().map(of).collect()
+}
+
+#[test]
+fn roots_inside_and_beside_each_other_in_a_home_that_has_none() {
+    let world = World::new();
+    let source = &world.source;
+    source.write(".claude/CLAUDE.md", "notes");
+    source.write(".claude/plugins/deep/own/p.js", "plugin");
+    source.write(".claude/plugins/deep/other", "of the outer one");
+    let mut profile = tree("deep", "~/.claude/plugins/deep/own", "") + &tree("claude", "~/.claude", "");
+    for n in 0..6 {
+        source.write(&format!("many/levels/{n}/f"), n.to_string());
+        profile += &tree(&format!("many-{n}"), &format!("~/many/levels/{n}"), "");
+    }
+    source.write("many/levels/single", "a file");
+    profile += &tree("single", "~/many/levels/single", "");
+    source.write("srv/token", "tok-0123456789-abcdef");
+    source.chmod("srv/token", 0o600);
+    source.write("srv/app/f", "f");
+    profile += "[component.keys]\nkind = \"secrets\"\nfiles = [{ path = \"~/srv/token\", mode = \"600\" }]\n";
+    profile += &tree("srv", "~/srv/app", "");
+    source.profile(&profile);
+
+    let bundle = world.export("b.kbp");
+    world.import(&bundle, &[]).ok();
+    for folder in [".claude", "many", "srv"] {
+        let names = |home: &Home| -> Vec<String> {
+            let rows = snapshot(&home.join(folder));
+            rows.iter().map(|row| row.split(' ').next().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(&world.target), names(source));
+    }
+    assert_eq!(world.target.read(".claude/plugins/deep/own/p.js"), b"plugin");
+    let left: Vec<_> = fs::read_dir(&world.target.path).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("stage")), "{left:?}");
+    let again = world.import(&bundle, &["--json"]).ok();
+    assert!(changes(&again).iter().all(|(_, changes)| *changes == 0), "{}", again.text());
+}
+
+#[test]
+fn the_same_bundle_twice_changes_nothing() {
+    for mode in ["overlay", "mirror"] {
+        let world = World::new();
+        furnish(&world.source);
+        let profile = crate::support::PROFILE.replace("exclude =", &format!("mode = \"{mode}\"\nexclude ="));
+        world.source.profile(&profile);
+        let bundle = world.export("b.kbp");
+        world.import(&bundle, &[]).ok();
+        let before = snapshot(&world.target.join("app"));
+        let again = world.import(&bundle, &["--json"]).ok();
+        assert_eq!(changes(&again), [("app".to_owned(), 0), ("keys".to_owned(), 0)], "{}", again.text());
+        assert_eq!(snapshot(&world.target.join("app")), before);
+    }
+}
+
+#[test]
+fn one_edited_file_is_one_change_and_plans_are_short() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    world.import(&bundle, &[]).ok();
+    world.target.write("app/settings.json", "{\"a\": 2}\n");
+    world.target.chmod("app/hooks/run.sh", 0o644);
+    let run = world.target.kbpack(&["import", bundle.to_str().unwrap(), "--dry-run", "--json"]).ok().json();
+    let plan = &run["components"][0]["plan"];
+    assert_eq!(
+        plan["changes"].to_string(),
+        concat!(
+            r#"[{"kind":"changed","what":"hooks/run.sh"},"#,
+            r#"{"kind":"changed","what":"settings.json"}]"#
+        )
+    );
+    assert_eq!(plan["executes"][0], "hooks/run.sh (executable)");
+    assert_eq!(plan["destinations"][0], "~/app");
+    world.import(&bundle, &["--only", "app:settings.json"]).ok();
+    let run = world.target.kbpack(&["import", bundle.to_str().unwrap(), "--dry-run", "--json"]).ok();
+    assert_eq!(changes(&run)[0].1, 1);
+}
+
+#[test]
+fn an_absent_source_is_refused_and_told_by_a_dry_run() {
+    let world = World::new();
+    furnish(&world.source);
+    let profile = crate::support::PROFILE.replace("exclude =", "mode = \"mirror\"\nexclude =");
+    world.source.profile(&profile.replace("~/app\"", "~/appp\""));
+    let survey = world.source.kbpack(&["export", "--dry-run"]).ok();
+    assert!(survey.text().contains("refused: ") && survey.text().contains("appp: it does not exist"));
+    let out = world.path("b.kbp");
+    let args = ["export", "-r", &world.recipient, "-o", out.to_str().unwrap()];
+    world.source.kbpack(&args).fails(8, "appp: it does not exist");
+    assert!(!out.exists());
+
+    world.source.profile(&profile.replace("path = \"~/app\"", "path = \"~/appp\"\nabsent = \"ok\""));
+    let bundle = world.export("b.kbp");
+    world.target.write("appp/precious", "x");
+    world.import(&bundle, &["--only", "app"]).fails(8, "it did not exist on the source");
+    assert_eq!(world.target.read("appp/precious"), b"x");
+}
+
+#[test]
+fn parts_are_taken_by_several_paths_and_mistyped_ones_refused() {
+    let world = World::new();
+    furnish(&world.source);
+    let out = world.path("part.kbp");
+    let export = |paths: &[&str]| {
+        let mut args = vec!["export", "-r", &world.recipient, "-o", out.to_str().unwrap()];
+        paths.iter().for_each(|path| args.extend(["--only", path]));
+        world.source.kbpack(&args)
+    };
+    export(&["app:hooks", "app:nope"]).fails(2, "there is no 'nope' in component");
+    assert!(!out.exists());
+    export(&["app:hooks", "app:settings.json"]).ok();
+    let names = |home: &Home| {
+        let mut names: Vec<_> =
+            fs::read_dir(home.join("app")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    world.import(&out, &[]).ok();
+    assert_eq!(names(&world.target), ["hooks", "settings.json"]);
+
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    let run = world.import(&bundle, &["--only", "app:big.bin", "--only", "app:nope/x"]);
+    run.fails(2, "there is no 'nope/x' in component");
+    assert!(!world.target.join("app").exists());
+    world.import(&bundle, &["--only", "app:big.bin", "--only", "app:hooks"]).ok();
+    assert_eq!(names(&world.target), ["big.bin", "hooks"]);
+}
+
+#[test]
+fn what_is_listed_cannot_disturb_a_terminal() {
+    let world = World::new();
+    furnish(&world.source);
+    world.source.write("app/evil\x1b[31m\nname", "x");
+    let bundle = world.export("b.kbp");
+    let listed = world.target.kbpack(&["inspect", bundle.to_str().unwrap(), "--files"]).ok().text();
+    assert!(listed.contains("evil%1B[31m%0Aname") && !listed.contains('\x1b'), "{listed}");
+    for row in ["variable", "$API_KEY in ~/.bashrc", "0600", "~/app/credentials.json", "hooks/run.sh", "0755"]
+    {
+        assert!(listed.contains(row), "{row}: {listed}");
+    }
+    assert!(!listed.contains("sk-demo") && !listed.contains("tok-abcdef"));
+}
+
+#[test]
+fn a_secret_in_a_name_is_reported_where_it_is() {
+    let world = World::new();
+    furnish(&world.source);
+    world.source.write("app/backup-sk-demo-0123456789.txt", "nothing in it");
+    std::os::unix::fs::symlink("/x/sk-demo-0123456789", world.source.join("app/pointer")).unwrap();
+    let out = world.path("b.kbp");
+    let args = ["export", "-r", &world.recipient, "-o", out.to_str().unwrap(), "--json"];
+    let report = world.source.kbpack(&args).ok().json();
+    let places: Vec<_> = report["misplaced_secrets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["place"].as_str().unwrap())
+        .collect();
+    assert_eq!(places, ["backup-sk-demo-0123456789.txt", "pointer"]);
+}
+
+/// One of everything that can travel.
+fn rich(home: &Home) {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::FileExt;
+    home.write("tree/plain", "plain text\n");
+    home.write("tree/dir/one", "1");
+    home.write("tree/dir/deep/er/three", "3");
+    home.write("tree/secret", "s");
+    home.chmod("tree/secret", 0o600);
+    home.write("tree/sticky/f", "f");
+    home.chmod("tree/sticky", 0o1770);
+    fs::create_dir(home.join("tree/emptydir")).unwrap();
+    fs::hard_link(home.join("tree/dir/one"), home.join("tree/zz-one")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent/target", home.join("tree/dangling")).unwrap();
+    fs::write(home.join("tree").join(OsStr::from_bytes(b"latin-\xe9\xff")), "not UTF-8").unwrap();
+    let long = "d".repeat(200);
+    home.write(&format!("tree/{long}/{long}/{long}/f"), "a long path");
+    let sparse = fs::File::create(home.join("tree/sparse")).unwrap();
+    sparse.write_all_at(b"middle", 1 << 20).unwrap();
+    sparse.set_len(64 << 20).unwrap();
+    let tool = |program: &str, args: &[&str], path: &str| {
+        Run::of(Command::new(program).args(args).arg(home.join(path))).ok();
+    };
+    tool("setfacl", &["-m", "u:12345:rw,g:23456:r"], "tree/secret");
+    tool("setfacl", &["-d", "-m", "u:12345:rwx"], "tree/emptydir");
+    tool("setfattr", &["-n", "user.colour", "-v", "blue"], "tree/plain");
+    tool("setfattr", &["-n", "user.note", "-v", "on a directory"], "tree/dir");
+    tool("touch", &["-d", "2020-01-02 03:04:05.123456789"], "tree/plain");
+    tool("touch", &["-h", "-d", "2019-01-02 03:04:05.000000001"], "tree/dangling");
+    tool("touch", &["-d", "2018-01-02 03:04:05.7"], "tree/dir");
+    tool("touch", &["-d", "2017-01-02 03:04:05.7"], "tree");
+    home.chmod("tree/dir/deep/er", 0o500);
+}
+
+fn blocks(path: &std::path::Path) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap())
+}
+
+#[test]
+fn everything_arrives_as_rsync_would_bring_it() {
+    let world = World::new();
+    rich(&world.source);
+    world.source.profile(&tree("tree", "~/tree", "mode = \"mirror\"\nexclude = [\"*.log\"]"));
+    let bundle = world.export("b.kbp");
+    world.import(&bundle, &[]).ok();
+    let (from, to) = (world.source.join("tree"), world.target.join("tree"));
+    assert_eq!(differences(&from, &to), "");
+    assert!(blocks(&to.join("sparse")) < 1024, "the holes are gone");
+    // A mirror takes away what the bundle does not have, but for what is excluded.
+    world.target.write("tree/extra/file", "goes");
+    world.target.write("tree/x.log", "stays");
+    fs::remove_file(to.join("plain")).unwrap();
+    world.import(&bundle, &[]).ok();
+    assert_eq!(differences(&from, &to), "*deleting   x.log\n");
+}
+
+#[test]
+fn an_overlay_keeps_what_it_does_not_have() {
+    let world = World::new();
+    rich(&world.source);
+    world.source.write("tree/x.log", "of the source");
+    world.source.profile(&tree("tree", "~/tree", "exclude = [\"*.log\"]"));
+    world.target.write("tree/x.log", "of the target");
+    world.target.write("tree/dir/mine", "mine");
+    world.import(&world.export("b.kbp"), &[]).ok();
+    assert_eq!(world.target.read("tree/x.log"), b"of the target");
+    assert_eq!(world.target.read("tree/dir/mine"), b"mine");
+    assert_eq!(world.target.read("tree/plain"), b"plain text\n");
+}
+
+#[test]
+fn a_file_that_grows_meanwhile_is_reported() {
+    let world = World::new();
+    let log = world.source.write("tree/log", vec![b'x'; 8 << 20]);
+    world.source.profile(&tree("tree", "~/tree", ""));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            use std::io::Write;
+            let mut log = fs::OpenOptions::new().append(true).open(&log).unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                log.write_all(b"more").unwrap();
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+        });
+        let out = world.path("b.kbp");
+        let args = ["export", "-r", &world.recipient, "-o", out.to_str().unwrap(), "--json"];
+        let run = world.source.kbpack(&args);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        run.ok().json()
+    });
+    let finding = report["components"][0]["findings"][0]["what"].as_str().unwrap().to_owned();
+    assert!(finding.ends_with("tree/log: it changed while it was read; the bundle has what was read"));
+    world.import(&world.path("b.kbp"), &[]).ok();
+    assert!(world.target.read("tree/log").len() >= 8 << 20);
+}
+
+/// The whole way as a user who is not root. Where the tests run as root, the user is nobody.
+#[test]
+fn another_user_than_root_moves_a_tree_too() {
+    let world = World::new();
+    rich(&world.source);
+    world.source.profile(&tree("tree", "~/tree", "mode = \"mirror\""));
+    let is_root = rustix::process::geteuid().is_root();
+    let binary = world.path("kbpack");
+    if is_root {
+        fs::copy(crate::support::KBPACK, &binary).unwrap();
+        fs::set_permissions(world.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        for home in [&world.source, &world.target] {
+            Run::of(Command::new("chown").args(["-hR", "65534:65534"]).arg(&home.path)).ok();
+        }
+    }
+    let kbpack = |home: &Home, args: &[&str]| {
+        let mut command = match is_root {
+            true => Command::new("setpriv"),
+            false => Command::new(crate::support::KBPACK),
+        };
+        if is_root {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&binary);
+        }
+        command.args(args).env_clear().env("HOME", &home.path).env("PATH", "/usr/bin:/bin");
+        command.current_dir(&home.path);
+        Run::of(&mut command)
+    };
+    let bundle = world.source.join("b.kbp");
+    let bundle = bundle.to_str().unwrap();
+    kbpack(&world.source, &["export", "-r", &world.recipient, "-o", bundle]).ok();
+    Run::of(Command::new("chmod").args(["644", bundle])).ok();
+    kbpack(&world.target, &["import", bundle, "--yes"]).ok();
+    let (from, to) = (world.source.join("tree"), world.target.join("tree"));
+    assert_eq!(differences(&from, &to), "");
+    // And onto what is there, in directories that may not be written to.
+    world.target.chmod("tree/dir/deep/er", 0o700);
+    world.target.write("tree/dir/deep/er/three", "other");
+    world.target.write("tree/dir/deep/er/goes", "goes");
+    if is_root {
+        Run::of(Command::new("chown").args(["-hR", "65534:65534"]).arg(&world.target.path)).ok();
+    }
+    world.target.chmod("tree/dir/deep/er", 0o500);
+    kbpack(&world.target, &["import", bundle, "--yes"]).ok();
+    assert_eq!(differences(&from, &to), "");
+}

@@ -44,6 +44,16 @@ impl Scene {
         let world = World::new();
         furnish(&world.source);
         world.source.chmod(".bashrc", 0o600);
+        // Whatever the umask is.
+        for (path, mode) in [
+            ("", 0o755),
+            ("/hooks", 0o755),
+            ("/empty", 0o755),
+            ("/settings.json", 0o644),
+            ("/big.bin", 0o644),
+        ] {
+            world.source.chmod(&format!("app{path}"), mode);
+        }
         let third = Home { path: world.path("third") };
         fs::create_dir(&third.path).unwrap();
         let mut snapshots = Snapshots::new(prefix, world.dir.path());
@@ -223,9 +233,8 @@ fn what_is_said_of_a_bundle_that_is_not_whole() {
         ("damaged-followed", [&bundle[..], b"x"].concat()),
         ("damaged-changed", {
             let mut bytes = bundle.clone();
-            // In the content of a part: behind everything small, and far from the end.
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
+            let header = bytes.windows(17).position(|name| name == b"/s/000001/000001\0").unwrap();
+            bytes[header + 1024] ^= 1;
             bytes
         }),
     ] {

@@ -136,8 +136,8 @@ impl Default for SystemPrompt {
 
 impl SystemPrompt {
     /// One that has not asked yet. The descriptor is read to its end now, once in a process, for it is
-    /// handed on to children (plugins): they find a pipe empty, and the variable not set. What is a
-    /// regular file they could read again, so a pipe is the better choice.
+    /// handed on to children (plugins; a pinentry is not asked then): they find a pipe empty, and the
+    /// variable not set. What is a regular file they could read again, so a pipe is the better choice.
     pub fn new() -> Self {
         static GIVEN: OnceLock<Option<Result<Secret, PassphraseError>>> = OnceLock::new();
         let given = GIVEN.get_or_init(|| set(FD_VARIABLE).map(|number| read_descriptor(&number)));

@@ -167,3 +167,23 @@ fn interrupted_while_unpacking_it_leaves_nothing() {
     assert_eq!(crate::support::snapshot_but_state(&world.target), before);
     world.import(&bundle, &[]).ok();
 }
+
+#[test]
+fn a_state_that_cannot_be_written_undoes_the_import() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    // A folder stands where the mark's new version would go.
+    let signers = world.target.join(".local/state/kbpack/signers");
+    let mark = fs::read_dir(&signers).unwrap().next().unwrap().unwrap().path();
+    let before = crate::support::snapshot_but_times_of_folders(&world.target);
+    let mut attributes = Command::new("chattr");
+    if !attributes.arg("+i").arg(&mark).status().is_ok_and(|status| status.success()) {
+        return; // Only root, on a file system that has the attribute.
+    }
+    let run = world.import(&bundle, &[]);
+    Command::new("chattr").arg("-i").arg(&mark).status().unwrap();
+    assert_eq!(run.code, 9, "{}", run.stderr);
+    assert_eq!(crate::support::snapshot_but_times_of_folders(&world.target), before);
+    world.import(&bundle, &[]).ok();
+}

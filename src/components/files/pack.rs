@@ -32,16 +32,6 @@ pub struct Packer<'a> {
 
 const ZEROS: [u8; 4096] = [0; 4096];
 
-/// Takes `len` zeros into a digest.
-pub fn hash_zeros(hasher: &mut Hasher, mut len: u64) {
-    static MANY: [u8; 64 * 1024] = [0; 64 * 1024];
-    while len > 0 {
-        let n = len.min(MANY.len() as u64);
-        hasher.update(&MANY[..n as usize]);
-        len -= n;
-    }
-}
-
 impl Packer<'_> {
     /// Packs a file or a symlink. `None` if it is gone; that is among the findings then.
     pub fn pack(
@@ -163,7 +153,7 @@ impl Packer<'_> {
         for &(start, len) in pieces {
             if hasher.len() < start {
                 let hole = start - hasher.len();
-                hash_zeros(&mut hasher, hole);
+                sparse::hash_hole(&mut hasher, hole, self.scope.progress);
                 file.seek(SeekFrom::Start(start)).map_err(Failure::Read)?;
             }
             let mut left = len;
@@ -185,8 +175,7 @@ impl Packer<'_> {
             }
         }
         let end = size - hasher.len();
-        hash_zeros(&mut hasher, end);
-        self.scope.progress.advance(size - sparse::data(pieces));
+        sparse::hash_hole(&mut hasher, end, self.scope.progress);
         Ok(hasher.finish())
     }
 }

@@ -100,7 +100,7 @@ impl Host {
     }
 
     /// The absolute path that `text` stands for: `~` and `~/...` are the home, then the first matching
-    /// map applies. `None` if the result is not absolute or has `.` or `..` in it.
+    /// map applies. `None` if the result is not absolute, or has `.`, `..` or a NUL in it.
     pub fn expand(&self, text: &str) -> Option<PathBuf> {
         let path = match text.strip_prefix('~') {
             Some("") => self.home.clone(),
@@ -108,7 +108,7 @@ impl Host {
             None => PathBuf::from(text),
         };
         let written = |p: &str| p.split('/').any(|s| s == "." || s == "..");
-        if !path.is_absolute() || written(text) {
+        if !path.is_absolute() || written(text) || text.contains('\0') {
             return None;
         }
         let path: PathBuf = path.components().collect();
@@ -483,7 +483,7 @@ mod tests {
         assert_eq!(expanded("/srv/old/a").as_deref(), Some("/srv/new/a"));
         assert_eq!(expanded("/srv/older").as_deref(), Some("/srv/older"));
         assert_eq!(expanded("~/x").as_deref(), Some("/data"));
-        for bad in ["~eve/x", "a/b", "", "~/../etc", "/a/./b", "/a/../b"] {
+        for bad in ["~eve/x", "a/b", "", "~/../etc", "/a/./b", "/a/../b", "~/a\0b"] {
             assert_eq!(expanded(bad), None, "{bad}");
         }
         assert_eq!(host.contract(Path::new("/home/ada/.claude")).as_deref(), Some("~/.claude"));

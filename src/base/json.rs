@@ -1,44 +1,53 @@
 //! JSON as kbpack reads it: strict. What serde leaves open is closed here before it sees a byte.
 
-use crate::base::limits::MAX_JSON_DEPTH;
+use crate::base::limits::{MAX_JSON_DEPTH, MAX_JSON_VALUES};
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::Deserializer;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
 /// Reads one JSON document into `T`.
 ///
 /// Refused: repeated keys anywhere (also inside free-form values), nesting deeper than
-/// [`MAX_JSON_DEPTH`], anything but white space after the document. `T` itself should deny unknown fields.
+/// [`MAX_JSON_DEPTH`], more than [`MAX_JSON_VALUES`] values (two bytes can be a value that takes 32 in memory),
+/// anything but white space after the document. `T` itself should deny unknown fields.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     let mut scan = serde_json::Deserializer::from_slice(bytes);
-    Strict { depth: 0 }.deserialize(&mut scan)?;
+    Strict { depth: 0, left: &Cell::new(MAX_JSON_VALUES) }.deserialize(&mut scan)?;
     scan.end()?;
     serde_json::from_slice(bytes)
 }
 
 /// Visits a value and keeps nothing of it but the rules.
-struct Strict {
+#[derive(Clone, Copy)]
+struct Strict<'c> {
     depth: usize,
+    /// How many more values there may be.
+    left: &'c Cell<usize>,
 }
 
-impl Strict {
-    fn deeper<E: serde::de::Error>(&self) -> Result<Strict, E> {
+impl Strict<'_> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_JSON_DEPTH {
             return Err(E::custom(format_args!("nested deeper than {MAX_JSON_DEPTH}")));
         }
-        Ok(Strict { depth: self.depth + 1 })
+        Ok(Strict { depth: self.depth + 1, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        let left = self.left.get().checked_sub(1);
+        let left =
+            left.ok_or_else(|| D::Error::custom(format_args!("more than {MAX_JSON_VALUES} values")))?;
+        self.left.set(left);
         d.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,6 +107,14 @@ mod tests {
         assert!(from_slice::<Value>(nested(MAX_JSON_DEPTH).as_bytes()).is_ok());
         assert!(from_slice::<Value>(nested(MAX_JSON_DEPTH + 1).as_bytes()).is_err());
         assert!(from_slice::<Value>(nested(1_000_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn values_are_counted() {
+        let list = |n: usize| format!("[{}0]", "0,".repeat(n - 2));
+        assert!(from_slice::<Value>(list(MAX_JSON_VALUES).as_bytes()).is_ok());
+        let error = from_slice::<Value>(list(MAX_JSON_VALUES + 1).as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("more than 2000000 values"), "{error}");
     }
 
     #[test]

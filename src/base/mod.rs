@@ -3,6 +3,7 @@
 pub mod digest;
 pub mod fault;
 pub mod fsx;
+pub mod interrupt;
 pub mod json;
 pub mod limits;
 pub mod name;

@@ -4,7 +4,7 @@ use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A relative path inside a component: one or more segments joined by `/`, no segment empty, `.` or
 /// `..`, no NUL, at most 255 bytes a segment and 4,095 in all. Any other byte may occur, for Linux allows it.
@@ -140,6 +140,33 @@ pub fn path_text(bytes: &[u8]) -> String {
         chunk.invalid().iter().for_each(|b| text.push_str(&format!("%{b:02X}")));
     }
     text
+}
+
+/// A path of this machine in a report: shown and serialised in the text form of [`path_text`], for it may be any bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownPath(pub PathBuf);
+
+impl From<&Path> for ShownPath {
+    fn from(path: &Path) -> Self {
+        ShownPath(path.to_owned())
+    }
+}
+
+/// Each of `paths` as a [`ShownPath`].
+pub fn shown(paths: &[PathBuf]) -> Vec<ShownPath> {
+    paths.iter().map(|path| path.as_path().into()).collect()
+}
+
+impl fmt::Display for ShownPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&path_text(self.0.as_os_str().as_bytes()))
+    }
+}
+
+impl Serialize for ShownPath {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
 }
 
 impl fmt::Display for BundlePath {

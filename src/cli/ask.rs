@@ -2,7 +2,7 @@
 
 use crate::crypto::sign::Signer;
 use crate::engine::events::{Confirmation, Decide};
-use crate::engine::import::ImportPlan;
+use crate::engine::plan::ImportPlan;
 use crate::report::console::Console;
 use crate::report::text;
 
@@ -29,24 +29,25 @@ impl Decide for Answers<'_> {
         if !self.console.interactive() {
             return None;
         }
-        self.console.line("This bundle is signed by a signer that is not trusted yet.");
+        self.console.say("This bundle is signed by a signer that is not trusted yet.");
         self.console
             .line("On the source, `kbpack keygen` and `kbpack export` print the signer's fingerprint.");
         let typed =
             self.console.read_line("Fingerprint from the source (SHA256:...), to trust it from now on: ")?;
         if typed.trim() != signer.fingerprint() {
-            self.console.line("That is not the fingerprint of this bundle's signer.");
+            self.console.say("That is not the fingerprint of this bundle's signer.");
         }
         Some(typed)
     }
 
     fn confirm(&self, plan: &ImportPlan, news: &[String]) -> Confirmation {
-        for line in text::plan(plan, self.console.verbose()) {
-            self.console.line(&line);
-        }
-        for destination in news {
-            self.console.line(&format!("new: no earlier bundle of this signer wrote to {destination}"));
-        }
+        let mut lines = text::plan(plan, self.console.verbose());
+        lines.extend(
+            news.iter().map(|place| format!("new: no earlier bundle of this signer wrote to {place}")),
+        );
+        // Whoever is asked sees what about, also with -q.
+        let asked = !self.yes && self.console.interactive();
+        lines.iter().for_each(|line| if asked { self.console.say(line) } else { self.console.line(line) });
         if self.yes {
             return match news.is_empty() || self.accept_new {
                 true => Confirmation::Yes,

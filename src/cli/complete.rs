@@ -1,9 +1,9 @@
 //! `kbpack completions` and `kbpack man`
 
 use crate::cli::error::CliError;
-use crate::cli::{Cli, Context};
+use crate::cli::Cli;
+use crate::report::console::Console;
 use clap::CommandFactory;
-use std::io::{self, Write};
 
 /// Print a shell's completion script
 #[derive(Debug, clap::Args)]
@@ -17,9 +17,10 @@ pub struct CompletionsArgs {
 
 impl CompletionsArgs {
     /// Prints.
-    pub fn run(self, _: &Context) -> Result<(), CliError> {
-        clap_complete::generate(self.shell, &mut Cli::command(), "kbpack", &mut io::stdout().lock());
-        Ok(())
+    pub fn run(self, console: &Console) -> Result<(), CliError> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "kbpack", &mut script);
+        Ok(console.raw(&String::from_utf8_lossy(&script))?)
     }
 }
 
@@ -33,7 +34,7 @@ pub struct ManArgs {
 
 impl ManArgs {
     /// Prints.
-    pub fn run(self, _: &Context) -> Result<(), CliError> {
+    pub fn run(self, console: &Console) -> Result<(), CliError> {
         let mut page = Cli::command();
         let mut title = "kbpack".to_owned();
         if let Some(name) = self.command {
@@ -45,6 +46,6 @@ impl ManArgs {
         }
         let mut text = Vec::new();
         clap_mangen::Man::new(page).title(title).render(&mut text)?;
-        Ok(io::stdout().lock().write_all(&text)?)
+        Ok(console.raw(&String::from_utf8_lossy(&text))?)
     }
 }

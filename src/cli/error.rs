@@ -7,6 +7,7 @@ use crate::crypto::trust::TrustError;
 use crate::engine::error::EngineError;
 use crate::engine::profile::ProfileError;
 use crate::engine::state::StateError;
+use crate::report::console::Noticed;
 use clap::CommandFactory;
 use serde::Serialize;
 use std::ffi::OsString;
@@ -14,7 +15,11 @@ use std::io;
 
 /// Anything that ends a command.
 #[derive(Debug)]
-pub struct CliError(Box<dyn Faulty>);
+pub struct CliError {
+    error: Box<dyn Faulty>,
+    /// Whether a document on stdout has told of it already.
+    told: bool,
+}
 
 /// An error as `--json` shows it.
 #[derive(Debug, Serialize)]
@@ -27,12 +32,14 @@ struct Body {
     exit_code: u8,
     what: String,
     todo: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<Noticed>,
 }
 
 impl CliError {
     /// A mistake on the command line.
     pub fn usage(what: impl Into<String>, todo: impl Into<String>) -> Self {
-        CliError(Box::new(Usage { what: what.into(), todo: todo.into() }))
+        CliError::new(Usage { what: what.into(), todo: todo.into() })
     }
 
     /// What clap says, in our two lines.
@@ -48,22 +55,38 @@ impl CliError {
 
     /// One line: what and where.
     pub fn what(&self) -> String {
-        self.0.to_string()
+        self.error.to_string()
     }
 
     /// One line: what to do.
     pub fn todo(&self) -> String {
-        self.0.remedy().unwrap_or_else(|| hint(self.0.fault()).to_owned())
+        self.error.remedy().unwrap_or_else(|| hint(self.error.fault()).to_owned())
     }
 
     /// The process's exit code (DESIGN section 6).
     pub fn exit_code(&self) -> u8 {
-        exit_code(self.0.fault())
+        exit_code(self.error.fault())
     }
 
-    /// The error for `--json`.
-    pub fn document(&self) -> Document {
-        Document { error: Body { exit_code: self.exit_code(), what: self.what(), todo: self.todo() } }
+    /// The error for `--json`, with what was noticed before it.
+    pub fn document(&self, findings: Vec<Noticed>) -> Document {
+        Document {
+            error: Body { exit_code: self.exit_code(), what: self.what(), todo: self.todo(), findings },
+        }
+    }
+
+    /// The same error, of which a document on stdout has told already.
+    pub fn told(self) -> Self {
+        CliError { told: true, ..self }
+    }
+
+    /// Whether a document on stdout has told of it already.
+    pub fn is_told(&self) -> bool {
+        self.told
+    }
+
+    fn new(error: impl Faulty + 'static) -> Self {
+        CliError { error: Box::new(error), told: false }
     }
 }
 
@@ -86,7 +109,7 @@ fn exit_code(fault: Fault) -> u8 {
 /// What to do when the error itself does not know better.
 fn hint(fault: Fault) -> &'static str {
     match fault {
-        Fault::Unexpected => "nothing was left behind; try again, and report it if it comes back",
+        Fault::Unexpected => "try again, and report it if it comes back",
         Fault::Usage => "see --help",
         Fault::Damaged => "copy the bundle again from where it came, then run `kbpack verify` on it",
         Fault::Untrusted => "do not use this bundle; ask its maker",
@@ -126,11 +149,14 @@ impl Faulty for Output {
     fn fault(&self) -> Fault {
         crate::base::fault::io_fault(&self.0)
     }
+    fn remedy(&self) -> Option<String> {
+        Some("what the command did is done; only its report could not be written".into())
+    }
 }
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
-        CliError(Box::new(Output(error)))
+        CliError { error: Box::new(Output(error)), told: true }
     }
 }
 
@@ -138,7 +164,7 @@ macro_rules! from_faulty {
     ($($type:ty),*) => {$(
         impl From<$type> for CliError {
             fn from(error: $type) -> Self {
-                CliError(Box::new(error))
+                CliError::new(error)
             }
         }
     )*};

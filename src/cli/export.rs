@@ -2,7 +2,7 @@
 
 use crate::base::name::ComponentName;
 use crate::cli::error::CliError;
-use crate::cli::keys::{signing_key, RecipientArgs};
+use crate::cli::keys::{refuse_terminal, signing_key, RecipientArgs};
 use crate::cli::Context;
 use crate::engine::export::Export;
 use crate::engine::machine;
@@ -53,10 +53,13 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
         let profile = Profile::find(self.profile.as_deref(), &context.dirs.config)?;
-        let host = machine::host(&context.dirs.config, &context.dirs.state, Vec::new())?;
+        let host = machine::host(&context.dirs, Vec::new())?;
         let state = State::new(context.dirs.state.clone());
         let selection = Selection { only: self.only, skip: self.skip };
         let stdout = self.output.as_deref() == Some(Path::new("-"));
+        if stdout && !self.dry_run {
+            refuse_terminal(None)?;
+        }
         if stdout && console.json() {
             return Err(CliError::usage(
                 "--json and -o - both want standard output",

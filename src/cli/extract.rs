@@ -29,7 +29,7 @@ impl Args {
         let console = &context.console;
         let bundle = self.bundle.open(context)?;
         let extracted = extract(&bundle, &self.name, &self.directory, console)?;
-        let lines: Vec<String> = extracted.iter().map(|e| e.path.display().to_string()).collect();
+        let lines: Vec<String> = extracted.iter().map(|e| e.path.to_string()).collect();
         Ok(console.data(&extracted, lines)?)
     }
 }

@@ -7,6 +7,7 @@ use crate::cli::keys::BundleArgs;
 use crate::cli::Context;
 use crate::engine::import::Import;
 use crate::engine::machine;
+use crate::engine::plan::refuse;
 use crate::engine::profile::Profile;
 use crate::engine::selection::{Only, Selection};
 use crate::engine::state::State;
@@ -60,7 +61,7 @@ impl Args {
         let state = State::new(context.dirs.state.clone());
         let home = machine::home()?;
         let maps = self.map.into_iter().map(|(from, to)| (expand(from, &home), expand(to, &home))).collect();
-        let host = machine::host(&context.dirs.config, &context.dirs.state, maps)?;
+        let host = machine::host(&context.dirs, maps)?;
         let profile = Profile::find_if_any(self.profile.as_deref(), &context.dirs.config)?;
         let identities = self.bundle.identities(context)?;
         let answers = Answers { console, yes: self.yes, accept_new: self.accept_new };
@@ -80,7 +81,8 @@ impl Args {
             Ok(import.run(self.bundle.incoming(context)?, console)?)
         })?;
         if report.dry_run {
-            return Ok(console.data(&report, text::plan(&report.plan, console.verbose()))?);
+            console.data(&report, text::plan(&report.plan, console.verbose()))?;
+            return refuse(&report.plan).map_err(|error| CliError::from(error).told());
         }
         for (component, finding) in
             report.plan.components.iter().flat_map(|c| c.plan.findings.iter().map(move |f| (c, f)))

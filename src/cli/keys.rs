@@ -13,7 +13,8 @@ use crate::engine::events::Decide;
 use crate::engine::gate::{Bundle, Gate, Incoming};
 use crate::engine::machine;
 use crate::engine::state::State;
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Whom to encrypt to.
@@ -33,7 +34,9 @@ pub struct RecipientArgs {
 impl RecipientArgs {
     /// The recipients of the command line, and those of a profile.
     pub fn recipients(&self, of_profile: &[String]) -> Result<Recipients, CliError> {
+        let prompt = Arc::new(SystemPrompt::new());
         let mut recipients = Recipients::new();
+        recipients.set_prompt(prompt.clone());
         for recipient in self.recipient.iter().chain(of_profile) {
             recipients.add_str(recipient)?;
         }
@@ -41,11 +44,8 @@ impl RecipientArgs {
             recipients.add_file(file)?;
         }
         if self.passphrase {
-            recipients.add_passphrase(
-                SystemPrompt::new()
-                    .passphrase("Passphrase for the bundle", true)
-                    .map_err(CryptoError::from)?,
-            );
+            let passphrase = prompt.passphrase("the bundle", true).map_err(CryptoError::from)?;
+            recipients.add_passphrase(passphrase);
         }
         Ok(recipients)
     }
@@ -114,6 +114,16 @@ fn parse_time(text: &str) -> Result<u64, String> {
     }
     crate::crypto::when::parse_time(text)
         .ok_or_else(|| "neither seconds since 1970 nor YYYYMMDD[HHMM[SS]]Z".to_owned())
+}
+
+/// A bundle is no text: it is not written to a terminal.
+pub fn refuse_terminal(output: Option<&Path>) -> Result<(), CliError> {
+    match output.is_none() && std::io::stdout().is_terminal() {
+        true => {
+            Err(CliError::usage("standard output is a terminal", "redirect it, or write to a file with -o"))
+        }
+        false => Ok(()),
+    }
 }
 
 /// This machine's signing key.

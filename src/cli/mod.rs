@@ -123,13 +123,19 @@ impl Cli {
             _ => Volume::Normal,
         };
         let console = Console::new(json, volume, color);
-        let outcome = match Dirs::resolve(config_dir, state_dir) {
-            Ok(dirs) => {
-                let context = Context { console, dirs };
-                let outcome = dispatch(self.command, &context);
-                return finish(outcome, &context.console);
-            }
-            Err(error) => Err(error.into()),
+        let outcome = match self.command {
+            // These need no home and no keys.
+            Command::Completions(args) => args.run(&console),
+            Command::Man(args) => args.run(&console),
+            Command::AgePlugin { mode } => crate::crypto::plugin::helper_main(&mode).map_err(CliError::from),
+            command => match Dirs::resolve(config_dir, state_dir) {
+                Err(error) => Err(error.into()),
+                Ok(dirs) => {
+                    let context = Context { console, dirs };
+                    let outcome = dispatch(command, &context);
+                    return finish(outcome, &context.console);
+                }
+            },
         };
         finish(outcome, &console)
     }
@@ -146,18 +152,17 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Extract(args) => args.run(context),
         Command::Rekey(args) => args.run(context),
         Command::Demo(args) => args.run(context),
-        Command::Completions(args) => args.run(context),
-        Command::Man(args) => args.run(context),
-        Command::AgePlugin { mode } => Ok(crate::crypto::plugin::helper_main(&mode)?),
+        // Answered before there is a context.
+        Command::Completions(_) | Command::Man(_) | Command::AgePlugin { .. } => Ok(()),
     }
 }
 
 /// The two lines of an error, or its document; and the exit code.
 fn finish(outcome: Result<(), CliError>, console: &Console) -> u8 {
     let Err(error) = outcome else { return 0 };
-    if console.json() {
+    if console.json() && !error.is_told() {
         // A reader that has gone away cannot be told anything.
-        let _ = console.data(&error.document(), []);
+        let _ = console.data(&error.document(console.noticed()), []);
     }
     console.error(&error.what(), &error.todo());
     error.exit_code()

@@ -68,8 +68,10 @@ impl Args {
     /// Adds, lists or removes.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
-        let mut store = TrustStore::load(&KeyPaths::new(&context.dirs.config))?;
         let state = State::new(context.dirs.state.clone());
+        // Not while an import reads the same files, or writes its marks.
+        let _lock = state.lock()?;
+        let mut store = TrustStore::load(&KeyPaths::new(&context.dirs.config))?;
         match self.command {
             Command::Add { name, key, from, until, hooks } => {
                 let signer = read_key(&key)?;

@@ -4,7 +4,7 @@ use crate::base::limits::{MAX_KEY_FILE, MAX_KEY_FILES, MAX_KEY_PLAINTEXT, SCRYPT
 use crate::base::secret::Secret;
 use crate::crypto::error::CryptoError;
 use crate::crypto::identity::{open_scrypt, open_with, Failure, Identities, Keys, LockedSsh};
-use crate::crypto::passphrase::{as_age, Never, PassphraseError, Prompt};
+use crate::crypto::passphrase::{as_age, until_right, Never, PassphraseError, Prompt};
 use crate::crypto::plugin;
 use crate::crypto::prescan::{scan_header, Header};
 use crate::crypto::printable::printable;
@@ -167,20 +167,20 @@ impl Search<'_> {
         if locked.is_empty() || identities.prompt.is_none() {
             return None;
         }
-        let passphrase = match self.prompt.passphrase("what is to be opened", false) {
-            Ok(passphrase) => passphrase,
-            // Nobody to ask, and keys could have opened it: that no key does is the better answer.
-            Err(PassphraseError::NoTerminal { .. }) if others => return None,
-            Err(error) => return self.note(Err(error.into())),
-        };
-        let opened = locked.iter().find_map(|file| {
-            let result = open_scrypt(file.bytes, &passphrase, MAX_KEY_PLAINTEXT);
-            self.note(result)
+        let prompt = self.prompt;
+        let opened = until_right(prompt, "the bundle", |passphrase| {
+            Ok(locked.iter().find_map(|file| {
+                let result = open_scrypt(file.bytes, passphrase, MAX_KEY_PLAINTEXT);
+                self.note(result)
+            }))
         });
-        if opened.is_none() {
-            self.failed.get_or_insert(CryptoError::WrongPassphrase);
+        match opened {
+            // Nobody to ask, and keys could have opened it: that no key does is the better answer.
+            Err(PassphraseError::NoTerminal { .. }) if others => None,
+            Err(error) => self.note(Err(error.into())),
+            Ok(None) => self.note(Err(CryptoError::WrongPassphrase)),
+            Ok(opened) => opened,
         }
-        opened
     }
 }
 
@@ -212,8 +212,10 @@ fn wanted(files: &[File<'_>]) -> String {
 mod tests {
     use super::*;
     use crate::base::fault::{Fault, Faulty};
+    use crate::crypto::paths::KeyPaths;
     use crate::crypto::testing::{must, ssh_keygen, Counting};
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
     use std::sync::Arc;
 
@@ -399,7 +401,37 @@ mod tests {
             assert!(open(&[good[..n].to_vec()], &one).is_err());
         }
         let long = must(dir, "age", &["-r", &recipient], &[b'x'; 5000]);
-        assert_eq!(open(&[long], &one).unwrap_err().fault(), Fault::Damaged);
+        assert_eq!(open(&[long], &one).unwrap_err().fault(), Fault::Rule);
+    }
+
+    #[test]
+    fn a_private_key_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = KeyPaths::new(dir.path());
+        let chmod = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let prompt = Counting::new("");
+        ssh_keygen(dir.path(), "ssh", "ed25519", "");
+        must(dir.path(), "age-keygen", &["-o", "identity.txt"], b"");
+        let (ssh, own) = (dir.path().join("ssh"), paths.identity());
+        for mode in [0o640, 0o644, 0o602, 0o620] {
+            chmod(&ssh, mode);
+            chmod(&own, mode);
+            let open = |error| matches!(error, CryptoError::TooOpen { .. });
+            assert!(open(Identities::new().add_file(&ssh, prompt.clone()).unwrap_err()), "{mode:o}");
+            assert!(open(Identities::new().add_default(&paths, prompt.clone()).unwrap_err()), "{mode:o}");
+            // Given by hand, an age identity is taken as age takes it.
+            Identities::new().add_file(&own, prompt.clone()).unwrap();
+        }
+        for mode in [0o600, 0o400] {
+            chmod(&ssh, mode);
+            chmod(&own, mode);
+            Identities::new().add_file(&ssh, prompt.clone()).unwrap();
+            assert!(Identities::new().add_default(&paths, prompt.clone()).unwrap());
+        }
+        chmod(dir.path(), 0o777);
+        let error = Identities::new().add_default(&paths, prompt).unwrap_err();
+        assert_eq!(error.fault(), Fault::NotReady);
+        assert_eq!(error.remedy(), Some(format!("chmod 700 {}", dir.path().display())));
     }
 
     #[test]

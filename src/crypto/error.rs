@@ -2,7 +2,7 @@
 
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
 use crate::base::limits::{MAX_AGE_HEADER, MAX_AGE_STANZAS, MAX_KEY_FILES, SCRYPT_MAX_LOG_N};
-use crate::crypto::passphrase::PassphraseError;
+use crate::crypto::passphrase::{PassphraseError, FD_VARIABLE};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,10 +17,22 @@ pub enum CryptoError {
         /// Why.
         error: io::Error,
     },
-    /// The file is there already, and keys are never overwritten.
-    #[error("{}: a file is already there, and keys are never overwritten", path.display())]
+    /// A key is there already, and keys are never overwritten.
+    #[error("{}: there is a key already, and keys are never overwritten", path.display())]
     Exists {
         /// Which.
+        path: PathBuf,
+    },
+    /// A key of this machine's own has not been made yet.
+    #[error("{}: this machine has no such key yet", path.display())]
+    NoKey {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The signing key that others trust is gone; only its public half is left.
+    #[error("{}: its private half, signing_key, is missing", path.display())]
+    OnlyPublic {
+        /// The public half.
         path: PathBuf,
     },
     /// The file or directory belongs to another user.
@@ -119,9 +131,15 @@ pub enum CryptoError {
     /// The medium that the age file is read from gave an error.
     #[error("reading the age file failed: {0}")]
     Read(io::Error),
+    /// There is more in it than may be.
+    #[error("the age file holds more than {max} bytes")]
+    ContentTooBig {
+        /// The limit.
+        max: usize,
+    },
     /// What is inside a key file is not what it must be.
     #[error(
-        "the content of the key file is not `# kbpack 1 id=... signer=...` and one age identity (rule K2)"
+        "the content of the key file is not `# kbpack 1 id=... signer=...` and one age identity (rule K4)"
     )]
     KeyFile,
     /// The plugin's program is not installed.
@@ -162,25 +180,27 @@ impl Faulty for CryptoError {
         match self {
             CryptoError::File { error, .. } if error.kind() == io::ErrorKind::NotFound => Fault::Usage,
             CryptoError::File { error, .. } | CryptoError::Read(error) => io_fault(error),
-            CryptoError::Exists { .. } | CryptoError::NotOurs { .. } | CryptoError::TooOpen { .. } => {
-                Fault::NotReady
-            }
+            CryptoError::Exists { .. }
+            | CryptoError::NoKey { .. }
+            | CryptoError::OnlyPublic { .. }
+            | CryptoError::NotOurs { .. }
+            | CryptoError::TooOpen { .. } => Fault::NotReady,
             CryptoError::FileTooBig { .. }
             | CryptoError::Line { .. }
             | CryptoError::UnusableKey { .. }
             | CryptoError::Recipient { .. }
             | CryptoError::NoRecipients => Fault::Usage,
             CryptoError::TooManyRecipients { .. }
-            | CryptoError::PluginTimedOut { .. }
             | CryptoError::HeaderTooBig
             | CryptoError::ExcessiveWork { .. } => Fault::Limit,
             CryptoError::Passphrase(error) => error.fault(),
             CryptoError::WrongKeyPassphrase { .. }
             | CryptoError::NoMatch { .. }
             | CryptoError::WrongPassphrase
+            | CryptoError::PluginTimedOut { .. }
             | CryptoError::PluginFailed { .. } => Fault::CannotDecrypt,
             CryptoError::Damaged(_) => Fault::Damaged,
-            CryptoError::KeyFile => Fault::Rule,
+            CryptoError::KeyFile | CryptoError::ContentTooBig { .. } => Fault::Rule,
             CryptoError::PluginMissing { .. } => Fault::NotReady,
             CryptoError::Making(_) => Fault::Unexpected,
         }
@@ -189,10 +209,16 @@ impl Faulty for CryptoError {
     fn remedy(&self) -> Option<String> {
         let remedy = match self {
             CryptoError::File { error, .. } | CryptoError::Read(error) => return io_remedy(error),
-            CryptoError::Exists { path } => {
-                format!("to make new keys, first move {} to a safe place", path.display())
+            CryptoError::Exists { .. } => "`kbpack keygen --show` prints what others need of the keys that are there".into(),
+            CryptoError::NoKey { .. } => "run `kbpack keygen`".into(),
+            CryptoError::OnlyPublic { path } => format!(
+                "bring signing_key back from a backup; to give it up for good, move {} away and run `kbpack keygen`",
+                path.display()
+            ),
+            CryptoError::NotOurs { path } => {
+                let ours = rustix::process::geteuid().as_raw();
+                format!("if you know how it came there: chown {ours} {}", path.display())
             }
-            CryptoError::NotOurs { path } => format!("chown {} to yourself", path.display()),
             CryptoError::TooOpen { path, tight, .. } => format!("chmod {tight:03o} {}", path.display()),
             CryptoError::NoRecipients => {
                 "give recipients with -r, -R or --for, a passphrase with -p, or list them in the profile"
@@ -200,6 +226,13 @@ impl Faulty for CryptoError {
             }
             CryptoError::TooManyRecipients { .. } => "encrypt to fewer recipients".into(),
             CryptoError::Passphrase(error) => return error.remedy(),
+            CryptoError::WrongPassphrase => {
+                "try again with the passphrase that was given when the bundle was made".into()
+            }
+            CryptoError::WrongKeyPassphrase { .. } => "try again with that file's own passphrase".into(),
+            CryptoError::NoMatch { wanted, .. } if wanted.contains("a passphrase") => format!(
+                "give its passphrase, at a terminal or with {FD_VARIABLE}=N, or the key it was made for with -i"
+            ),
             CryptoError::NoMatch { .. } => {
                 "give the key it was made for with -i, or export it again for this machine's recipient".into()
             }

@@ -29,7 +29,16 @@ pub fn helper_main(mode: &str) -> Result<(), CryptoError> {
         _ => return Err(broken(io::ErrorKind::InvalidInput.into())),
     };
     finished.store(true, Ordering::SeqCst);
-    write_frame(&mut io::stdout().lock(), &outcome).map_err(broken)
+    let said = write_frame(&mut io::stdout().lock(), &outcome).map_err(broken);
+    end_group();
+    said
+}
+
+/// Ends whatever the plugin left running in our process group, and us with it: our last word is said.
+fn end_group() {
+    if getpgrp() == getpid() {
+        let _ = kill_current_process_group(Signal::KILL);
+    }
 }
 
 /// Reads frames on a thread of its own, which so notices when kbpack is gone: a plugin that waits for a
@@ -43,8 +52,8 @@ fn listen(finished: Arc<AtomicBool>) -> Receiver<Frame> {
                 return;
             }
         }
-        if !finished.load(Ordering::SeqCst) && getpgrp() == getpid() {
-            let _ = kill_current_process_group(Signal::KILL);
+        if !finished.load(Ordering::SeqCst) {
+            end_group();
         }
     });
     receive

@@ -4,12 +4,14 @@ use crate::base::limits::SCRYPT_MAX_LOG_N;
 use crate::base::secret::Secret;
 use crate::crypto::bundle_key::read_error;
 use crate::crypto::error::CryptoError;
-use crate::crypto::passphrase::{as_age, Prompt};
-use crate::crypto::paths::{read_small, KeyPaths};
+use crate::crypto::passphrase::{as_age, until_right, Prompt};
+use crate::crypto::paths::{guard, read_small, KeyPaths, OTHERS_ANY};
 use crate::crypto::prescan::scan_header;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 use std::fmt;
+use std::fs::Metadata;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use zeroize::Zeroizing;
@@ -55,9 +57,25 @@ impl Identities {
 
     /// Adds a file (`-i`): an age identity file, plain or encrypted with a passphrase, with plugin
     /// identities or without, or an OpenSSH ed25519 private key. `prompt` is asked if the file turns out to be needed and is locked.
+    ///
+    /// Each as its own tool takes it: `age` does not look at a file's mode, `ssh` refuses a key of one's
+    /// own that others can read.
     pub fn add_file(&mut self, path: &Path, prompt: Arc<dyn Prompt>) -> Result<(), CryptoError> {
-        let bytes = read_small(path, MAX_FILE, |_| Ok(()))?
-            .ok_or_else(|| CryptoError::file(path, ErrorKind::NotFound.into()))?;
+        self.add(path, prompt, |_| Ok(()))
+    }
+
+    fn add(
+        &mut self,
+        path: &Path,
+        prompt: Arc<dyn Prompt>,
+        check: impl FnOnce(&Metadata) -> Result<(), CryptoError>,
+    ) -> Result<(), CryptoError> {
+        let mut meta = None;
+        let bytes = read_small(path, MAX_FILE, |opened| {
+            meta = Some(opened.clone());
+            check(opened)
+        })?
+        .ok_or_else(|| CryptoError::file(path, ErrorKind::NotFound.into()))?;
         let unusable = |why| Err(CryptoError::UnusableKey { path: path.to_owned(), why });
         if bytes.starts_with(b"age-encryption.org/") {
             if !scan_header(&bytes)?.is_scrypt() {
@@ -68,6 +86,10 @@ impl Identities {
             return Ok(());
         }
         if bytes.starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----") {
+            let ours = rustix::process::geteuid().as_raw();
+            if let Some(meta) = meta.filter(|meta| meta.uid() == ours) {
+                guard(path, &meta, OTHERS_ANY)?;
+            }
             return self.add_ssh(path, &bytes, prompt);
         }
         if bytes.starts_with(b"-----BEGIN AGE") {
@@ -84,13 +106,15 @@ impl Identities {
         Ok(())
     }
 
-    /// Adds this machine's own identity if there is one. True if there is.
+    /// Adds this machine's own identity if there is one. True if there is. One that others can read, or
+    /// that lies where others can write, is refused.
     pub fn add_default(&mut self, paths: &KeyPaths, prompt: Arc<dyn Prompt>) -> Result<bool, CryptoError> {
         let path = paths.identity();
         if path.symlink_metadata().is_err() {
             return Ok(false);
         }
-        self.add_file(&path, prompt).map(|()| true)
+        paths.check_dir()?;
+        self.add(&path, prompt, |meta| guard(&path, meta, OTHERS_ANY)).map(|()| true)
     }
 
     /// Whether there is none.
@@ -217,10 +241,12 @@ impl LockedSsh {
         if let Some(identity) = self.open.get() {
             return Ok(identity);
         }
-        let passphrase = self.prompt.passphrase(&format!("the key {}", self.path.display()), false)?;
-        let wrong = || CryptoError::WrongKeyPassphrase { path: self.path.clone() };
-        let key = self.key.decrypt(passphrase.expose()).map_err(|_| wrong())?;
-        let identity = for_age(&key).ok_or_else(wrong)?;
+        let what = format!("the key {}", self.path.display());
+        let opened = until_right(&*self.prompt, &what, |passphrase| {
+            let key = self.key.decrypt(passphrase.expose()).ok();
+            Ok::<_, CryptoError>(key.and_then(|key| for_age(&key)))
+        })?;
+        let identity = opened.ok_or_else(|| CryptoError::WrongKeyPassphrase { path: self.path.clone() })?;
         Ok(self.open.get_or_init(|| identity))
     }
 }
@@ -238,10 +264,11 @@ impl LockedFile {
         if let Some(keys) = self.keys.get() {
             return Ok(keys);
         }
-        let passphrase =
-            self.prompt.passphrase(&format!("the identity file {}", self.path.display()), false)?;
-        let plaintext = open_scrypt(&self.sealed, &passphrase, MAX_FILE as usize)?
-            .ok_or_else(|| CryptoError::WrongKeyPassphrase { path: self.path.clone() })?;
+        let what = format!("the identity file {}", self.path.display());
+        let plaintext = until_right(&*self.prompt, &what, |passphrase| {
+            open_scrypt(&self.sealed, passphrase, MAX_FILE as usize)
+        })?
+        .ok_or_else(|| CryptoError::WrongKeyPassphrase { path: self.path.clone() })?;
         let keys = Keys::parse(&self.path, plaintext.expose())?;
         Ok(self.keys.get_or_init(|| keys))
     }
@@ -289,7 +316,7 @@ pub(super) fn open_with<'a>(
         return Err(Failure::File(CryptoError::Damaged("it is cut off, or its content was changed")));
     }
     if plaintext.len() > max {
-        return Err(Failure::File(CryptoError::Damaged("its content is too long")));
+        return Err(Failure::File(CryptoError::ContentTooBig { max }));
     }
     Ok(Some(Secret::from(std::mem::take(&mut *plaintext))))
 }

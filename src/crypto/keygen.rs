@@ -4,7 +4,7 @@ use crate::base::secret::Secret;
 use crate::crypto::allowed::Entry;
 use crate::crypto::error::CryptoError;
 use crate::crypto::passphrase::Never;
-use crate::crypto::paths::{create_new, read_small, KeyPaths};
+use crate::crypto::paths::{create_new, guard, read_small, KeyPaths, OTHERS_ANY, OTHERS_WRITE};
 use crate::crypto::sign::{Namespace, Signer, SigningKey};
 use secrecy::ExposeSecret;
 use std::path::Path;
@@ -35,9 +35,11 @@ pub fn keygen(paths: &KeyPaths) -> Result<Made, CryptoError> {
     let there = |path: &Path| path.symlink_metadata().is_ok();
     let (has_identity, has_key, has_public) =
         (there(&paths.identity()), there(&paths.signing_key()), there(&paths.signing_key_pub()));
-    if has_public && (!has_key || has_identity) {
-        let path = if has_key { paths.identity() } else { paths.signing_key_pub() };
-        return Err(CryptoError::Exists { path });
+    if has_public && !has_key {
+        return Err(CryptoError::OnlyPublic { path: paths.signing_key_pub() });
+    }
+    if has_public && has_identity {
+        return Err(CryptoError::Exists { path: paths.identity() });
     }
     let comment = user_at_host();
     // Looked at before anything is made: a useless file among those that are there stops it all.
@@ -54,13 +56,14 @@ pub fn keygen(paths: &KeyPaths) -> Result<Made, CryptoError> {
     Ok(Made { recipient, signer_line: signer_line(signer, comment), fingerprint: signer.fingerprint() })
 }
 
-/// What `keygen` printed when the keys were made, read from the files that are there.
+/// What `keygen` printed when the keys were made, read from the files that are there (`keygen --show`).
 pub fn made(paths: &KeyPaths) -> Result<Made, CryptoError> {
+    paths.check_dir()?;
     let path = paths.signing_key_pub();
     let unusable =
         CryptoError::UnusableKey { path: path.clone(), why: "it is not the line of an ssh-ed25519 key" };
-    let text = read_small(&path, MAX_IDENTITY, |_| Ok(()))?
-        .ok_or_else(|| CryptoError::file(&path, std::io::ErrorKind::NotFound.into()))?;
+    let text = read_small(&path, MAX_IDENTITY, |meta| guard(&path, meta, OTHERS_WRITE))?
+        .ok_or_else(|| CryptoError::NoKey { path: path.clone() })?;
     let line = std::str::from_utf8(&text).unwrap_or_default().trim_end();
     let signer = Signer::parse_line(line).ok_or(unusable)?;
     let recipient = recipient_of(&paths.identity())?;
@@ -94,8 +97,8 @@ fn make_identity(path: &Path) -> Result<String, CryptoError> {
 
 /// The recipient of the first identity in an identity file that is there.
 fn recipient_of(path: &Path) -> Result<String, CryptoError> {
-    let text = read_small(path, MAX_IDENTITY, |_| Ok(()))?
-        .ok_or_else(|| CryptoError::file(path, std::io::ErrorKind::NotFound.into()))?;
+    let text = read_small(path, MAX_IDENTITY, |meta| guard(path, meta, OTHERS_ANY))?
+        .ok_or_else(|| CryptoError::NoKey { path: path.to_owned() })?;
     let first = std::str::from_utf8(&text)
         .ok()
         .and_then(|text| text.lines().find_map(|line| line.trim().parse::<age::x25519::Identity>().ok()));
@@ -120,9 +123,10 @@ fn user_at_host() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::fault::Faulty;
     use crate::crypto::testing::must;
     use std::fs;
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     fn paths() -> (tempfile::TempDir, KeyPaths) {
         let dir = tempfile::tempdir().unwrap();
@@ -166,19 +170,32 @@ mod tests {
 
         // A public key whose private one is gone.
         fs::remove_file(paths.signing_key()).unwrap();
-        assert!(
-            matches!(keygen(&paths), Err(CryptoError::Exists { path }) if path == paths.signing_key_pub())
-        );
+        assert!(matches!(keygen(&paths), Err(CryptoError::OnlyPublic { .. })));
     }
 
     #[test]
     fn a_useless_file_among_them_stops_it_all() {
         let (_dir, paths) = paths();
         paths.ensure_dir().unwrap();
-        fs::write(paths.identity(), "AGE-SECRET-KEY-1QQQQ\n").unwrap();
+        create_new(&paths.identity(), b"AGE-SECRET-KEY-1QQQQ\n").unwrap();
         let error = keygen(&paths).unwrap_err();
         assert!(matches!(error, CryptoError::UnusableKey { .. }));
         assert!(!error.to_string().contains("QQQQ"));
         assert!(!paths.signing_key().exists());
+    }
+
+    #[test]
+    fn what_others_could_read_is_not_shown() {
+        let (_dir, paths) = paths();
+        assert!(matches!(made(&paths), Err(CryptoError::NoKey { .. })));
+        let first = keygen(&paths).unwrap();
+        fs::set_permissions(paths.identity(), fs::Permissions::from_mode(0o640)).unwrap();
+        let error = made(&paths).unwrap_err();
+        assert_eq!(error.remedy(), Some(format!("chmod 600 {}", paths.identity().display())));
+        fs::set_permissions(paths.identity(), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(paths.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(made(&paths), Err(CryptoError::TooOpen { .. })));
+        fs::set_permissions(paths.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(made(&paths).unwrap(), first);
     }
 }

@@ -6,7 +6,7 @@ use crate::crypto::printable::printable;
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 /// The variable that names the file descriptor to read a passphrase from.
@@ -15,14 +15,16 @@ pub const FD_VARIABLE: &str = "KBPACK_PASSPHRASE_FD";
 pub const PINENTRY_VARIABLE: &str = "PINENTRY_PROGRAM";
 /// Bytes of a passphrase.
 pub const MAX_PASSPHRASE: usize = 4096;
+/// How often a person is asked for one passphrase.
+const TRIES: usize = 3;
 /// Characters of what a prompt says.
 const MAX_PROMPT: usize = 300;
 
 /// Why there is no passphrase.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum PassphraseError {
     /// There is nobody to ask.
-    #[error("a passphrase is needed for {what}, and there is no terminal to ask for it")]
+    #[error("no passphrase for {what}: there is no terminal to ask at")]
     NoTerminal {
         /// What it is for, escaped.
         what: String,
@@ -59,22 +61,34 @@ impl Faulty for PassphraseError {
         }
     }
     fn remedy(&self) -> Option<String> {
-        match self {
-            PassphraseError::NoTerminal { .. } => {
-                Some(format!("open a descriptor on it and name that: {FD_VARIABLE}=3 kbpack ... 3< FILE"))
+        Some(match self {
+            PassphraseError::NoTerminal { .. } => format!(
+                "set {FD_VARIABLE}=N, N being an open descriptor to read it from, or run it at a terminal"
+            ),
+            PassphraseError::Descriptor => {
+                format!("for example: {FD_VARIABLE}=3 kbpack ... 3< <(pass show NAME)")
             }
-            PassphraseError::Pinentry => {
-                Some(format!("unset {PINENTRY_VARIABLE} to be asked at the terminal"))
+            PassphraseError::Pinentry => format!("unset {PINENTRY_VARIABLE} to be asked at the terminal"),
+            PassphraseError::TooLong => "use a shorter one".into(),
+            PassphraseError::NotText => "use one that is UTF-8 text".into(),
+            PassphraseError::Empty | PassphraseError::Differ | PassphraseError::Cancelled => {
+                "run it again, and give the passphrase".into()
             }
-            _ => None,
-        }
+        })
     }
 }
 
 /// A person, or what stands for one. Texts may come from a plugin; an implementation escapes them.
 pub trait Prompt: Send + Sync {
     /// The passphrase for `what`; with `confirm`, a new one, asked for twice. Never empty.
+    ///
+    /// `what` completes "Passphrase for ..." (`the bundle`).
     fn passphrase(&self, what: &str, confirm: bool) -> Result<Secret, PassphraseError>;
+
+    /// How often it makes sense to ask for the same one: more than once only where a person answers.
+    fn tries(&self) -> usize {
+        1
+    }
 
     /// Shows a message (touch the key). It may go unseen.
     fn message(&self, _text: &str) {}
@@ -90,39 +104,68 @@ pub trait Prompt: Send + Sync {
     }
 }
 
-/// The real one. `KBPACK_PASSPHRASE_FD=N` is read once and stands for every passphrase that is asked
-/// for; else `PINENTRY_PROGRAM` if it is set; else the terminal (`/dev/tty`, never stdin).
-#[derive(Debug, Default)]
+/// Asks until `open` takes what was given, as often as `prompt` has it. `None` if none was right.
+pub(super) fn until_right<T, E: From<PassphraseError>>(
+    prompt: &dyn Prompt,
+    what: &str,
+    mut open: impl FnMut(&Secret) -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    for left in (0..prompt.tries()).rev() {
+        if let Some(opened) = open(&prompt.passphrase(what, false)?)? {
+            return Ok(Some(opened));
+        }
+        if left > 0 {
+            prompt.message("That passphrase does not open it. Try again.");
+        }
+    }
+    Ok(None)
+}
+
+/// The real one. `KBPACK_PASSPHRASE_FD=N` stands for every passphrase that is asked for; else
+/// `PINENTRY_PROGRAM` if it is set; else the terminal (`/dev/tty`, never stdin).
+#[derive(Debug, Clone)]
 pub struct SystemPrompt {
-    from_fd: Mutex<Option<Secret>>,
+    given: Option<Result<Secret, PassphraseError>>,
+}
+
+impl Default for SystemPrompt {
+    fn default() -> Self {
+        SystemPrompt::new()
+    }
 }
 
 impl SystemPrompt {
-    /// One that has not asked yet.
+    /// One that has not asked yet. The descriptor is read to its end now, once in a process, for it is
+    /// handed on to children (plugins): they find a pipe empty, and the variable not set. What is a
+    /// regular file they could read again, so a pipe is the better choice.
     pub fn new() -> Self {
-        SystemPrompt::default()
+        static GIVEN: OnceLock<Option<Result<Secret, PassphraseError>>> = OnceLock::new();
+        let given = GIVEN.get_or_init(|| set(FD_VARIABLE).map(|number| read_descriptor(&number)));
+        SystemPrompt { given: given.clone() }
     }
+}
 
-    fn read_descriptor(&self, number: &str) -> Result<Secret, PassphraseError> {
-        let mut known = self.from_fd.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(secret) = &*known {
-            return Ok(secret.clone());
-        }
-        let number: u32 = number.parse().map_err(|_| PassphraseError::Descriptor)?;
-        let file = File::open(format!("/proc/self/fd/{number}")).map_err(|_| PassphraseError::Descriptor)?;
-        let secret = read_passphrase(file)?;
-        *known = Some(secret.clone());
-        Ok(secret)
-    }
+fn read_descriptor(number: &str) -> Result<Secret, PassphraseError> {
+    let number: u32 = number.parse().map_err(|_| PassphraseError::Descriptor)?;
+    let file = File::open(format!("/proc/self/fd/{number}")).map_err(|_| PassphraseError::Descriptor)?;
+    read_passphrase(file)
 }
 
 impl Prompt for SystemPrompt {
     fn passphrase(&self, what: &str, confirm: bool) -> Result<Secret, PassphraseError> {
         let what = printable(what, MAX_PROMPT);
-        match (set(FD_VARIABLE), set(PINENTRY_VARIABLE)) {
-            (Some(number), _) => self.read_descriptor(&number),
+        match (&self.given, set(PINENTRY_VARIABLE)) {
+            (Some(given), _) => given.clone(),
             (None, Some(program)) => from_pinentry(&program, &what, confirm),
             (None, None) => from_terminal(&what, confirm),
+        }
+    }
+
+    fn tries(&self) -> usize {
+        if self.given.is_some() {
+            1
+        } else {
+            TRIES
         }
     }
 
@@ -267,20 +310,49 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_is_read_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("p");
-        std::fs::write(&path, "sesame\n").unwrap();
-        let file = File::open(&path).unwrap();
-        let prompt = SystemPrompt::new();
-        let fd = file.as_raw_fd().to_string();
-        assert_eq!(prompt.read_descriptor(&fd).unwrap().expose(), b"sesame");
-        std::fs::write(&path, "two\n").unwrap();
-        assert_eq!(prompt.read_descriptor(&fd).unwrap().expose(), b"sesame");
+    fn a_descriptor_is_read_to_its_end() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"sesame\n").unwrap();
+        drop(writer);
+        let fd = reader.as_raw_fd().to_string();
+        let given = Some(read_descriptor(&fd));
+        let prompt = SystemPrompt { given };
+        for _ in 0..2 {
+            assert_eq!(prompt.passphrase("x", false).unwrap().expose(), b"sesame");
+        }
+        assert_eq!(prompt.tries(), 1);
+        assert!(matches!(read_descriptor(&fd), Err(PassphraseError::Empty)));
         for bad in ["", "-1", "x", "999999"] {
-            assert!(matches!(SystemPrompt::new().read_descriptor(bad), Err(PassphraseError::Descriptor)));
+            assert!(matches!(read_descriptor(bad), Err(PassphraseError::Descriptor)));
         }
         assert!(!format!("{prompt:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn a_person_may_try_three_times() {
+        /// Says one word after another.
+        struct Person(std::sync::Mutex<Vec<&'static str>>);
+        impl Prompt for Person {
+            fn passphrase(&self, _: &str, _: bool) -> Result<Secret, PassphraseError> {
+                let word = self.0.lock().unwrap().pop().ok_or(PassphraseError::Cancelled)?;
+                Ok(Secret::from(word.as_bytes().to_vec()))
+            }
+            fn tries(&self) -> usize {
+                TRIES
+            }
+        }
+        let opened = |words: &[&'static str]| {
+            let person = Person(std::sync::Mutex::new(words.iter().rev().copied().collect()));
+            until_right(&person, "x", |word| {
+                Ok::<_, PassphraseError>((word.expose() == b"right").then_some(()))
+            })
+        };
+        assert_eq!(opened(&["right"]).unwrap(), Some(()));
+        assert_eq!(opened(&["a", "b", "right"]).unwrap(), Some(()));
+        assert_eq!(opened(&["a", "b", "c", "right"]).unwrap(), None);
+        assert!(matches!(opened(&["a"]), Err(PassphraseError::Cancelled)));
+        let fixed = until_right(&Fixed::new("a"), "x", |_| Ok::<_, PassphraseError>(None::<()>));
+        assert!(fixed.unwrap().is_none());
     }
 
     #[test]

@@ -45,15 +45,34 @@ impl KeyPaths {
         self.dir.join("revoked_signers")
     }
 
-    /// Makes the directory (0700) and those above it where they are missing. One that is there and that
-    /// others may write to is an error.
+    /// Makes the directory (0700) and those above it where they are missing. One that is there must be as
+    /// [`check_dir`](Self::check_dir) has it.
     pub fn ensure_dir(&self) -> Result<(), CryptoError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         made.map_err(|error| CryptoError::file(&self.dir, error))?;
-        let meta = fs::metadata(&self.dir).map_err(|error| CryptoError::file(&self.dir, error))?;
-        guard(&self.dir, &meta, 0o022)
+        self.check_dir()
+    }
+
+    /// Refuses a directory that others may write to, or that is another's (but root's): whoever may write
+    /// there may put other keys in the place of ours. One that is not there is none of this.
+    pub fn check_dir(&self) -> Result<(), CryptoError> {
+        guard_dir(&self.dir)
     }
 }
+
+/// What [`KeyPaths::check_dir`] refuses.
+pub(super) fn guard_dir(dir: &Path) -> Result<(), CryptoError> {
+    match fs::metadata(dir) {
+        Ok(meta) => guard(dir, &meta, OTHERS_WRITE),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(CryptoError::file(dir, error)),
+    }
+}
+
+/// Permission bits that a file others may only read must not have.
+pub(super) const OTHERS_WRITE: u32 = 0o022;
+/// Permission bits that a secret must not have.
+pub(super) const OTHERS_ANY: u32 = 0o077;
 
 /// Refuses what belongs to someone else (but root) or has one of the `forbidden` permission bits.
 pub(super) fn guard(path: &Path, meta: &fs::Metadata, forbidden: u32) -> Result<(), CryptoError> {
@@ -62,7 +81,7 @@ pub(super) fn guard(path: &Path, meta: &fs::Metadata, forbidden: u32) -> Result<
         return Err(CryptoError::NotOurs { path: path.to_owned() });
     }
     if meta.mode() & forbidden != 0 {
-        let tight = meta.mode() & 0o777 & !forbidden;
+        let tight = if meta.is_dir() { 0o700 } else { 0o600 };
         return Err(CryptoError::TooOpen { path: path.to_owned(), mode: meta.mode() & 0o777, tight });
     }
     Ok(())
@@ -127,6 +146,7 @@ fn sync(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::fault::{Fault, Faulty};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -148,7 +168,24 @@ mod tests {
     fn a_directory_that_others_write_to_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o770)).unwrap();
-        assert!(matches!(KeyPaths::new(dir.path()).ensure_dir(), Err(CryptoError::TooOpen { .. })));
+        let error = KeyPaths::new(dir.path()).ensure_dir().unwrap_err();
+        assert_eq!(error.fault(), Fault::NotReady);
+        assert_eq!(error.remedy(), Some(format!("chmod 700 {}", dir.path().display())));
+    }
+
+    #[test]
+    fn what_is_anothers_is_refused_and_what_is_roots_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = KeyPaths::new(dir.path());
+        paths.check_dir().unwrap();
+        KeyPaths::new(dir.path().join("none")).check_dir().unwrap();
+        // Only root can give things away.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(dir.path(), Some(12345), None).unwrap();
+            let error = paths.check_dir().unwrap_err();
+            assert!(matches!(error, CryptoError::NotOurs { .. }), "{error}");
+            assert_eq!(error.fault(), Fault::NotReady);
+        }
     }
 
     #[test]

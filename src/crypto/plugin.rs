@@ -68,6 +68,8 @@ fn run(
     data: &[u8],
     prompt: &dyn Prompt,
 ) -> Result<Option<Secret>, CryptoError> {
+    // The helper makes an empty directory for the plugin to run in, and cannot remove it when it is stopped.
+    let Ok(scratch) = tempfile::tempdir() else { return Err(failed(name, "it could not be run")) };
     // The name is of a recipient that age parsed: letters, digits and +-._
     let called = format!("age-plugin-{name}");
     // The link, not the path behind it: after an upgrade that is another program.
@@ -75,7 +77,8 @@ fn run(
         .called(&called)
         .args([HELPER, mode])
         .pass_env(PLAIN_ENV)
-        .pass_env(PLUGIN_ENV);
+        .pass_env(PLUGIN_ENV)
+        .env("TMPDIR", scratch.path());
     let talked = command.talk(|to, from| converse(to, from, name, strings, data, prompt));
     match talked {
         Ok(talked) => match talked.said {
@@ -123,7 +126,7 @@ fn converse(
                 prompt.message(&said(&text));
                 continue;
             }
-            Frame::AskSecret(text) => prompt.passphrase(&said(&text), false).ok(),
+            Frame::AskSecret(text) => prompt.passphrase(&format!("age-plugin-{name} ({text})"), false).ok(),
             Frame::AskLine(text) => prompt.line(&said(&text)).map(|line| Secret::from(line.into_bytes())),
             Frame::AskConfirm { text, yes, no } => prompt
                 .confirm(&said(&text), &yes, no.as_deref())

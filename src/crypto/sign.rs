@@ -5,8 +5,8 @@
 use crate::base::fault::{Fault, Faulty};
 use crate::base::secret::Secret;
 use crate::crypto::error::CryptoError;
-use crate::crypto::passphrase::Prompt;
-use crate::crypto::paths::{guard, read_small};
+use crate::crypto::passphrase::{until_right, Prompt};
+use crate::crypto::paths::{guard, guard_dir, read_small, OTHERS_ANY};
 use ssh_key::public::{Ed25519PublicKey, KeyData};
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
@@ -133,20 +133,25 @@ impl SigningKey {
 
     /// Reads an OpenSSH private key file. `prompt` is asked if the key is passphrase-protected.
     ///
-    /// Like `ssh`, refuses a file that others can read.
+    /// Refuses a file that others can read, as `ssh` does, and one in a directory that others can write to.
     pub fn load(path: &Path, prompt: &dyn Prompt) -> Result<Self, CryptoError> {
         let unusable = |why| CryptoError::UnusableKey { path: path.to_owned(), why };
-        let pem = read_small(path, MAX_KEY, |meta| guard(path, meta, 0o077))?
-            .ok_or_else(|| CryptoError::file(path, std::io::ErrorKind::NotFound.into()))?;
+        if let Some(dir) = path.parent() {
+            guard_dir(dir)?;
+        }
+        let pem = read_small(path, MAX_KEY, |meta| guard(path, meta, OTHERS_ANY))?
+            .ok_or_else(|| CryptoError::NoKey { path: path.to_owned() })?;
         let key = PrivateKey::from_openssh(pem.as_slice())
             .map_err(|_| unusable("it is not an OpenSSH private key"))?;
         if key.algorithm() != Algorithm::Ed25519 {
             return Err(unusable("kbpack signs with ed25519 keys only"));
         }
         let key = if key.is_encrypted() {
-            let passphrase = prompt.passphrase(&format!("the signing key {}", path.display()), false)?;
-            key.decrypt(passphrase.expose())
-                .map_err(|_| CryptoError::WrongKeyPassphrase { path: path.to_owned() })?
+            let what = format!("the signing key {}", path.display());
+            until_right(prompt, &what, |passphrase| {
+                Ok::<_, CryptoError>(key.decrypt(passphrase.expose()).ok())
+            })?
+            .ok_or_else(|| CryptoError::WrongKeyPassphrase { path: path.to_owned() })?
         } else {
             key
         };

@@ -3,7 +3,7 @@
 use crate::base::fault::{Fault, Faulty};
 use crate::crypto::allowed::Entry;
 use crate::crypto::error::CryptoError;
-use crate::crypto::paths::{guard, read_small, replace, KeyPaths};
+use crate::crypto::paths::{guard, read_small, replace, KeyPaths, OTHERS_WRITE};
 use crate::crypto::sign::{Namespace, Signer};
 use crate::crypto::when::format_time;
 use std::path::Path;
@@ -112,10 +112,7 @@ impl TrustStore {
     /// Reads both files; one that is not there is empty. A line that breaks the rules, a file or
     /// directory that is not ours (or root's) and one that others may write to are errors.
     pub fn load(paths: &KeyPaths) -> Result<Self, CryptoError> {
-        // Whoever may write to the directory may put another file in the place of ours.
-        if let Ok(meta) = paths.dir().metadata() {
-            guard(paths.dir(), &meta, 0o022)?;
-        }
+        paths.check_dir()?;
         let lines = read_lines(&paths.trusted_signers(), |text| {
             let entry = Entry::parse(text)?;
             Ok(Line { text: text.to_owned(), key: Some(entry.signer), entry: Some(entry) })
@@ -238,7 +235,7 @@ fn read_lines(
     path: &Path,
     parse: impl Fn(&str) -> Result<Line, &'static str>,
 ) -> Result<Vec<Line>, CryptoError> {
-    let Some(bytes) = read_small(path, MAX_FILE, |meta| guard(path, meta, 0o022))? else {
+    let Some(bytes) = read_small(path, MAX_FILE, |meta| guard(path, meta, OTHERS_WRITE))? else {
         return Ok(Vec::new());
     };
     let broken =

@@ -1,6 +1,7 @@
 //! What a command can fail with. Exit codes and the last resort of hints stand in `cli/error.rs`.
 
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
+use crate::base::interrupt::Interrupted;
 use crate::base::name::ComponentName;
 use crate::component;
 use crate::crypto::error::CryptoError;
@@ -8,9 +9,10 @@ use crate::crypto::trust::TrustError;
 use crate::engine::profile::ProfileError;
 use crate::engine::state::StateError;
 use crate::pipeline::pack::PackError;
+use crate::pipeline::scan::TooManySecrets;
 use crate::pipeline::unpack::UnpackError;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the engine returns.
 pub type Result<T> = std::result::Result<T, EngineError>;
@@ -62,9 +64,47 @@ pub enum EngineError {
         /// What the system says.
         error: io::Error,
     },
+    /// The home directory.
+    #[error("the home directory {}: {error}", path.display())]
+    Home {
+        /// What `HOME` says.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The search for misplaced secrets cannot be made.
+    #[error(transparent)]
+    Scan(#[from] TooManySecrets),
+    /// `--trust` names another signer than the bundle's.
+    #[error("{place}: signed by {signer}, not by {pin} that --trust names")]
+    OtherSigner {
+        /// The bundle's path, or `-`.
+        place: String,
+        /// Who made the seal.
+        signer: String,
+        /// Whom the command line names.
+        pin: String,
+    },
+    /// An import that was killed has not been put right.
+    #[error("an earlier import (run {run}) was cut off before it was done or undone")]
+    Unfinished {
+        /// Its run.
+        run: String,
+        /// The note of it.
+        note: PathBuf,
+    },
+    /// A component panicked.
+    #[error("a defect in kbpack: {0}")]
+    Panicked(String),
+    /// A signal.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// The output is there already.
     #[error("{}: a file of this name exists already", .0.display())]
     OutputExists(PathBuf),
+    /// An extracted file is there already.
+    #[error("{}: a file of this name exists already", .0.display())]
+    ExtractedExists(PathBuf),
     /// Nobody could open what would be written.
     #[error("the export has no recipient")]
     NoRecipient,
@@ -192,6 +232,17 @@ pub enum EngineError {
     },
 }
 
+/// What writing the bundle to `path` (`None` is standard output) failed with.
+pub fn output_error(path: Option<&Path>, error: io::Error) -> EngineError {
+    match path {
+        Some(path) if error.kind() == io::ErrorKind::AlreadyExists => {
+            EngineError::OutputExists(path.to_owned())
+        }
+        Some(path) => EngineError::Io { path: path.to_owned(), error },
+        None => PackError::Io(error).into(),
+    }
+}
+
 /// Names the bundle in the errors of reading it.
 pub trait At<T> {
     /// Says where it happened.
@@ -236,13 +287,20 @@ impl Faulty for EngineError {
             Io { error, .. } => io_fault(error),
             NothingSelected
             | OutputExists(_)
+            | ExtractedExists(_)
             | NoRecipient
             | NoSuchComponent { .. }
             | SameClaim { .. }
             | OwnDirectory { .. } => Fault::Usage,
-            Circle(_) | OtherKind { .. } | NobodyToAsk | Declined => Fault::Usage,
+            Home { .. } | Circle(_) | OtherKind { .. } | NobodyToAsk | Declined => Fault::Usage,
             MisplacedSecrets(_) | UnknownKind { .. } | StagedDiffers { .. } => Fault::Rule,
-            Expired { .. } | OtherTarget { .. } | Older { .. } | NewDestinations(_) => Fault::Untrusted,
+            Scan(e) => e.fault(),
+            Interrupted(e) => e.fault(),
+            Panicked(_) => Fault::Unexpected,
+            Unfinished { .. } => Fault::RecoveryNeeded,
+            OtherSigner { .. } | Expired { .. } | OtherTarget { .. } | Older { .. } | NewDestinations(_) => {
+                Fault::Untrusted
+            }
             Refused(..) | CheckFailed { .. } => Fault::NotReady,
             RolledBack(_) => Fault::RolledBack,
             HalfDone { .. } => Fault::RecoveryNeeded,
@@ -259,9 +317,24 @@ impl Faulty for EngineError {
             Profile(e) => return e.remedy(),
             State(e) => return e.remedy(),
             Component { error, .. } => return error.remedy(),
-            RolledBack(cause) => return cause.remedy(),
+            RolledBack(cause) => match **cause {
+                Interrupted(_) => "run it again when you are ready",
+                _ => return cause.remedy(),
+            },
+            Scan(e) => return e.remedy(),
+            Interrupted(e) => return e.remedy(),
+            Panicked(_) => "nothing was left changed; please report it, with the command that you ran",
+            Home { .. } => "set HOME to the user's home directory",
+            OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
+            Unfinished { run, note } => {
+                return Some(format!(
+                    "look into the folders named .kbpack-stage-{run} ('old' holds what was replaced), put back what is missing, then remove {}",
+                    note.display()
+                ))
+            }
             Io { error, .. } => return io_remedy(error).or_else(|| io_hint(error)),
             OutputExists(_) => "choose another name with -o, or remove the file first",
+            ExtractedExists(_) => "choose another folder with -C, or remove the file first",
             NoRecipient => "name one with -r age1... (the target prints it with `kbpack keygen`), or use a passphrase with -p",
             NoSuchComponent { .. } => "the names are those in the profile, or that `kbpack inspect` shows",
             NothingSelected => "take one of them away",

@@ -2,7 +2,7 @@
 
 use crate::component::{Finding, Progress};
 use crate::crypto::sign::Signer;
-use crate::engine::import::ImportPlan;
+use crate::engine::plan::ImportPlan;
 
 /// Hears what happens.
 pub trait Events: Progress {

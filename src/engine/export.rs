@@ -1,12 +1,13 @@
 //! `export`: from the profile to a finished bundle. The steps stand in the code as numbered comments.
 
 use crate::base::name::ComponentName;
+use crate::base::path::{shown, ShownPath};
 use crate::component::{Finding, Host, Scope, Severity, Survey};
 use crate::crypto::bundle_key::BundleKey;
 use crate::crypto::recipient::Recipients;
 use crate::crypto::sign::{Namespace, SigningKey};
 use crate::engine::claims::{carve, Named};
-use crate::engine::error::{EngineError, In, Result};
+use crate::engine::error::{output_error, EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::machine;
 use crate::engine::profile::Profile;
@@ -17,7 +18,6 @@ use crate::pipeline::output::Output;
 use crate::pipeline::pack::{PackError, Packer};
 use crate::pipeline::scan::{Misplaced, Scanner};
 use serde::Serialize;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// What to export, to whom, and where to.
@@ -48,7 +48,9 @@ pub struct ExportReport {
     /// The bundle's id.
     pub id: BundleId,
     /// Where it stands; `None` is standard output.
-    pub path: Option<PathBuf>,
+    pub path: Option<ShownPath>,
+    /// Whom it is encrypted to.
+    pub recipients: Vec<String>,
     /// Bytes of the bundle; `None` for standard output.
     pub size: Option<u64>,
     /// The signer's fingerprint.
@@ -80,7 +82,7 @@ pub struct Packed {
 #[derive(Debug, Serialize)]
 pub struct ExportPlan {
     /// The profile's path.
-    pub profile: PathBuf,
+    pub profile: ShownPath,
     /// Each component.
     pub components: Vec<Surveyed>,
 }
@@ -96,7 +98,7 @@ pub struct Surveyed {
     #[serde(flatten)]
     pub survey: Survey,
     /// Paths inside it that belong to other components.
-    pub left_out: Vec<PathBuf>,
+    pub left_out: Vec<ShownPath>,
 }
 
 /// The profile's components, and what each leaves to others.
@@ -133,10 +135,10 @@ pub fn survey(
             };
             let survey = component.survey(&scope).within(name)?;
             let kind = profile.components[name].kind.clone();
-            surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: carved });
+            surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: shown(&carved) });
         }
     }
-    Ok(ExportPlan { profile: profile.path.clone(), components: surveyed })
+    Ok(ExportPlan { profile: profile.path.as_path().into(), components: surveyed })
 }
 
 impl Export<'_> {
@@ -156,13 +158,21 @@ impl Export<'_> {
         // 2. The declared secrets of all components, also of those that are not packed: to be searched for.
         let mut secrets = Vec::new();
         for (name, component) in &components {
-            secrets.extend(component.secrets().within(name)?);
+            match component.secrets().within(name) {
+                Ok(declared) => secrets.extend(declared),
+                // It is not packed: what it declares cannot be searched for, and that is said.
+                Err(error) if !self.selection.takes(name) => {
+                    let what = format!("its secrets are not searched for in the other components: {error}");
+                    events.finding(name.as_str(), &Finding::new(Severity::Warning, what));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let scanner = Scanner::new(&secrets);
+        let scanner = Scanner::new(&secrets)?;
         drop(secrets);
 
         // 3. Keys first, then the components' streams, several at once.
-        let output = self.open_output()?;
+        let output = Output::open(self.output).map_err(|error| output_error(self.output, error))?;
         let packer =
             Packer::new(output, id, BundleKey::generate(), self.signer, self.recipients, scanner.clone())?;
         let mut packed = Vec::new();
@@ -219,14 +229,15 @@ impl Export<'_> {
         };
         let output = packer.finish(&manifest, Namespace::Bundle, self.signer)?;
         self.state.record_export(&self.profile.name, sequence)?;
-        output.finish().map_err(|error| self.output_error(error))?;
+        output.finish().map_err(|error| output_error(self.output, error))?;
         for found in &misplaced {
             events.finding(&found.component, &misplaced_finding(found));
         }
         let size = self.output.and_then(|path| path.metadata().ok()).map(|m| m.len());
         Ok(ExportReport {
             id,
-            path: self.output.map(Path::to_owned),
+            path: self.output.map(ShownPath::from),
+            recipients: self.recipients.labels(),
             size,
             signer: fingerprint,
             sequence,
@@ -237,23 +248,6 @@ impl Export<'_> {
 
     fn kind(&self, name: &ComponentName) -> String {
         self.profile.components[name].kind.clone()
-    }
-
-    fn open_output(&self) -> Result<Output> {
-        match self.output {
-            Some(path) => Output::file(path).map_err(|error| self.output_error(error)),
-            None => Ok(Output::stdout()),
-        }
-    }
-
-    fn output_error(&self, error: io::Error) -> EngineError {
-        match self.output {
-            Some(path) if error.kind() == io::ErrorKind::AlreadyExists => {
-                EngineError::OutputExists(path.to_owned())
-            }
-            Some(path) => EngineError::Io { path: path.to_owned(), error },
-            None => PackError::Io(error).into(),
-        }
     }
 }
 

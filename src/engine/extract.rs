@@ -1,5 +1,7 @@
 //! `extract`: a component's streams as they are, into files, without restoring anything.
 
+use crate::base::interrupt;
+use crate::base::path::ShownPath;
 use crate::component::StreamSource;
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
@@ -9,13 +11,13 @@ use serde::Serialize;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One extracted stream.
 #[derive(Debug, Serialize)]
 pub struct Extracted {
     /// The file.
-    pub path: PathBuf,
+    pub path: ShownPath,
     /// Bytes.
     pub size: u64,
 }
@@ -34,11 +36,12 @@ pub fn extract(bundle: &Bundle, name: &str, dir: &Path, events: &dyn Events) -> 
         })?;
     events.step(&format!("extracting {name}"));
     events.expect(entry.streams.iter().map(|s| s.size).sum());
+    interrupt::watch().map_err(|error| EngineError::Io { path: dir.to_owned(), error })?;
     let mut written = Vec::new();
     let outcome = write_all(bundle, entry, dir, events, &mut written);
     if outcome.is_err() {
         for extracted in &written {
-            let _ = std::fs::remove_file(&extracted.path);
+            let _ = std::fs::remove_file(&extracted.path.0);
         }
     }
     outcome.map(|()| written)
@@ -55,14 +58,14 @@ fn write_all(
     for info in source.list() {
         let path = dir.join(entry.name.as_str()).join(info.name.as_str());
         let io = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => EngineError::OutputExists(path.clone()),
+            io::ErrorKind::AlreadyExists => EngineError::ExtractedExists(path.clone()),
             _ => EngineError::Io { path: path.clone(), error },
         };
         let parent = path.parent().unwrap_or(dir);
         DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(io)?;
         let mut reader = source.open(&info.name).within(&entry.name)?;
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
-        written.push(Extracted { path: path.clone(), size: info.size });
+        written.push(Extracted { path: path.as_path().into(), size: info.size });
         let mut buffer = zeroize::Zeroizing::new(vec![0; 128 * 1024]);
         loop {
             let n = reader.read(&mut buffer).map_err(io)?;

@@ -1,5 +1,6 @@
 //! The way every command opens a bundle: container, seal, trust, digests, keys, manifest, in this order.
 
+use crate::base::path::ShownPath;
 use crate::component::Progress;
 use crate::crypto::identity::Identities;
 use crate::crypto::paths::KeyPaths;
@@ -12,7 +13,7 @@ use crate::engine::state::State;
 use crate::pipeline::unpack::{Opened, Sealed, Trusted, Unverified};
 use rustix::fs::{open, Mode, OFlags};
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// A bundle on its way in, and what to call it in messages.
@@ -23,23 +24,36 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// The bundle at `path`; `-` is standard input, spooled (as it is, encrypted) into a nameless file
-    /// in the state directory, for a bundle is read by random access.
+    /// The bundle at `path`; `-` is standard input. That, and all else that is no regular file, is spooled (as
+    /// it is, encrypted) into a nameless file in the state directory, for a bundle is read by random access.
     pub fn open(path: &Path, state: &State) -> Result<Self> {
-        let place = path.display().to_string();
         let io = |error| EngineError::Io { path: path.to_owned(), error };
-        if place != "-" {
+        let mut input: Box<dyn Read> = Box::new(io::stdin().lock());
+        let mut place = "standard input".to_owned();
+        if path.as_os_str() != "-" {
+            place = ShownPath::from(path).to_string();
             let file = File::open(path).map_err(io)?;
-            if file.metadata().map_err(io)?.is_dir() {
+            let kind = file.metadata().map_err(io)?;
+            if kind.is_dir() {
                 return Err(io(io::ErrorKind::IsADirectory.into()));
             }
-            return Ok(Incoming { place, file });
+            if kind.is_file() {
+                return Ok(Incoming { place, file });
+            }
+            input = Box::new(file);
         }
         let dir = state.ensure_dir()?;
-        let mut spool = spool(dir).map_err(|error| EngineError::Io { path: dir.to_owned(), error })?;
-        io::copy(&mut io::stdin().lock(), &mut spool).map_err(io)?;
-        spool.seek(SeekFrom::Start(0)).map_err(io)?;
-        Ok(Incoming { place: "standard input".into(), file: spool })
+        let spooling = |error| EngineError::Io { path: dir.to_owned(), error };
+        let mut spool = spool(dir).map_err(spooling)?;
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            match input.read(&mut buffer).map_err(io)? {
+                0 => break,
+                n => spool.write_all(&buffer[..n]).map_err(spooling)?,
+            }
+        }
+        spool.seek(SeekFrom::Start(0)).map_err(spooling)?;
+        Ok(Incoming { place, file: spool })
     }
 }
 
@@ -57,7 +71,7 @@ pub struct Gate<'a> {
     pub paths: &'a KeyPaths,
     /// The sequence marks.
     pub state: &'a State,
-    /// `--trust SHA256:...`: this signer is trusted in this run.
+    /// `--trust SHA256:...`: this signer, and no other, is trusted in this run.
     pub pin: Option<&'a str>,
     /// The moment for `valid-after`, `valid-before` and `expires`: seconds since 1970.
     pub at: u64,
@@ -76,6 +90,10 @@ impl Gate<'_> {
     /// Checks that the signer is trusted, asking once about an unknown one.
     pub fn trusted(&self, place: &str, sealed: Sealed) -> Result<Trusted> {
         let signer = *sealed.signer();
+        if let Some(pin) = self.pin.filter(|pin| *pin != signer.fingerprint()) {
+            let (place, pin) = (place.to_owned(), pin.to_owned());
+            return Err(EngineError::OtherSigner { place, signer: signer.fingerprint(), pin });
+        }
         let store = TrustStore::load(self.paths)?;
         let trust = match store.check(&signer, Namespace::Bundle, self.at) {
             Err(unknown @ TrustError::Unknown { .. }) => self.unknown(place, store, &signer, unknown)?,
@@ -93,10 +111,7 @@ impl Gate<'_> {
         unknown: TrustError,
     ) -> Result<Trust> {
         let fingerprint = signer.fingerprint();
-        if let Some(pin) = self.pin {
-            if pin != fingerprint {
-                return Err(unknown).at(place);
-            }
+        if self.pin.is_some() {
             self.state.begin_mark(&fingerprint)?;
             return Ok(Trust { principal: "pinned".into(), hooks: false });
         }
@@ -107,6 +122,17 @@ impl Gate<'_> {
         self.state.begin_mark(&fingerprint)?;
         store.add("confirmed-at-import", signer, &[Namespace::Bundle], None, None)?;
         store.check(signer, Namespace::Bundle, self.at).at(place)
+    }
+
+    /// R1: fails if the bundle's time is over.
+    pub fn check_expiry(&self, bundle: &Bundle) -> Result<()> {
+        match bundle.opened.manifest().expires.filter(|expires| *expires <= self.at) {
+            None => Ok(()),
+            Some(expires) => Err(EngineError::Expired {
+                place: bundle.place.clone(),
+                expired: machine::timestamp(expires),
+            }),
+        }
     }
 
     /// Everything up to the manifest. With `digests`, every member is compared with `SHA256SUMS` first;

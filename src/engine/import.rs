@@ -1,27 +1,27 @@
 //! `import`: from a bundle to the target's new state. The steps are those of the design, and stand in the
 //! code as numbered comments.
 
+use crate::base::interrupt;
 use crate::base::name::ComponentName;
-use crate::base::path::BundlePath;
-use crate::component::{
-    self, Act, ChangeKind, CheckResult, Component, Host, Journal, Plan, Scope, Severity, UndoStrength,
-};
+use crate::base::path::shown;
+use crate::component::{CheckResult, Finding, Host, Severity};
 use crate::components;
 use crate::crypto::identity::Identities;
+use crate::engine::apply::{Acts, Participant};
 use crate::engine::claims::{carve, order, Named};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
 use crate::engine::machine;
+use crate::engine::plan::{destinations, new_destinations, refuse, ImportPlan, PlannedComponent};
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
 use crate::format::{BundleId, Manifest, Target};
-use crate::pipeline::unpack::ComponentSource;
+use crate::pipeline::pack::PackError;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 /// What to import, and how.
 pub struct Import<'a> {
@@ -45,77 +45,6 @@ pub struct Import<'a> {
     pub decide: &'a dyn Decide,
 }
 
-/// What an import would do, or did.
-#[derive(Serialize)]
-pub struct ImportPlan {
-    /// The bundle's id.
-    pub id: BundleId,
-    /// The signer's fingerprint.
-    pub signer: String,
-    /// The name under which the signer is trusted.
-    pub principal: String,
-    /// The profile's name.
-    pub profile: String,
-    /// The sequence.
-    pub sequence: u64,
-    /// Where it comes from: `user@host`.
-    pub origin: String,
-    /// When it was made: RFC 3339.
-    pub created: String,
-    /// The target's own profile, if one had a say.
-    pub overrides: Option<PathBuf>,
-    /// Each component, in the order in which they are committed.
-    pub components: Vec<PlannedComponent>,
-}
-
-/// One component of an [`ImportPlan`].
-#[derive(Serialize)]
-pub struct PlannedComponent {
-    /// Its name.
-    pub name: ComponentName,
-    /// Its kind.
-    pub kind: String,
-    /// How exactly it could be undone.
-    pub undo: UndoStrength,
-    /// Paths inside it that belong to other components.
-    pub left_out: Vec<PathBuf>,
-    /// The kind's plan.
-    #[serde(serialize_with = "plan_summary")]
-    pub plan: Plan,
-}
-
-fn plan_summary<S: serde::Serializer>(plan: &Plan, s: S) -> std::result::Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Summary<'a> {
-        destinations: &'a [String],
-        added: usize,
-        changed: usize,
-        removed: usize,
-        unchanged: u64,
-        changes: &'a [component::Change],
-        findings: &'a [component::Finding],
-        executes: &'a [String],
-        space: u64,
-    }
-    Summary {
-        destinations: &plan.destinations,
-        added: count(plan, ChangeKind::Added),
-        changed: count(plan, ChangeKind::Changed),
-        removed: count(plan, ChangeKind::Removed),
-        unchanged: plan.unchanged,
-        changes: &plan.changes,
-        findings: &plan.findings,
-        executes: &plan.executes,
-        space: plan.space,
-    }
-    .serialize(s)
-}
-
-/// How many changes of `kind` a plan has.
-pub fn count(plan: &Plan, kind: ChangeKind) -> usize {
-    plan.changes.iter().filter(|change| change.kind == kind).count()
-}
-
 /// What became of an import.
 #[derive(Serialize)]
 pub struct ImportReport {
@@ -137,33 +66,14 @@ pub struct ComponentChecks {
     pub results: Vec<CheckResult>,
 }
 
-/// A component that takes part, with all that its acts need.
-struct Participant {
-    name: ComponentName,
-    kind: String,
-    component: Box<dyn Component>,
-    carved: Vec<PathBuf>,
-    only: Vec<BundlePath>,
-    source: ComponentSource,
-    acts: Acts,
-}
-
-/// What a component intended so far. The journal on disk takes this place.
-#[derive(Default)]
-struct Acts(Vec<Act>);
-
-impl Journal for Acts {
-    fn intend(&mut self, acts: &[Act]) -> component::Result<()> {
-        self.0.extend_from_slice(acts);
-        Ok(())
-    }
-}
-
 impl Import<'_> {
     /// Runs the import of `incoming`.
     pub fn run(&self, incoming: Incoming, events: &dyn Events) -> Result<ImportReport> {
-        // 1. Lock. 2. (Recovery of an interrupted import takes its place here.)
+        // 1. Lock. 2. What an earlier import left (recovery takes its place here; until then it is said).
         let _lock = self.state.lock()?;
+        if let Some(run) = self.state.unfinished()? {
+            return Err(EngineError::Unfinished { run, note: self.state.unfinished_path() });
+        }
 
         // 3. Seal, signer, digests. 4. Keys and manifest; id and signer are held against each other inside.
         events.step("verifying");
@@ -172,8 +82,8 @@ impl Import<'_> {
 
         // 5. Plan: read-only.
         events.step("planning");
-        let run = bundle.opened.manifest().id.to_string()[..16].to_owned();
-        let mut participants = self.participants(&bundle)?;
+        let run = random_run()?;
+        let participants = self.participants(&bundle)?;
         let plan = self.plan(&bundle, &participants, &run, events)?;
         if self.dry_run {
             return Ok(ImportReport { plan, dry_run: true, checks: Vec::new() });
@@ -190,15 +100,23 @@ impl Import<'_> {
         }
 
         // 7. (Hooks.) 8. (The encrypted backup of what the plan touches.)
-        // 9. to 12. Stage, check, commit, check: or undo.
-        let checks = self.apply(&mut participants, &plan, &run, events)?;
+        // 9. to 12. Stage, check, commit, check, remember: or undo.
+        interrupt::watch().map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
+        self.state.begin_run(&run)?;
+        let applied = self.apply(&participants, mark, &plan, &run, events);
+        if !matches!(applied, Err(EngineError::HalfDone { .. })) {
+            self.state.end_run()?;
+        }
+        let checks = applied?;
 
-        // 13. Finalise, and remember.
+        // 13. Finalise: what was replaced is dropped. The import holds, whatever is left lying about.
         for participant in &participants {
             let scope = self.scope(participant, &run, events);
-            participant.component.finalise(&scope, &participant.acts.0).within(&participant.name)?;
+            if let Err(error) = participant.component.finalise(&scope, &participant.acts.0.borrow()) {
+                let what = format!("what was replaced could not be removed: {error}");
+                events.finding(participant.name.as_str(), &Finding::new(Severity::Warning, what));
+            }
         }
-        self.remember(mark, &plan)?;
         Ok(ImportReport { plan, dry_run: false, checks })
     }
 
@@ -206,9 +124,7 @@ impl Import<'_> {
     fn admit(&self, bundle: &Bundle) -> Result<SignerMark> {
         let manifest = bundle.opened.manifest();
         let place = || bundle.place.clone();
-        if let Some(expires) = manifest.expires.filter(|expires| *expires <= self.gate.at) {
-            return Err(EngineError::Expired { place: place(), expired: machine::timestamp(expires) });
-        }
+        self.gate.check_expiry(bundle)?;
         if !manifest.targets.is_empty() {
             // A host is known by its signing key.
             let own = crate::crypto::keygen::made(self.gate.paths).ok().map(|made| made.fingerprint);
@@ -307,7 +223,7 @@ impl Import<'_> {
                 name: participant.name.clone(),
                 kind: participant.kind.clone(),
                 undo: participant.component.undo_strength(),
-                left_out: participant.carved.clone(),
+                left_out: shown(&participant.carved),
                 plan,
             });
         }
@@ -321,113 +237,13 @@ impl Import<'_> {
             sequence: manifest.sequence,
             origin: format!("{}@{}", manifest.origin.user, manifest.origin.host),
             created: machine::timestamp(manifest.created),
-            overrides: self.profile.filter(named).map(|profile| profile.path.clone()),
+            overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
             components: planned,
         })
     }
 
-    fn scope<'s>(&'s self, participant: &'s Participant, run: &'s str, events: &'s dyn Events) -> Scope<'s> {
-        Scope {
-            host: self.host,
-            carved: &participant.carved,
-            only: &participant.only,
-            run,
-            threads: machine::threads(),
-            progress: events,
-        }
-    }
-
-    /// Stages, checks and commits all components; if anything fails, takes everything back in reverse order.
-    fn apply(
-        &self,
-        participants: &mut [Participant],
-        plan: &ImportPlan,
-        run: &str,
-        events: &dyn Events,
-    ) -> Result<Vec<ComponentChecks>> {
-        let outcome = self
-            .stage(participants, plan, run, events)
-            .and_then(|()| self.commit(participants, plan, run, events));
-        let Err(cause) = outcome else { return outcome };
-        events.step("undoing");
-        let committed = participants.iter().any(|p| !p.acts.0.is_empty());
-        let mut failures = Vec::new();
-        for participant in participants.iter().rev() {
-            let scope = self.scope(participant, run, events);
-            match participant.component.undo(&scope, &participant.acts.0) {
-                Ok(kept) => {
-                    kept.iter().for_each(|finding| events.finding(participant.name.as_str(), finding))
-                }
-                Err(error) => failures.push(format!("component '{}': {error}", participant.name)),
-            }
-        }
-        let cause = Box::new(cause);
-        Err(match (failures.is_empty(), committed) {
-            (false, _) => EngineError::HalfDone { cause, undo: failures.join("; ") },
-            (true, true) => EngineError::RolledBack(cause),
-            (true, false) => *cause,
-        })
-    }
-
-    fn stage(
-        &self,
-        participants: &[Participant],
-        plan: &ImportPlan,
-        run: &str,
-        events: &dyn Events,
-    ) -> Result<()> {
-        for (participant, planned) in participants.iter().zip(&plan.components) {
-            let name = &participant.name;
-            events.step(&format!("unpacking {name}"));
-            let scope = self.scope(participant, run, events);
-            // 9. Out of sight.
-            participant.component.stage(&scope, &planned.plan, &participant.source).within(name)?;
-            // 10. Against the recorded facts.
-            let results = participant.component.check_staged(&scope, &planned.plan).within(name)?;
-            let failures: Vec<String> = results
-                .iter()
-                .filter_map(|r| r.failure.as_ref().map(|f| format!("{}: {f}", r.name)))
-                .collect();
-            if !failures.is_empty() {
-                return Err(EngineError::StagedDiffers { name: name.clone(), failures: failures.join("; ") });
-            }
-        }
-        Ok(())
-    }
-
-    fn commit(
-        &self,
-        participants: &mut [Participant],
-        plan: &ImportPlan,
-        run: &str,
-        events: &dyn Events,
-    ) -> Result<Vec<ComponentChecks>> {
-        // 11. Quick, reversible acts, one component after the other.
-        events.step("putting in place");
-        for (participant, planned) in participants.iter_mut().zip(&plan.components) {
-            let mut acts = std::mem::take(&mut participant.acts);
-            let done =
-                participant.component.commit(&self.scope(participant, run, events), &planned.plan, &mut acts);
-            participant.acts = acts;
-            done.within(&participant.name)?;
-        }
-        // 12. The checks.
-        events.step("checking");
-        let mut checks = Vec::new();
-        for (participant, planned) in participants.iter().zip(&plan.components) {
-            let scope = self.scope(participant, run, events);
-            let results = participant.component.check(&scope, &planned.plan).within(&participant.name)?;
-            if let Some((name, failure)) = results.iter().find_map(|r| Some((&r.name, r.failure.as_ref()?))) {
-                let name = format!("{}: {name}", participant.name);
-                return Err(EngineError::CheckFailed { name, failure: failure.clone() });
-            }
-            checks.push(ComponentChecks { name: participant.name.clone(), results });
-        }
-        Ok(checks)
-    }
-
     /// The sequence and the destinations. `--allow-older` never lowers the mark.
-    fn remember(&self, mut mark: SignerMark, plan: &ImportPlan) -> Result<()> {
+    pub(super) fn remember(&self, mut mark: SignerMark, plan: &ImportPlan) -> Result<()> {
         let fresh = ProfileMark { sequence: plan.sequence, id: plan.id, destinations: BTreeSet::new() };
         let profile = mark.profiles.entry(plan.profile.clone()).or_insert(fresh);
         if plan.sequence > profile.sequence {
@@ -440,27 +256,8 @@ impl Import<'_> {
     }
 }
 
-fn destinations(plan: &ImportPlan) -> impl Iterator<Item = String> + '_ {
-    plan.components.iter().flat_map(|c| c.plan.destinations.iter().cloned())
-}
-
-/// Destinations that no earlier bundle of this signer's profile had. A first import has none: all are shown in its plan.
-fn new_destinations(mark: &SignerMark, plan: &ImportPlan) -> Vec<String> {
-    match mark.profiles.get(&plan.profile) {
-        Some(known) => destinations(plan).filter(|d| !known.destinations.contains(d)).collect(),
-        None => Vec::new(),
-    }
-}
-
-/// Stops at a plan that has refusals.
-fn refuse(plan: &ImportPlan) -> Result<()> {
-    let refusals = || {
-        let findings = plan.components.iter().flat_map(|c| c.plan.findings.iter().map(move |f| (&c.name, f)));
-        findings.filter(|(_, f)| f.severity == Severity::Refusal)
-    };
-    if refusals().next().is_none() {
-        return Ok(());
-    }
-    let what = refusals().map(|(name, f)| format!("component '{name}': {}", f.what)).collect();
-    Err(EngineError::Refused(what, refusals().filter_map(|(_, f)| f.remedy.clone()).collect()))
+/// 16 hex digits that no other run has.
+fn random_run() -> Result<String> {
+    let id = BundleId::random().map_err(PackError::from)?;
+    Ok(id.to_string()[..16].to_owned())
 }

@@ -2,6 +2,7 @@
 
 use crate::component::Host;
 use crate::engine::error::{EngineError, Result};
+use crate::engine::gate::Dirs;
 use crate::format::Origin;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,16 +14,25 @@ pub fn home() -> Result<PathBuf> {
     let home =
         std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()).or_else(from_user);
     let home = home.unwrap_or_else(|| PathBuf::from("/"));
-    home.canonicalize().map_err(|error| EngineError::Io { path: home, error })
+    home.canonicalize().map_err(|error| EngineError::Home { path: home, error })
 }
 
-/// The [`Host`] for `config_dir` and `state_dir` as kbpack's own.
-pub fn host(config_dir: &Path, state_dir: &Path, maps: Vec<(PathBuf, PathBuf)>) -> Result<Host> {
-    // Where they exist, their real places too: a claim is compared with resolved paths.
-    let real = |dir: &Path| dir.canonicalize().ok();
-    let own =
-        [config_dir, state_dir].into_iter().flat_map(|dir| std::iter::once(dir.to_owned()).chain(real(dir)));
-    Ok(Host { home: home()?, uid: rustix::process::geteuid().as_raw(), own: own.collect(), maps })
+/// The [`Host`] whose own directories are those of `dirs`, and always the standard ones too.
+pub fn host(dirs: &Dirs, maps: Vec<(PathBuf, PathBuf)>) -> Result<Host> {
+    let standard = Dirs::resolve(None, None)?;
+    let own = [&dirs.config, &dirs.state, &standard.config, &standard.state];
+    // As they are written and as they really are: a claim is compared with resolved paths.
+    let own = own.into_iter().flat_map(|dir| [dir.clone(), resolved(dir)]).collect();
+    Ok(Host { home: home()?, uid: rustix::process::geteuid().as_raw(), own, maps })
+}
+
+/// `path` with the symlinks in that part of it that exists resolved.
+fn resolved(path: &Path) -> PathBuf {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(_), Some(parent), Some(name)) => resolved(parent).join(name),
+        _ => path.to_owned(),
+    }
 }
 
 /// What a manifest says of where it comes from.

@@ -3,6 +3,7 @@
 //! [`export`] and [`import`] are the two pipelines; [`gate`] is the way every command opens a bundle;
 //! [`claims`] settles who owns what; [`state`] is what this machine remembers between runs.
 
+mod apply;
 pub mod claims;
 pub mod error;
 pub mod events;
@@ -12,6 +13,7 @@ pub mod gate;
 pub mod import;
 pub mod inspect;
 pub mod machine;
+pub mod plan;
 pub mod profile;
 pub mod rekey;
 pub mod selection;

@@ -9,6 +9,7 @@ use crate::engine::error::{EngineError, In, Result};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A profile that cannot be used.
@@ -37,6 +38,9 @@ pub enum ProfileError {
         /// What is wrong.
         message: String,
     },
+    /// It was found in the current folder, and others could have put it there.
+    #[error("./kbpack.toml: {0}, so it is not taken without being named")]
+    NotOurs(&'static str),
     /// It packs nothing.
     #[error("{}: the profile has no [component.NAME]", .0.display())]
     Empty(PathBuf),
@@ -44,7 +48,10 @@ pub enum ProfileError {
 
 impl Faulty for ProfileError {
     fn fault(&self) -> Fault {
-        Fault::Usage
+        match self {
+            ProfileError::NotOurs(_) => Fault::Untrusted,
+            _ => Fault::Usage,
+        }
     }
     fn remedy(&self) -> Option<String> {
         let text = match self {
@@ -52,6 +59,7 @@ impl Faulty for ProfileError {
                 "write one (the README shows an example) as {}, or name one with --profile",
                 path.display()
             ),
+            ProfileError::NotOurs(_) => "if it is what you want, name it: --profile kbpack.toml".to_owned(),
             ProfileError::Io { .. } => "check the name and the permissions".to_owned(),
             ProfileError::Syntax { .. } => "correct that line; the README lists the keys".to_owned(),
             ProfileError::Empty(_) => "add at least one".to_owned(),
@@ -117,9 +125,16 @@ impl Profile {
 
     /// The same, where it is no error to have none: on the target.
     pub fn find_if_any(named: Option<&Path>, config_dir: &Path) -> Result<Option<Self>> {
-        let standard = [PathBuf::from("kbpack.toml"), config_dir.join("profile.toml")];
-        let path = named.map(Path::to_owned).or_else(|| standard.into_iter().find(|path| path.is_file()));
-        path.map(|path| Self::read(&path)).transpose()
+        if let Some(named) = named {
+            return Self::read(named).map(Some);
+        }
+        let here = Path::new("kbpack.toml");
+        if here.is_file() {
+            safe_here(here)?;
+            return Self::read(here).map(Some);
+        }
+        let standard = config_dir.join("profile.toml");
+        standard.is_file().then(|| Self::read(&standard)).transpose()
     }
 
     /// Reads the profile at `path`.
@@ -156,6 +171,23 @@ impl Profile {
         };
         self.components.iter().map(make).collect()
     }
+}
+
+/// Whoever writes the profile says whom to encrypt to and where to write. One that merely lies in the
+/// current folder is taken only if nobody but this user (or root) could have put it there.
+fn safe_here(path: &Path) -> Result<()> {
+    let io = |error| ProfileError::Io { path: path.to_owned(), error };
+    let file = path.metadata().map_err(io)?;
+    let folder = Path::new(".").metadata().map_err(io)?;
+    let own = |uid: u32| uid == 0 || uid == rustix::process::geteuid().as_raw();
+    if !own(file.uid()) || !own(folder.uid()) {
+        return Err(ProfileError::NotOurs("it, or the folder, belongs to another user").into());
+    }
+    let sticky = folder.mode() & 0o1000 != 0;
+    if file.mode() & 0o022 != 0 || folder.mode() & 0o022 != 0 && !sticky {
+        return Err(ProfileError::NotOurs("others may write it, or the folder").into());
+    }
+    Ok(())
 }
 
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> EngineError {

@@ -144,7 +144,10 @@ impl State {
             .mode(0o600)
             .open(&path)
             .map_err(io)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                return Err(io(error.into()));
+            }
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid);
             let pid = pid.trim().parse::<u32>();
@@ -154,6 +157,33 @@ impl State {
         file.set_len(0).map_err(io)?;
         writeln!(file, "{}", std::process::id()).map_err(io)?;
         Ok(Lock { _file: file })
+    }
+
+    /// The run that a killed import left unfinished, if there is one.
+    pub fn unfinished(&self) -> Result<Option<String>> {
+        let path = self.unfinished_path();
+        match std::fs::read_to_string(&path) {
+            Ok(run) => Ok(Some(run.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StateError::Io { path, error }),
+        }
+    }
+
+    /// Notes, durably, that `run` begins to change this machine.
+    pub fn begin_run(&self, run: &str) -> Result<()> {
+        let path = self.unfinished_path();
+        fsx::write_atomic(&path, 0o600, format!("{run}\n").as_bytes())
+            .map_err(|error| StateError::Io { path, error })
+    }
+
+    /// Notes that the run is over, wholly done or wholly undone.
+    pub fn end_run(&self) -> Result<()> {
+        remove_if_there(self.unfinished_path())
+    }
+
+    /// The file of [`begin_run`](State::begin_run).
+    pub fn unfinished_path(&self) -> PathBuf {
+        self.dir.join("unfinished")
     }
 
     /// The sequence for a new export of `profile`: above the last one, and at least `now` (R1).
@@ -189,11 +219,7 @@ impl State {
 
     /// Forgets a signer that is trusted no more.
     pub fn drop_mark(&self, signer: &str) -> Result<()> {
-        let path = self.mark_path(signer);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::Io { path, error }),
-            _ => Ok(()),
-        }
+        remove_if_there(self.mark_path(signer))
     }
 
     /// Writes a mark.
@@ -226,6 +252,13 @@ impl State {
         bytes.push(b'\n');
         fsx::write_atomic(path, 0o600, &bytes)
             .map_err(|error| StateError::Io { path: path.to_owned(), error })
+    }
+}
+
+fn remove_if_there(path: PathBuf) -> Result<()> {
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::Io { path, error }),
+        _ => Ok(()),
     }
 }
 

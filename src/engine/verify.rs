@@ -7,6 +7,7 @@ use crate::engine::events::Events;
 use crate::engine::gate::{Bundle, Gate, Incoming};
 use crate::engine::machine;
 use crate::format::BundleId;
+use crate::pipeline::unpack::Sealed;
 use serde::Serialize;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,31 +27,31 @@ pub struct Verified {
     pub checked: Vec<&'static str>,
     /// What was not, in words.
     pub not_checked: Vec<&'static str>,
+    /// What an import would refuse it for, in words.
+    pub notes: Vec<String>,
 }
+
+/// What needs no key.
+const OUTER: &[&str] = &[
+    "the archive is well-formed",
+    "the seal is a valid signature by a trusted signer",
+    "every member has the signed digest",
+];
+/// What needs one.
+const INNER: &[&str] = &[
+    "the signer inside is the one that made the seal (with a key: --deep)",
+    "every stream decrypts and is what the manifest says (with a key: --deep)",
+];
+/// What only an import can judge.
+const NOT_HERE: &str = "it is new enough, and meant for this machine (import does)";
 
 /// Container, seal, signer and every digest. Needs no key.
 pub fn outer(gate: &Gate<'_>, incoming: Incoming, events: &dyn Events) -> Result<Verified> {
     events.step("verifying");
     let (place, sealed) = gate.sealed(incoming)?;
-    let trusted = gate.trusted(&place, sealed)?;
-    let sealed = trusted.sealed();
+    let sealed = gate.trusted(&place, sealed)?.sealed();
     sealed.check_digests(machine::threads(), events).at(&place)?;
-    let (members, size) = sealed.extent();
-    Ok(Verified {
-        id: sealed.id(),
-        signer: sealed.signer().fingerprint(),
-        members,
-        size,
-        checked: vec![
-            "the archive is well-formed",
-            "the seal is a valid signature by a trusted signer",
-            "every member has the signed digest",
-        ],
-        not_checked: vec![
-            "that the signer inside is the one that made the seal (needs a key: --deep)",
-            "that every stream decrypts and is what the manifest says (needs a key: --deep)",
-        ],
-    })
+    Ok(verified(&sealed, OUTER.to_vec(), [INNER, &[NOT_HERE]].concat(), None))
 }
 
 /// The same, and then every stream is read to its end.
@@ -64,22 +65,27 @@ pub fn deep(
     let bundle = gate.open(incoming, identities, Some(events))?;
     events.step("reading every stream");
     read_all(&bundle, events)?;
-    let sealed = bundle.opened.sealed();
+    let note = gate.check_expiry(&bundle).err().map(|error| error.to_string());
+    Ok(verified(&bundle.opened.sealed(), [OUTER, INNER].concat(), vec![NOT_HERE], note))
+}
+
+fn verified(
+    sealed: &Sealed,
+    checked: Vec<&'static str>,
+    not_checked: Vec<&'static str>,
+    note: Option<String>,
+) -> Verified {
     let (members, size) = sealed.extent();
-    Ok(Verified {
+    let signer = sealed.signer().fingerprint();
+    Verified {
         id: sealed.id(),
-        signer: sealed.signer().fingerprint(),
+        signer,
         members,
         size,
-        checked: vec![
-            "the archive is well-formed",
-            "the seal is a valid signature by a trusted signer",
-            "every member has the signed digest",
-            "the signer inside is the one that made the seal",
-            "every stream decrypts and is what the manifest says",
-        ],
-        not_checked: Vec::new(),
-    })
+        checked,
+        not_checked,
+        notes: note.into_iter().collect(),
+    }
 }
 
 fn read_all(bundle: &Bundle, events: &dyn Events) -> Result<()> {

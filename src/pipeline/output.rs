@@ -33,9 +33,9 @@ impl Output {
         Ok(Output::Temporary(temporary, path.to_owned()))
     }
 
-    /// Standard output.
-    pub fn stdout() -> Self {
-        Output::Stdout(io::stdout())
+    /// The file at `path`, or standard output.
+    pub fn open(path: Option<&Path>) -> io::Result<Self> {
+        path.map_or_else(|| Ok(Output::Stdout(io::stdout())), Output::file)
     }
 
     /// Makes what was written durable, and visible under its name.

@@ -1,7 +1,7 @@
 //! Writes a bundle: streams from several threads into one container, then the manifest and the seal.
 
 use crate::base::digest::Digest;
-use crate::base::fault::{Fault, Faulty};
+use crate::base::fault::{carried, into_io, Fault, Faulty};
 use crate::base::limits::{MAX_OPEN_STREAMS, MAX_STREAMS};
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{self, Holds, StreamSink, StreamWrite};
@@ -47,7 +47,9 @@ impl Faulty for PackError {
     }
     fn remedy(&self) -> Option<String> {
         match self {
-            PackError::Io(e) => crate::base::fault::io_remedy(e),
+            PackError::Io(e) => crate::base::fault::io_remedy(e).or_else(|| {
+                Some("make room where the bundle is written, or choose another place with -o".into())
+            }),
             PackError::Crypto(e) => e.remedy(),
             PackError::Format(e) => e.remedy(),
             PackError::Unfinished => None,
@@ -180,7 +182,9 @@ struct StreamParts {
 impl PartSink for StreamParts {
     fn put(&mut self, part: u32, content: &[u8]) -> io::Result<Digest> {
         let mut container = self.shared.container.lock().unwrap_or_else(PoisonError::into_inner);
-        container.add(&MemberName::Part { stream: self.number, part }, content)
+        let written = container.add(&MemberName::Part { stream: self.number, part }, content);
+        // What fails here is the output, not what is being packed: say so, whoever hears of it.
+        written.map_err(|e| if carried(&e).is_some() { e } else { into_io(PackError::Io(e)) })
     }
 }
 

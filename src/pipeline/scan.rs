@@ -1,5 +1,6 @@
 //! Finds copies of declared secrets in streams where they do not belong. Never shows a value.
 
+use crate::base::fault::{Fault, Faulty};
 use crate::base::limits::MIN_SEARCHED_SECRET;
 use crate::component::NamedSecret;
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -21,6 +22,20 @@ pub struct Misplaced {
     pub secret: String,
 }
 
+/// The search cannot be set up, so nothing is packed: a search that silently did not happen would be a lie.
+#[derive(Debug, thiserror::Error)]
+#[error("there are too many secrets, or too long ones, to search for")]
+pub struct TooManySecrets;
+
+impl Faulty for TooManySecrets {
+    fn fault(&self) -> Fault {
+        Fault::Limit
+    }
+    fn remedy(&self) -> Option<String> {
+        Some("pack them in several bundles, with --only".into())
+    }
+}
+
 /// Searches streams for secret values as they pass.
 pub struct Scanner {
     automaton: AhoCorasick,
@@ -32,7 +47,10 @@ pub struct Scanner {
 impl Scanner {
     /// A scanner for the values of at least [`MIN_SEARCHED_SECRET`] bytes among `secrets`, each as it is
     /// and as JSON would escape it. `None` if there is nothing to search for.
-    pub fn new(secrets: &[NamedSecret]) -> Option<Arc<Self>> {
+    ///
+    /// The automaton holds copies of the values, which are not wiped: they live as long as the process does,
+    /// which neither dumps core nor can be traced.
+    pub fn new(secrets: &[NamedSecret]) -> Result<Option<Arc<Self>>, TooManySecrets> {
         let mut patterns: Vec<Zeroizing<Vec<u8>>> = Vec::new();
         let mut names = Vec::new();
         for secret in secrets.iter().filter(|s| s.value.len() >= MIN_SEARCHED_SECRET) {
@@ -45,11 +63,13 @@ impl Scanner {
             patterns.push(raw);
             names.push(secret.name.clone());
         }
-        let longest = patterns.iter().map(|p| p.len()).max()?;
+        let Some(longest) = patterns.iter().map(|p| p.len()).max() else { return Ok(None) };
+        let patterns = patterns.iter().map(|p| p.as_slice());
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
-            .build(patterns.iter().map(|p| p.as_slice()));
-        Some(Arc::new(Scanner { automaton: automaton.ok()?, names, longest, found: Mutex::default() }))
+            .build(patterns)
+            .map_err(|_| TooManySecrets)?;
+        Ok(Some(Arc::new(Scanner { automaton, names, longest, found: Mutex::default() })))
     }
 
     /// Begins a stream of `component`.
@@ -143,7 +163,7 @@ mod tests {
             name: format!("name of {}", v.len()),
             value: v.as_bytes().to_vec().into(),
         };
-        Scanner::new(&values.iter().map(named).collect::<Vec<_>>()).unwrap()
+        Scanner::new(&values.iter().map(named).collect::<Vec<_>>()).unwrap().unwrap()
     }
 
     #[test]
@@ -173,9 +193,9 @@ mod tests {
 
     #[test]
     fn short_values_and_other_places_do_not_match() {
-        assert!(
-            Scanner::new(&[NamedSecret { name: "short".into(), value: b"main".to_vec().into() }]).is_none()
-        );
+        assert!(Scanner::new(&[NamedSecret { name: "short".into(), value: b"main".to_vec().into() }])
+            .unwrap()
+            .is_none());
         let scanner = scanner(&["sk-secret-1"]);
         let mut stream = scanner.stream("c");
         stream.label("one");

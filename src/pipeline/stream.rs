@@ -2,6 +2,7 @@
 
 use crate::base::digest::{Digest, Hasher};
 use crate::base::fault::{carried, carried_as, into_io, Fault, Faulty};
+use crate::base::interrupt;
 use crate::base::limits::{PAD_BELOW, PAD_TO, ZSTD_WINDOW_LOG_MAX};
 use crate::crypto::bundle_key::{BundleKey, Plaintext};
 use crate::crypto::error::CryptoError;
@@ -166,7 +167,8 @@ fn is_padding(rest: &[u8]) -> bool {
     let Some((header, zeros)) = rest.split_at_checked(SKIPPABLE_HEADER as usize) else {
         return rest.is_empty();
     };
-    header[..4] == SKIPPABLE_MAGIC
+    (zeros.len() as u64) < PAD_TO
+        && header[..4] == SKIPPABLE_MAGIC
         && header[4..] == (zeros.len() as u32).to_le_bytes()
         && zeros.iter().all(|&byte| byte == 0)
 }
@@ -230,6 +232,7 @@ impl<S: PartSource> StreamDecoder<S> {
 
 impl<S: PartSource> Read for StreamDecoder<S> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        interrupt::check().map_err(into_io)?;
         let Some(zstd) = &mut self.zstd else { return Ok(0) };
         if buf.is_empty() {
             return Ok(0);
@@ -298,5 +301,7 @@ mod tests {
         twice.extend(padding_for(100));
         assert!(!is_padding(&twice));
         assert!(!is_padding(&SKIPPABLE_MAGIC));
+        let zeros = |n: u32| [&SKIPPABLE_MAGIC[..], &n.to_le_bytes(), &vec![0; n as usize]].concat();
+        assert!(is_padding(&zeros(4095)) && !is_padding(&zeros(4096)));
     }
 }

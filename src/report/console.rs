@@ -1,13 +1,12 @@
 //! The terminal: where lines, documents, questions and progress go. The only place that prints.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 use crate::component::{Finding, Progress, Severity};
 use crate::engine::events::Events;
-use crate::report::sanitize::escape;
+use crate::report::sanitize::{escape, escape_json};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,6 +37,16 @@ pub struct Console {
     volume: Volume,
     color: bool,
     bar: ProgressBar,
+    /// With `--json`: what was noticed, for the document of an error.
+    noticed: Mutex<Vec<Noticed>>,
+}
+
+/// A finding, and in which component.
+#[derive(Debug, Clone, Serialize)]
+pub struct Noticed {
+    component: String,
+    #[serde(flatten)]
+    finding: Finding,
 }
 
 impl Console {
@@ -58,7 +67,7 @@ impl Console {
         {
             bar.set_style(style.progress_chars("=> "));
         }
-        Console { json, volume, color, bar }
+        Console { json, volume, color, bar, noticed: Mutex::default() }
     }
 
     /// Whether stdout holds one JSON document.
@@ -76,19 +85,23 @@ impl Console {
         !self.json && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Data: one document with `--json`, else `lines`.
+    /// Data: one document with `--json`, else `lines`. A reader that has gone away has seen enough.
     pub fn data(&self, document: &impl Serialize, lines: impl IntoIterator<Item = String>) -> io::Result<()> {
         self.bar.finish_and_clear();
-        let mut out = io::stdout().lock();
         if self.json {
-            serde_json::to_writer_pretty(&mut out, document)?;
-            writeln!(out)?;
-        } else {
-            for line in lines {
-                writeln!(out, "{}", escape(&line))?;
-            }
+            return write_out(&format!("{}\n", escape_json(&serde_json::to_string_pretty(document)?)));
         }
-        out.flush()
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&escape(&line));
+            text.push('\n');
+        }
+        write_out(&text)
+    }
+
+    /// With `--json`: what was noticed so far.
+    pub fn noticed(&self) -> Vec<Noticed> {
+        self.noticed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What is said about data that goes elsewhere: stderr, or the document with `--json`.
@@ -105,6 +118,11 @@ impl Console {
         Ok(())
     }
 
+    /// Text that is no report (a completion script), as it is.
+    pub fn raw(&self, text: &str) -> io::Result<()> {
+        write_out(text)
+    }
+
     /// A line to stderr, unless quiet.
     pub fn line(&self, line: &str) {
         if self.volume > Volume::Quiet && !self.json {
@@ -112,8 +130,16 @@ impl Console {
         }
     }
 
-    fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{}", escape(line)));
+    /// A line to stderr, whatever the volume: what a question is about.
+    pub fn say(&self, line: &str) {
+        self.show(&escape(line));
+    }
+
+    /// A stderr that cannot be written to must not end what we are in the middle of.
+    fn show(&self, line: &str) {
+        self.bar.suspend(|| {
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        });
     }
 
     fn painted(&self, code: &str, text: &str) -> String {
@@ -127,8 +153,8 @@ impl Console {
     /// The two lines of an error: what and where; what to do.
     pub fn error(&self, what: &str, todo: &str) {
         self.bar.finish_and_clear();
-        eprintln!("{} {}", self.painted("1;31", "error:"), escape(what));
-        eprintln!("{} {}", self.painted("1", " todo:"), escape(todo));
+        self.show(&format!("{} {}", self.painted("1;31", "error:"), escape(what)));
+        self.show(&format!("{} {}", self.painted("1", " todo:"), escape(todo)));
     }
 
     /// A yes-or-no question at the terminal; anything but `y` or `yes` is no.
@@ -140,8 +166,7 @@ impl Console {
     /// A line typed at the terminal.
     pub fn read_line(&self, prompt: &str) -> Option<String> {
         self.bar.suspend(|| {
-            eprint!("{}", escape(prompt));
-            io::stderr().flush().ok()?;
+            write!(io::stderr().lock(), "{}", escape(prompt)).ok()?;
             let mut line = String::new();
             let read = io::stdin().lock().read_line(&mut line).ok()?;
             (read > 0).then_some(line)
@@ -169,21 +194,31 @@ impl Events for Console {
     }
 
     fn finding(&self, component: &str, finding: &Finding) {
+        if self.json {
+            let noticed = Noticed { component: component.to_owned(), finding: finding.clone() };
+            return self.noticed.lock().unwrap_or_else(PoisonError::into_inner).push(noticed);
+        }
         let (code, word) = match finding.severity {
             Severity::Note if !self.verbose() => return,
             Severity::Note => ("1", "note:"),
             Severity::Warning => ("1;33", "warning:"),
             Severity::Refusal => ("1;31", "refused:"),
         };
-        if self.json || self.volume == Volume::Quiet && finding.severity != Severity::Refusal {
+        if self.volume == Volume::Quiet && finding.severity != Severity::Refusal {
             return;
         }
-        let word = self.painted(code, word);
-        self.bar.suspend(|| {
-            eprintln!("{word} {}: {}", escape(component), escape(&finding.what));
-            if let Some(remedy) = &finding.remedy {
-                eprintln!(" {} {}", self.painted("1", "todo:"), escape(remedy));
-            }
-        });
+        self.show(&format!("{} {}: {}", self.painted(code, word), escape(component), escape(&finding.what)));
+        if let Some(remedy) = &finding.remedy {
+            self.show(&format!(" {} {}", self.painted("1", "todo:"), escape(remedy)));
+        }
+    }
+}
+
+/// Writes data to stdout. That nobody reads on is no error.
+fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }

@@ -1,9 +1,11 @@
 //! Reports as lines for people. Nothing here prints.
 
+use crate::base::path::ShownPath;
 use crate::component::{ChangeKind, Listed, Plan, Severity, UndoStrength};
 use crate::engine::export::{ExportPlan, ExportReport};
-use crate::engine::import::{count, ImportPlan, ImportReport};
+use crate::engine::import::ImportReport;
 use crate::engine::machine::timestamp;
+use crate::engine::plan::{count, ImportPlan};
 use crate::engine::verify::Verified;
 use crate::format::Manifest;
 
@@ -22,6 +24,11 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// Where a bundle was written to.
+pub fn place(path: Option<&ShownPath>) -> String {
+    path.map_or_else(|| "the bundle to standard output".to_owned(), ShownPath::to_string)
+}
+
 /// What `export` did.
 pub fn export(report: &ExportReport) -> Vec<String> {
     let mut lines: Vec<String> = report
@@ -37,27 +44,21 @@ pub fn export(report: &ExportReport) -> Vec<String> {
             )
         })
         .collect();
-    match (&report.path, report.size) {
-        (Some(path), Some(size)) => lines.push(format!("wrote {} ({})", path.display(), bytes(size))),
-        (Some(path), None) => lines.push(format!("wrote {}", path.display())),
-        _ => lines.push("wrote the bundle to standard output".to_owned()),
-    }
+    let size = report.size.map_or_else(String::new, |size| format!(" ({})", bytes(size)));
+    lines.push(format!("wrote {}{size}", place(report.path.as_ref())));
     lines.push(format!("signed by {}", report.signer));
-    if let Some(path) = &report.path {
-        lines.push(format!("on the target: kbpack import {}", path.display()));
-    }
+    lines.extend(report.recipients.iter().map(|recipient| format!("for {recipient}")));
+    lines.extend(report.path.iter().map(|path| format!("on the target: kbpack import {path}")));
     lines
 }
 
 /// What `export --dry-run` would pack.
 pub fn export_plan(plan: &ExportPlan) -> Vec<String> {
-    let mut lines = vec![format!("profile {}", plan.profile.display())];
+    let mut lines = vec![format!("profile {}", plan.profile)];
     for c in &plan.components {
         lines.push(format!("{} ({}): {} items, {}", c.name, c.kind, c.survey.items, bytes(c.survey.bytes)));
         lines.extend(c.survey.origins.iter().map(|origin| format!("  from {origin}")));
-        lines.extend(
-            c.left_out.iter().map(|path| format!("  without {} (another component's)", path.display())),
-        );
+        lines.extend(c.left_out.iter().map(|path| format!("  without {path} (another component's)")));
         lines.extend(c.survey.findings.iter().map(|f| format!("  {}: {}", severity(f.severity), f.what)));
     }
     lines
@@ -114,6 +115,7 @@ pub fn verified(verified: &Verified) -> Vec<String> {
         format!("{} members, {}", verified.members, bytes(verified.size)),
     ];
     lines.extend(verified.checked.iter().map(|what| format!("  ✓ {what}")));
+    lines.extend(verified.notes.iter().map(|what| format!("  ✗ an import would refuse it: {what}")));
     lines.extend(verified.not_checked.iter().map(|what| format!("  – not checked: {what}")));
     lines
 }
@@ -131,15 +133,13 @@ pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
         format!("signed by {} ({})", plan.signer, plan.principal),
     ];
     if let Some(path) = &plan.overrides {
-        lines.push(format!("with this machine's own settings from {}", path.display()));
+        lines.push(format!("with this machine's own settings from {path}"));
     }
     for c in &plan.components {
         lines.push(format!("{} ({})", c.name, c.kind));
         lines.extend(c.plan.destinations.iter().map(|destination| format!("  to {destination}")));
         lines.push(format!("  {}; undo: {}", counts(&c.plan), undo(c.undo)));
-        lines.extend(
-            c.left_out.iter().map(|path| format!("  without {} (another component's)", path.display())),
-        );
+        lines.extend(c.left_out.iter().map(|path| format!("  without {path} (another component's)")));
         let shown = if each { usize::MAX } else { 10 };
         lines.extend(
             c.plan

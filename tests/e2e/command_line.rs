@@ -129,3 +129,72 @@ fn passphrases_come_from_a_descriptor_never_from_a_variable() {
     // The identity still works, without a question.
     world.target.kbpack(&["inspect", bundle.to_str().unwrap()]).ok();
 }
+
+#[test]
+fn a_reader_that_goes_away_ends_nothing_badly() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    // stderr is a pipe that nobody reads any more: the import is done all the same.
+    let script = format!(
+        "{{ {} import {} --yes -v; echo $? > {}/code; }} 2>&1 | true",
+        crate::support::KBPACK,
+        bundle.display(),
+        world.dir.path().display()
+    );
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", &script]).env_clear().env("HOME", &world.target.path);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    crate::support::Run::of(&mut command);
+    assert_eq!(fs::read_to_string(world.path("code")).unwrap(), "0\n");
+    assert!(world.target.join("app/settings.json").is_file());
+    for args in ["completions bash", "man", "--help", "trust list"] {
+        let script = format!("{} {args} | true; echo ${{PIPESTATUS[0]}}", crate::support::KBPACK);
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &script]).env_clear().env("HOME", &world.target.path);
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        assert_eq!(crate::support::Run::of(&mut command).text(), "0\n", "{args}");
+    }
+}
+
+#[test]
+fn a_profile_that_others_could_have_put_here_is_not_taken() {
+    let world = World::new();
+    furnish(&world.source);
+    world.source.write("work/kbpack.toml", crate::support::PROFILE);
+    world.source.chmod("work/kbpack.toml", 0o666);
+    let mut command = world.source.command(&["export", "--dry-run"]);
+    command.current_dir(world.source.join("work"));
+    crate::support::Run::of(&mut command).fails(4, "others may write it");
+    world.source.chmod("work/kbpack.toml", 0o644);
+    crate::support::Run::of(&mut command).ok();
+}
+
+#[test]
+fn keys_are_never_packed_wherever_the_options_point() {
+    let world = World::new();
+    let elsewhere = world.path("elsewhere");
+    world.source.profile("[component.all]\nkind = \"files\"\npath = \"~/.config\"\n");
+    let bundle = world.path("b.kbp");
+    let config = elsewhere.to_str().unwrap();
+    world.source.kbpack(&["--config-dir", config, "keygen"]).ok();
+    let profile = world.source.join(".config/kbpack/profile.toml");
+    let args =
+        ["--config-dir", config, "export", "--profile", profile.to_str().unwrap(), "-r", &world.recipient];
+    let run = world.source.kbpack(&[&args[..], &["-o", bundle.to_str().unwrap()]].concat()).ok();
+    let signer = fs::read_to_string(elsewhere.join("signing_key.pub")).unwrap();
+    world.target.kbpack(&["trust", "add", "elsewhere", signer.trim()]).ok();
+    world.import(&bundle, &["--map", "~/.config=~/got"]).ok();
+    assert!(!world.target.join("got/kbpack").exists(), "{}", run.stderr);
+}
+
+#[test]
+fn paths_that_are_not_text_do_not_spoil_the_document() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::new();
+    furnish(&world.source);
+    let mut command = world.source.command(&["export", "--json", "-r", &world.recipient, "-o"]);
+    let report = crate::support::Run::of(command.arg(std::ffi::OsStr::from_bytes(b"o\xff.kbp"))).ok().json();
+    assert_eq!(report["path"], "o%FF.kbp");
+    assert_eq!(report["recipients"][0], world.recipient);
+}

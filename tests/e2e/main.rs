@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+mod terminal;
 
 mod command_line;
 mod files;
+mod keys;
 mod round_trip;
 mod stock_tools;
 mod trust;

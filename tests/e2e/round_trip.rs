@@ -135,3 +135,35 @@ fn misplaced_secrets_are_reported_and_refused_on_request() {
     refused.fails(6, "1 copies of secrets");
     assert!(!strict.exists());
 }
+
+#[test]
+fn a_refusal_in_the_plan_fails_the_dry_run_too() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    world.target.write("app/link/in/the/way", "x");
+    let run = world.target.kbpack(&["import", bundle.to_str().unwrap(), "--dry-run", "--json"]);
+    assert_eq!(run.json()["dry_run"], true);
+    run.fails(8, "component 'app'");
+}
+
+#[test]
+fn interrupted_while_unpacking_it_leaves_nothing() {
+    let world = World::new();
+    world.source.write("app/big", vec![1u8; 200 << 20]);
+    world.source.profile("[component.app]\nkind = \"files\"\npath = \"~/app\"\n");
+    let bundle = world.export("b.kbp");
+    let before = crate::support::snapshot_but_state(&world.target);
+    let mut child = world.target.command(&["import", bundle.to_str().unwrap(), "--yes", "-v"]);
+    let mut child = child.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // As soon as it says that it unpacks.
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    assert!(lines.any(|line| line.unwrap().starts_with("unpacking")));
+    let pid = child.id().to_string();
+    Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("interrupted")), "{rest:?}");
+    assert_eq!(crate::support::snapshot_but_state(&world.target), before);
+    world.import(&bundle, &[]).ok();
+}

@@ -90,6 +90,14 @@ impl Home {
         command
     }
 
+    /// [`command`](Self::command) without a terminal, also where the tests run at one.
+    pub fn command_alone(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("setsid");
+        command.arg("--wait").arg(KBPACK).args(args).current_dir(&self.path);
+        command.env_clear().env("HOME", &self.path).env("PATH", std::env::var_os("PATH").unwrap());
+        command
+    }
+
     #[track_caller]
     pub fn kbpack(&self, args: &[&str]) -> Run {
         Run::of(&mut self.command(args))

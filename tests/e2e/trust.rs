@@ -136,3 +136,24 @@ fn nobody_to_ask() {
     let bundle = world.export("b.kbp");
     world.target.kbpack(&["import", bundle.to_str().unwrap()]).fails(2, "nobody can be asked");
 }
+
+#[test]
+fn a_pin_is_for_that_signer_and_no_other() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    refused(&world, &bundle, &["--trust", "SHA256:AAAA"], "not by SHA256:AAAA that --trust names");
+}
+
+#[test]
+fn another_profiles_name_is_no_way_around_the_known_destinations() {
+    let world = World::new();
+    furnish(&world.source);
+    world.import(&world.export("1.kbp"), &[]).ok();
+    world.source.write("other/x", "x");
+    world
+        .source
+        .profile("[bundle]\nname = \"evil\"\n[component.other]\nkind = \"files\"\npath = \"~/other\"\n");
+    let second = world.export("2.kbp");
+    refused(&world, &second, &[], "writes where no earlier one");
+}

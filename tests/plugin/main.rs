@@ -78,7 +78,7 @@ fn a_working_plugin_seals_and_opens(dir: &Path) {
     assert_eq!(opened(dir, &files, &person).unwrap().expose(), TEXT);
     assert_eq!(
         *person.heard.lock().unwrap(),
-        ["age-plugin-fake: touch \u{1b}[2J it", "age-plugin-fake: PIN"]
+        ["age-plugin-fake: touch \u{1b}[2J it", "age-plugin-fake (PIN)"]
     );
 
     // What the stock age makes with it, we open.

@@ -69,7 +69,7 @@ impl Kind for SecretsKind {
     }
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
-        let usage = |what: String| Error::usage(format_args!("component {name}: {what}"));
+        let usage = |what: String| Error::usage(what);
         let model = options::read(options).map_err(usage)?;
         if let Some(flaw) = model.flaw() {
             return Err(usage(flaw));
@@ -87,11 +87,10 @@ impl Kind for SecretsKind {
         overrides: Option<&Value>,
         host: &Host,
     ) -> Result<Box<dyn Component>> {
-        let broken =
-            |what: &dyn std::fmt::Display| Error::rule("X1", format_args!("component {name}: {what}"));
+        let broken = |what: &dyn std::fmt::Display| Error::rule("X1", what);
         let model = Model::deserialize(facts).map_err(|e| broken(&e))?;
         if let Some(flaw) = model.flaw() {
-            return Err(Error::rule("X2", format_args!("component {name}: {flaw}")));
+            return Err(Error::rule("X2", flaw));
         }
         if let Some(file) = model.files.iter().find(|f| f.mode.is_none() && f.policy == Policy::Copy) {
             return Err(broken(&format_args!("{} has no mode", file.path)));
@@ -100,7 +99,7 @@ impl Kind for SecretsKind {
         let mut component = Secrets { name: name.clone(), model, host: host.clone(), side: Side::Target };
         component.paths().map_err(|e| broken(&e))?;
         if let Some(own) = overrides {
-            let usage = |what: String| Error::usage(format_args!("the profile's component {name}: {what}"));
+            let usage = |what: String| Error::usage(format_args!("in this machine's profile: {what}"));
             let own = options::read(own).map_err(usage)?;
             supported(&own, Fault::Usage)?;
             options::override_with(&mut component.model, own);
@@ -161,16 +160,33 @@ impl Secrets {
         needed.then(|| env_dir(&self.host, self.name.as_str())).transpose()
     }
 
-    /// Every file that an import of it may write, symlinks resolved.
-    fn destinations(&self) -> Result<Vec<PathBuf>> {
-        let mut paths = BTreeSet::new();
+    /// Every file that an import of it may write, as it is named.
+    fn written(&self) -> Result<Vec<PathBuf>> {
         let generated =
             self.env_dir()?.into_iter().flat_map(|dir| [dir.join("env.sh"), dir.join("environment")]);
-        for path in self.paths()?.into_iter().chain(generated) {
+        Ok(self.paths()?.into_iter().chain(generated).collect())
+    }
+
+    /// The same, symlinks resolved.
+    fn destinations(&self) -> Result<Vec<PathBuf>> {
+        let real = |path: PathBuf| {
             let settled = disk::settle(&path)?;
-            paths.insert(std::fs::canonicalize(&settled).unwrap_or(settled));
-        }
+            Ok(std::fs::canonicalize(&settled).unwrap_or(settled))
+        };
+        let paths: BTreeSet<PathBuf> = self.written()?.into_iter().map(real).collect::<Result<_>>()?;
         Ok(paths.into_iter().collect())
+    }
+
+    /// Beside or above which paths a staging area may be: those of the files, by their names and by where these lead
+    /// now. A commit of another component may have put a symlink in between since the plan.
+    fn staged_beside(&self) -> Result<Vec<PathBuf>> {
+        let mut paths = self.written()?;
+        let real = |path: &PathBuf| {
+            let settled = disk::settle(path).ok()?;
+            Some(std::fs::canonicalize(&settled).unwrap_or(settled))
+        };
+        paths.extend(paths.iter().filter_map(real).collect::<Vec<_>>());
+        Ok(paths)
     }
 
     /// A backup: the files themselves, as they are, and the names of those that are not there.
@@ -312,7 +328,7 @@ impl Component for Secrets {
 
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
         let findings = side::undo(acts, scope.run)?;
-        side::clear(acts, &self.destinations()?, scope.run, self.name.as_str())?;
+        side::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())?;
         Ok(findings)
     }
 
@@ -326,6 +342,6 @@ impl Component for Secrets {
     }
 
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-        side::clear(acts, &self.destinations()?, scope.run, self.name.as_str())
+        side::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())
     }
 }

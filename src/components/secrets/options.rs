@@ -2,8 +2,8 @@
 
 use super::model::{EnvEntry, FileEntry, Format, Mode, Model, PgpassEntry, Policy, VarName};
 use super::pgpass::Key;
-use serde::de::DeserializeOwned;
-use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ struct Options {
 struct EnvOption {
     file: String,
     names: Vec<VarName>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "policy")]
     policy: Policy,
     format: Option<Format>,
 }
@@ -31,7 +31,7 @@ struct EnvOption {
 struct PgpassOption {
     file: Option<String>,
     lines: Vec<Key>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "policy")]
     policy: Policy,
 }
 
@@ -40,8 +40,22 @@ struct PgpassOption {
 struct FileOption {
     path: String,
     mode: Option<Mode>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "policy")]
     policy: Policy,
+}
+
+/// A policy in a profile: its word, or `{ command = [...] }`. Of a command the word alone is enough to be
+/// understood, and to be refused by its name.
+fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<Policy, D::Error> {
+    let value = Value::deserialize(from)?;
+    if value == "command" {
+        return Ok(Policy::Command(Vec::new()));
+    }
+    Policy::deserialize(&value).map_err(|_| {
+        D::Error::custom(format_args!(
+            "{value} is no policy: copy, prompt, command, reissue and host-bound are"
+        ))
+    })
 }
 
 /// Reads a profile's options. The error is one line that says what is wrong in which of them.
@@ -149,11 +163,18 @@ mod tests {
             (json!({ "env": { "file": "x", "names": ["UID"] } }), "keeps for itself"),
             (json!({ "pgpass": ["a:b"] }), "pgpass: a line of .pgpass is named by"),
             (json!({ "files": [{ "path": "x", "mode": "4755" }] }), "three octal digits"),
-            (json!({ "files": [{ "path": "x", "policy": "steal" }] }), "unknown variant `steal`"),
+            (json!({ "files": [{ "path": "x", "policy": "steal" }] }), "\"steal\" is no policy"),
+            (json!({ "pgpass": { "lines": [], "policy": 3 } }), "pgpass: 3 is no policy"),
         ] {
             let error = read(&options).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn a_command_is_understood_as_a_word_too() {
+        let model = read(&json!({ "files": [{ "path": "~/.x", "policy": "command" }] })).unwrap();
+        assert_eq!(model.files[0].policy, Policy::Command(Vec::new()));
     }
 
     #[test]

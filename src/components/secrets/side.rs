@@ -130,10 +130,12 @@ pub(super) fn staged_path(plan: &Planned, path: &Path) -> Option<PathBuf> {
     (target.changes() && target.new.is_some()).then(|| staged_at(target, n))
 }
 
-/// Puts the staged files in place. Nothing is touched if one of the files was edited since the plan.
+/// Puts the staged files in place. Nothing is touched if one of the files was edited since the plan, or is no longer
+/// where the plan saw it.
 pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
     let mut steps = Vec::new();
     for (n, target) in plan.targets.iter().enumerate().filter(|(_, t)| t.changes()) {
+        stays(&target.path)?;
         let step = Step::Replace {
             path: target.path.clone(),
             staged: target.new.is_some().then(|| staged_at(target, n)),
@@ -155,6 +157,15 @@ pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         replace(&step)?;
     }
     Ok(())
+}
+
+/// Refuses a path that leads elsewhere by now: another component may just have brought a symlink that stands above it.
+fn stays(path: &Path) -> Result<()> {
+    if disk::settle(path).is_ok_and(|settled| settled == path) {
+        return Ok(());
+    }
+    Err(Error::not_ready(format_args!("{}: a symlink above it was not there at the plan", path.display()))
+        .todo("import the component that has the symlink first, with --only, and look at the plan again"))
 }
 
 fn intend(journal: &mut dyn Journal, step: &Step) -> Result<()> {

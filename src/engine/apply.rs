@@ -1,0 +1,161 @@
+//! Steps 9 to 12 of an import: stage, check, commit, check. All of it, or nothing.
+
+use crate::base::fault::Faulty;
+use crate::base::interrupt;
+use crate::base::name::ComponentName;
+use crate::base::path::BundlePath;
+use crate::component::{self, Act, Component, Journal, Scope};
+use crate::engine::error::{EngineError, In, Result};
+use crate::engine::events::Events;
+use crate::engine::import::{ComponentChecks, Import};
+use crate::engine::machine;
+use crate::engine::plan::ImportPlan;
+use crate::engine::state::SignerMark;
+use crate::pipeline::unpack::ComponentSource;
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// A component that takes part, with all that its acts need.
+pub(super) struct Participant {
+    pub(super) name: ComponentName,
+    pub(super) kind: String,
+    pub(super) component: Box<dyn Component>,
+    pub(super) carved: Vec<PathBuf>,
+    pub(super) only: Vec<BundlePath>,
+    pub(super) source: ComponentSource,
+    pub(super) acts: Acts,
+}
+
+/// What a component intended so far. The journal on disk takes this place. Shared, so that what was intended
+/// before a panic is known after it.
+#[derive(Default, Clone)]
+pub(super) struct Acts(pub(super) Rc<RefCell<Vec<Act>>>);
+
+impl Journal for Acts {
+    fn intend(&mut self, acts: &[Act]) -> component::Result<()> {
+        interrupt::check().map_err(|error| component::Error::new(error.fault(), error))?;
+        self.0.borrow_mut().extend_from_slice(acts);
+        Ok(())
+    }
+}
+
+impl Import<'_> {
+    pub(super) fn scope<'s>(
+        &'s self,
+        participant: &'s Participant,
+        run: &'s str,
+        events: &'s dyn Events,
+    ) -> Scope<'s> {
+        Scope {
+            host: self.host,
+            carved: &participant.carved,
+            only: &participant.only,
+            run,
+            threads: machine::threads(),
+            progress: events,
+        }
+    }
+
+    /// Stages, checks and commits all components; if anything fails, takes everything back in reverse order.
+    pub(super) fn apply(
+        &self,
+        participants: &[Participant],
+        mark: SignerMark,
+        plan: &ImportPlan,
+        run: &str,
+        events: &dyn Events,
+    ) -> Result<Vec<ComponentChecks>> {
+        // A panic is a failure like any other: what was begun is undone.
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            self.stage(participants, plan, run, events)?;
+            let checks = self.commit(participants, plan, run, events)?;
+            self.remember(mark, plan)?;
+            Ok(checks)
+        }));
+        let outcome = attempt.unwrap_or_else(|panic| Err(EngineError::Panicked(words_of(&*panic))));
+        let Err(cause) = outcome else { return outcome };
+        events.step("undoing");
+        let committed = participants.iter().any(|p| !p.acts.0.borrow().is_empty());
+        let mut failures = Vec::new();
+        for participant in participants.iter().rev() {
+            let scope = self.scope(participant, run, events);
+            match participant.component.undo(&scope, &participant.acts.0.borrow()) {
+                Ok(kept) => {
+                    kept.iter().for_each(|finding| events.finding(participant.name.as_str(), finding))
+                }
+                Err(error) => failures.push(format!("component '{}': {error}", participant.name)),
+            }
+        }
+        let cause = Box::new(cause);
+        Err(match (failures.is_empty(), committed) {
+            (false, _) => EngineError::HalfDone { cause, undo: failures.join("; ") },
+            (true, true) => EngineError::RolledBack(cause),
+            (true, false) => *cause,
+        })
+    }
+
+    fn stage(
+        &self,
+        participants: &[Participant],
+        plan: &ImportPlan,
+        run: &str,
+        events: &dyn Events,
+    ) -> Result<()> {
+        for (participant, planned) in participants.iter().zip(&plan.components) {
+            let name = &participant.name;
+            events.step(&format!("unpacking {name}"));
+            let scope = self.scope(participant, run, events);
+            // 9. Out of sight.
+            participant.component.stage(&scope, &planned.plan, &participant.source).within(name)?;
+            // 10. Against the recorded facts.
+            let results = participant.component.check_staged(&scope, &planned.plan).within(name)?;
+            let failures: Vec<String> = results
+                .iter()
+                .filter_map(|r| r.failure.as_ref().map(|f| format!("{}: {f}", r.name)))
+                .collect();
+            if !failures.is_empty() {
+                return Err(EngineError::StagedDiffers { name: name.clone(), failures: failures.join("; ") });
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &self,
+        participants: &[Participant],
+        plan: &ImportPlan,
+        run: &str,
+        events: &dyn Events,
+    ) -> Result<Vec<ComponentChecks>> {
+        // 11. Quick, reversible acts, one component after the other.
+        events.step("putting in place");
+        for (participant, planned) in participants.iter().zip(&plan.components) {
+            let scope = self.scope(participant, run, events);
+            let mut journal = participant.acts.clone();
+            participant.component.commit(&scope, &planned.plan, &mut journal).within(&participant.name)?;
+        }
+        // 12. The checks.
+        events.step("checking");
+        let mut checks = Vec::new();
+        for (participant, planned) in participants.iter().zip(&plan.components) {
+            let scope = self.scope(participant, run, events);
+            let results = participant.component.check(&scope, &planned.plan).within(&participant.name)?;
+            if let Some((name, failure)) = results.iter().find_map(|r| Some((&r.name, r.failure.as_ref()?))) {
+                let name = format!("{}: {name}", participant.name);
+                return Err(EngineError::CheckFailed { name, failure: failure.clone() });
+            }
+            checks.push(ComponentChecks { name: participant.name.clone(), results });
+        }
+        Ok(checks)
+    }
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "panic".to_owned())
+}

@@ -1,0 +1,110 @@
+//! What an import would do: shown, confirmed, and then consumed by staging and commit.
+
+use crate::base::name::ComponentName;
+use crate::base::path::ShownPath;
+use crate::component::{self, ChangeKind, Plan, Severity, UndoStrength};
+use crate::engine::error::{EngineError, Result};
+use crate::engine::state::SignerMark;
+use crate::format::BundleId;
+use serde::Serialize;
+
+/// What an import would do, or did.
+#[derive(Serialize)]
+pub struct ImportPlan {
+    /// The bundle's id.
+    pub id: BundleId,
+    /// The signer's fingerprint.
+    pub signer: String,
+    /// The name under which the signer is trusted.
+    pub principal: String,
+    /// The profile's name.
+    pub profile: String,
+    /// The sequence.
+    pub sequence: u64,
+    /// Where it comes from: `user@host`.
+    pub origin: String,
+    /// When it was made: RFC 3339.
+    pub created: String,
+    /// The target's own profile, if one had a say.
+    pub overrides: Option<ShownPath>,
+    /// Each component, in the order in which they are committed.
+    pub components: Vec<PlannedComponent>,
+}
+
+/// One component of an [`ImportPlan`].
+#[derive(Serialize)]
+pub struct PlannedComponent {
+    /// Its name.
+    pub name: ComponentName,
+    /// Its kind.
+    pub kind: String,
+    /// How exactly it could be undone.
+    pub undo: UndoStrength,
+    /// Paths inside it that belong to other components.
+    pub left_out: Vec<ShownPath>,
+    /// The kind's plan.
+    #[serde(serialize_with = "plan_summary")]
+    pub plan: Plan,
+}
+
+fn plan_summary<S: serde::Serializer>(plan: &Plan, s: S) -> std::result::Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Summary<'a> {
+        destinations: &'a [String],
+        added: usize,
+        changed: usize,
+        removed: usize,
+        unchanged: u64,
+        changes: &'a [component::Change],
+        findings: &'a [component::Finding],
+        executes: &'a [String],
+        space: u64,
+    }
+    Summary {
+        destinations: &plan.destinations,
+        added: count(plan, ChangeKind::Added),
+        changed: count(plan, ChangeKind::Changed),
+        removed: count(plan, ChangeKind::Removed),
+        unchanged: plan.unchanged,
+        changes: &plan.changes,
+        findings: &plan.findings,
+        executes: &plan.executes,
+        space: plan.space,
+    }
+    .serialize(s)
+}
+
+/// How many changes of `kind` a plan has.
+pub fn count(plan: &Plan, kind: ChangeKind) -> usize {
+    plan.changes.iter().filter(|change| change.kind == kind).count()
+}
+
+/// Every place that the plan writes to.
+pub fn destinations(plan: &ImportPlan) -> impl Iterator<Item = String> + '_ {
+    plan.components.iter().flat_map(|c| c.plan.destinations.iter().cloned())
+}
+
+/// Destinations that no earlier bundle of this signer had, under whatever profile's name. A signer's first
+/// import has none: all are shown in its plan.
+pub fn new_destinations(mark: &SignerMark, plan: &ImportPlan) -> Vec<String> {
+    if mark.profiles.is_empty() {
+        return Vec::new();
+    }
+    let known = |destination: &String| {
+        mark.profiles.values().any(|profile| profile.destinations.contains(destination))
+    };
+    destinations(plan).filter(|destination| !known(destination)).collect()
+}
+
+/// Stops at a plan that has refusals.
+pub fn refuse(plan: &ImportPlan) -> Result<()> {
+    let refusals = || {
+        let findings = plan.components.iter().flat_map(|c| c.plan.findings.iter().map(move |f| (&c.name, f)));
+        findings.filter(|(_, f)| f.severity == Severity::Refusal)
+    };
+    if refusals().next().is_none() {
+        return Ok(());
+    }
+    let what = refusals().map(|(name, f)| format!("component '{name}': {}", f.what)).collect();
+    Err(EngineError::Refused(what, refusals().filter_map(|(_, f)| f.remedy.clone()).collect()))
+}

@@ -1,0 +1,23 @@
+//! Forged bundles, each named after its attack, against the real binary: it refuses with the right exit code and
+//! words, and leaves the target as it was. `forge` says who can forge what; `kit` runs the tables.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../e2e/support.rs"]
+mod support;
+
+mod across;
+mod archive;
+mod campaign;
+mod commands;
+mod files;
+mod forge;
+mod keys;
+mod kit;
+mod manifest;
+mod plugins;
+mod replay;
+mod seal;
+mod secrets;
+mod streams;
+mod tree;

@@ -1,0 +1,143 @@
+//! Secrets that try to be more than values (chapter X), sealed by a trusted signer.
+
+use crate::kit::{attack, run, Attack, Kit, Seen};
+use serde_json::{json, Value};
+
+const NAME: &str = "keys";
+
+fn forged(
+    kit: &Kit,
+    name: &str,
+    words: &str,
+    facts: impl FnOnce(&mut Value),
+    values: impl FnOnce(&mut Value),
+) -> Attack {
+    let mut inside = kit.inside.clone();
+    facts(inside.facts(NAME));
+    let mut document: Value = serde_json::from_slice(&inside.stream(NAME, "values").plain).unwrap();
+    values(&mut document);
+    let inside = inside.with_plain(NAME, "values", serde_json::to_vec(&document).unwrap());
+    attack(name, inside.sealed(&kit.source), 6, words, Seen::ByImport)
+}
+
+#[test]
+fn values() {
+    let kit = Kit::new();
+    let v = |name, words, change: fn(&mut Value)| forged(&kit, name, words, |_| {}, change);
+    let text = |name: &str, change: &dyn Fn(String) -> Vec<u8>| {
+        let plain = String::from_utf8(kit.inside.stream(NAME, "values").plain.clone()).unwrap();
+        let inside = kit.inside.clone().with_plain(NAME, "values", change(plain));
+        attack(name, inside.sealed(&kit.source), 6, "rule X3", Seen::ByImport)
+    };
+    let control = Attack { code: 0, seen: Seen::ByNone, ..v("control", "", |_| {}) };
+    run(
+        &kit,
+        vec![
+            control,
+            v("values-unknown-key", "rule X3", |d| d["run"] = json!("touch pwned")),
+            v("values-unknown-key-in-a-row", "rule X3", |d| d["env"][0]["run"] = json!("touch pwned")),
+            v("values-missing-list", "rule X3", |d| drop(d.as_object_mut().unwrap().remove("pgpass"))),
+            v("values-not-base64", "rule X3", |d| d["env"][0]["value"] = json!("sk-demo-0123456789!")),
+            v("values-without-padding", "rule X3", |d| d["env"][0]["value"] = json!("YQ")),
+            v("values-of-another-name", "rule X4", |d| d["env"][0]["name"] = json!("PATH")),
+            v("values-name-is-a-command", "rule X4", |d| d["env"][0]["name"] = json!("A;touch pwned")),
+            v("values-of-another-file", "rule X4", |d| d["env"][0]["file"] = json!("~/.profile")),
+            v("values-one-more", "rule X4", |d| {
+                let row = d["env"][0].clone();
+                d["env"].as_array_mut().unwrap().push(row);
+            }),
+            v("values-one-less", "rule X4", |d| drop(d["env"].as_array_mut().unwrap().pop())),
+            v("values-reordered", "rule X4", |d| d["env"].as_array_mut().unwrap().reverse()),
+            v("values-file-elsewhere", "rule X4", |d| {
+                d["files"][0]["path"] = json!("~/.ssh/authorized_keys")
+            }),
+            v("values-with-nul", "rule X4", |d| d["env"][0]["value"] = json!("YQBi")),
+            v("values-too-long", "rule X4", |d| d["env"][0]["value"] = json!("QUFB".repeat(50_000))),
+            text("values-repeated-key", &|t| t.replacen('{', "{\"env\":[],", 1).into()),
+            text("values-deep", &|_| "[".repeat(500_000).into()),
+            text("values-twice", &|t| format!("{t}{t}").into()),
+            text("values-of-escapes", &|_| b"\x1b[2J\x07sk-demo-0123456789".to_vec()),
+            text("values-empty", &|_| Vec::new()),
+        ],
+    );
+}
+
+#[test]
+fn facts() {
+    let kit = Kit::new();
+    // A name or path that changes in facts and values alike.
+    let name = |name: &str, variable: &str| {
+        let change = |value: &mut Value| *value = json!(variable);
+        forged(
+            &kit,
+            name,
+            "rule X1",
+            |f| change(&mut f["env"][0]["names"][0]),
+            |d| change(&mut d["env"][0]["name"]),
+        )
+    };
+    let path = |name: &str, path: &str| {
+        let change = |value: &mut Value| *value = json!(path);
+        forged(
+            &kit,
+            name,
+            "rule X1",
+            |f| change(&mut f["files"][0]["path"]),
+            |d| change(&mut d["files"][0]["path"]),
+        )
+    };
+    let file = |name: &str, path: &str| {
+        let change = |value: &mut Value| *value = json!(path);
+        let values = |d: &mut Value| {
+            d["env"].as_array_mut().unwrap().iter_mut().for_each(|row| change(&mut row["file"]))
+        };
+        forged(&kit, name, "rule X1", |f| change(&mut f["env"][0]["file"]), values)
+    };
+    let mode = |name: &str, mode: &str| {
+        forged(&kit, name, "rule X1", |f| f["files"][0]["mode"] = json!(mode), |_| {})
+    };
+    let f = |name, words, change: fn(&mut Value)| forged(&kit, name, words, change, |_| {});
+    run(
+        &kit,
+        vec![
+            name("name-is-a-command", "A;rm -rf ~"),
+            name("name-is-a-substitution", "$(touch pwned)"),
+            name("name-with-newline", "A\ntouch pwned\nB"),
+            name("name-with-equals", "A=B"),
+            name("name-begins-with-a-digit", "1A"),
+            name("name-empty", ""),
+            name("name-not-ascii", "Å"),
+            name("name-with-escapes", "A\u{1b}[2J"),
+            name("name-the-shell-keeps", "BASHOPTS"),
+            name("name-too-long", &"A".repeat(201)),
+            path("file-climbs", "../x"),
+            path("file-relative", "x"),
+            path("file-climbs-from-home", "~/../x"),
+            // A path like any other, but what stands there is no file.
+            Attack { code: 8, words: "not a regular file".into(), ..path("file-is-the-home", "~") },
+            path("file-of-another-user", "~root/x"),
+            path("file-with-nul", "~/a\0b"),
+            path("file-empty", ""),
+            path("file-of-escapes", "\u{1b}[2J"),
+            file("env-file-relative", ".bashrc"),
+            file("env-file-climbs", "~/x/../../y"),
+            mode("mode-setuid", "4755"),
+            mode("mode-over-777", "1600"),
+            mode("mode-not-octal", "688"),
+            mode("mode-unreadable", "000"),
+            mode("mode-with-sign", "+60"),
+            f("mode-missing", "rule X1", |f| drop(f["files"][0].as_object_mut().unwrap().remove("mode"))),
+            f("mode-a-number", "rule X1", |f| f["files"][0]["mode"] = json!(600)),
+            f("facts-unknown-key", "rule X1", |f| f["run"] = json!("touch pwned")),
+            f("facts-null", "rule X1", |f| *f = Value::Null),
+            f("facts-empty", "rule X2", |f| *f = json!({})),
+            f("facts-name-twice", "rule X2", |f| f["env"][0]["names"][1] = f["env"][0]["names"][0].clone()),
+            f("facts-shell-file-relative", "rule X1", |f| f["shell-file"] = json!(".profile")),
+            f("facts-absent-climbs", "rule X1", |f| f["absent"] = json!(["~/../x"])),
+            f("facts-policy-unknown", "rule X1", |f| f["files"][0]["policy"] = json!("steal")),
+            f("facts-pgpass-line-with-newline", "rule X1", |f| {
+                f["pgpass"] = json!({"file": "~/.pgpass", "policy": "copy", "lines": ["a:1:b:c\nd"]})
+            }),
+        ],
+    );
+}

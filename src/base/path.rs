@@ -127,6 +127,12 @@ impl BundlePath {
 
 /// The text form of any bytes: see [`BundlePath`].
 pub fn path_text(bytes: &[u8]) -> String {
+    // Most paths are their own text form.
+    if let Ok(plain) = std::str::from_utf8(bytes) {
+        if !plain.bytes().any(|b| b == b'%' || b < 0x20 || b == 0x7f || b == 0xc2) {
+            return plain.to_owned();
+        }
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

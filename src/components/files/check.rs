@@ -4,12 +4,12 @@ use super::index::{Node, Row};
 use super::meta::{read_xattrs, Meta, Names};
 use super::plan::{Expect, FilesPlan, Source};
 use super::site::shown;
+use super::sparse;
 use super::stage::{folder_meta, staged_mode};
 use super::walk::{gone, stat_at, Kind, Stat};
-use crate::base::digest::digest_reader;
 use crate::base::fsx::Dir;
 use crate::base::path::BundlePath;
-use crate::component::{CheckResult, Error, Result, Scope};
+use crate::component::{CheckResult, Error, Progress, Result, Scope};
 use rustix::fs::{readlinkat, Mode, OFlags};
 use std::fs::File;
 use std::io;
@@ -116,10 +116,16 @@ pub fn in_place(plan: &FilesPlan, scope: &Scope<'_>) -> Result<Vec<CheckResult>>
     }
     let base = Dir::open(&plan.base).map_err(|e| Error::io(shown(&plan.base), e))?;
     let names = Names::default();
+    let read = plan.expect.iter().map(|expect| match &plan.rows[expect.row].node {
+        Node::File(file) if expect.fresh && expect.same_as.is_none() => file.size,
+        _ => 0,
+    });
+    scope.progress.expect(read.sum());
     let next = AtomicUsize::new(0);
     let work = || {
         let mut tally = Tally::default();
-        let look = Look { base: &base, names: scope.host.is_root().then_some(&names) };
+        let names = scope.host.is_root().then_some(&names);
+        let look = Look { base: &base, progress: scope.progress, names };
         while let Some(expect) = plan.expect.get(next.fetch_add(1, Ordering::Relaxed)) {
             look.at(expect, &plan.rows[expect.row], &mut tally)
                 .map_err(|e| Error::io(shown(&plan.base.join(expect.path.as_path())), e))?;
@@ -145,6 +151,7 @@ fn look(dir: &Dir, path: &BundlePath) -> io::Result<Option<Stat>> {
 
 struct Look<'a> {
     base: &'a Dir,
+    progress: &'a dyn Progress,
     names: Option<&'a Names>,
 }
 
@@ -179,7 +186,10 @@ impl Look<'_> {
                 tally.count(ATTRIBUTES, path, read_xattrs(&fd)?.0 == meta.xattrs);
                 let right = match &expect.same_as {
                     Some(first) => look(self.base, first)?.is_some_and(|first| first.file == stat.file),
-                    None => stat.size == file.size && digest_reader(File::from(fd))?.0 == file.digest,
+                    None => {
+                        let mut read = File::from(fd);
+                        stat.size == file.size && sparse::digest(&mut read, self.progress)? == file.digest
+                    }
                 };
                 tally.count(CONTENT, path, right);
             }

@@ -1,12 +1,12 @@
 //! Packs one entry: opens it, writes its header and content, and looks whether it held still.
 
 use super::index::{FileNode, Node, Row};
-use super::meta::{read_xattrs, Names};
+use super::meta::{read_xattrs, Names, Xattrs};
 use super::site::io_at;
 use super::sparse::{self, Pieces};
 use super::tarfmt::{header, padding, stored_size};
 use super::walk::{gone, stat_fd, untold, vanished, warning, Entry, Kind, Stat};
-use crate::base::digest::Hasher;
+use crate::base::digest::{Digest, Hasher};
 use crate::base::fsx::Dir;
 use crate::component::{Error, Finding, Result, Scope, StreamWrite};
 use rustix::fs::{Mode, OFlags};
@@ -31,16 +31,6 @@ pub struct Packer<'a> {
 }
 
 const ZEROS: [u8; 4096] = [0; 4096];
-
-/// Takes `len` zeros into a digest.
-pub fn hash_zeros(hasher: &mut Hasher, mut len: u64) {
-    static MANY: [u8; 64 * 1024] = [0; 64 * 1024];
-    while len > 0 {
-        let n = len.min(MANY.len() as u64);
-        hasher.update(&MANY[..n as usize]);
-        len -= n;
-    }
-}
 
 impl Packer<'_> {
     /// Packs a file or a symlink. `None` if it is gone; that is among the findings then.
@@ -70,16 +60,14 @@ impl Packer<'_> {
             }
             Err(e) => return Err(failed(e)),
         };
-        let stat = stat_fd(&file).map_err(failed)?;
-        if stat.kind != Kind::File {
+        let Some(look) = look(&mut file, entry, buffer).map_err(failed)? else {
             findings.push(vanished(&at));
             return Ok(None);
-        }
+        };
+        let Look { stat, xattrs, dropped, whole } = look;
         self.tell_special_bits(&Entry { stat, ..entry.clone() }, findings);
-        let (xattrs, dropped) = read_xattrs(&file).map_err(failed)?;
         findings.extend(dropped.iter().map(|name| untold(&at, name)));
-        let has_holes = stat.blocks.saturating_mul(512) < stat.size;
-        let pieces = if has_holes { sparse::pieces(&file, stat.size).map_err(failed)? } else { None };
+        let pieces = if has_holes(&stat) { sparse::pieces(&file, stat.size).map_err(failed)? } else { None };
         let map = pieces.as_ref().map(|pieces| sparse::map(pieces, stat.size));
         let stored = map.as_ref().zip(pieces.as_ref()).map(|(map, p)| map.len() as u64 + sparse::data(p));
         let mut node = FileNode {
@@ -91,6 +79,12 @@ impl Packer<'_> {
         // The header does not depend on the digest, which is known only afterwards.
         let mut row = Row { path: entry.path.clone(), shard, node: Node::File(node.clone()) };
         self.put_header(&row, out)?;
+        if whole {
+            node.digest = self.put_whole(&buffer[..stat.size as usize], out)?;
+            put(out, &ZEROS[..padding(stored_size(&row))])?;
+            row.node = Node::File(node);
+            return Ok(Some(row));
+        }
         put(out, &map.unwrap_or_default())?;
         let pieces = pieces.unwrap_or_else(|| vec![(0, stat.size)]);
         node.digest =
@@ -150,6 +144,13 @@ impl Packer<'_> {
         self.dir.open_at(path, plain, Mode::empty()).map(File::from)
     }
 
+    /// Writes content that was read already, and gives its digest.
+    fn put_whole(&self, content: &[u8], out: &mut dyn StreamWrite) -> Result<Digest> {
+        put(out, content)?;
+        self.scope.progress.advance(content.len() as u64);
+        Ok(Digest::of(content))
+    }
+
     /// Writes the pieces of a file; what is missing of them by now stands as zeros. Gives the digest of the whole.
     fn put_content(
         &self,
@@ -158,12 +159,12 @@ impl Packer<'_> {
         size: u64,
         out: &mut dyn StreamWrite,
         buffer: &mut [u8],
-    ) -> std::result::Result<crate::base::digest::Digest, Failure> {
+    ) -> std::result::Result<Digest, Failure> {
         let mut hasher = Hasher::new();
         for &(start, len) in pieces {
             if hasher.len() < start {
                 let hole = start - hasher.len();
-                hash_zeros(&mut hasher, hole);
+                sparse::hash_hole(&mut hasher, hole, self.scope.progress);
                 file.seek(SeekFrom::Start(start)).map_err(Failure::Read)?;
             }
             let mut left = len;
@@ -185,10 +186,48 @@ impl Packer<'_> {
             }
         }
         let end = size - hasher.len();
-        hash_zeros(&mut hasher, end);
-        self.scope.progress.advance(size - sparse::data(pieces));
+        sparse::hash_hole(&mut hasher, end, self.scope.progress);
         Ok(hasher.finish())
     }
+}
+
+/// What is known of a file before its header is written.
+struct Look {
+    stat: Stat,
+    xattrs: Xattrs,
+    /// Names of attributes that do not travel.
+    dropped: Vec<String>,
+    /// Its content is in the buffer, and it held still all the time.
+    whole: bool,
+}
+
+/// Looks at an open file; `None` if it is none any more. A small one is read on the spot: if it is then still what the
+/// walk saw, there is no need to look before and after.
+fn look(file: &mut File, entry: &Entry, buffer: &mut [u8]) -> io::Result<Option<Look>> {
+    let seen = entry.stat;
+    if let Some(content) = buffer.get_mut(..seen.size as usize).filter(|_| !has_holes(&seen)) {
+        let (xattrs, dropped) = read_xattrs(&*file)?;
+        let read = file.read_exact(content);
+        let stat = stat_fd(&*file)?;
+        if stat.kind != Kind::File {
+            return Ok(None);
+        }
+        if read.is_ok() && !moved(&seen, &stat) {
+            return Ok(Some(Look { stat, xattrs, dropped, whole: true }));
+        }
+        file.rewind()?;
+    }
+    let stat = stat_fd(&*file)?;
+    if stat.kind != Kind::File {
+        return Ok(None);
+    }
+    let (xattrs, dropped) = read_xattrs(&*file)?;
+    Ok(Some(Look { stat, xattrs, dropped, whole: false }))
+}
+
+/// Whether a file takes less room than its size says.
+fn has_holes(stat: &Stat) -> bool {
+    stat.blocks.saturating_mul(512) < stat.size
 }
 
 /// On which side reading and writing failed.

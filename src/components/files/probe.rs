@@ -3,10 +3,11 @@
 use super::index::{Node, Row};
 use super::meta::{read_xattrs, Xattrs};
 use super::place::{Placed, Target};
+use super::sparse;
 use super::walk::Kind;
-use crate::base::digest::{digest_reader, Digest};
+use crate::base::digest::Digest;
 use crate::base::path::BundlePath;
-use crate::component::{Result, Scope};
+use crate::component::{Progress, Result, Scope};
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
 use std::fs::File;
@@ -52,20 +53,23 @@ pub fn probe(target: &Target, rows: &[Row], placed: &[Placed], scope: &Scope<'_>
             // A kernel writes nanoseconds. A time in whole seconds was set by a tool (an archive, a build that
             // pins all times) and says nothing of the content.
             let same_time = there.stat.mtime == file.meta.mtime && file.meta.mtime.ns != 0;
-            seen.extend(
-                look(target, &one.path, (!same_time).then_some(file.digest)).map(|probe| (number, probe)),
-            );
+            if !same_time {
+                scope.progress.expect(file.size);
+            }
+            let probe = look(target, &one.path, (!same_time).then_some(file.digest), scope.progress);
+            seen.extend(probe.map(|probe| (number, probe)));
         }
     };
     let parts = super::parallel(scope.threads, work)?;
     Ok(Probes(parts.into_iter().flatten().collect()))
 }
 
-fn look(target: &Target, path: &BundlePath, digest: Option<Digest>) -> Option<Probe> {
+/// Looks into one file; with `like`, also whether its content is that one's.
+fn look(target: &Target, path: &BundlePath, like: Option<Digest>, progress: &dyn Progress) -> Option<Probe> {
     let fd = target.dir.open_at(path.as_path(), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).ok()?;
     let (xattrs, _) = read_xattrs(&fd).ok()?;
-    let same_content = match digest {
-        Some(digest) => digest_reader(File::from(fd)).ok()?.0 == digest,
+    let same_content = match like {
+        Some(like) => sparse::digest(&mut File::from(fd), progress).ok()? == like,
         None => true,
     };
     Some(Probe { same_content, xattrs })

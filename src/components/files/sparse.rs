@@ -1,9 +1,11 @@
 //! Files with holes: where their data lies, and the map that says so in the tar (GNU sparse format, PAX 1.0).
 
-use crate::component::{Error, Result};
+use crate::base::digest::{Digest, Hasher};
+use crate::component::{Error, Progress, Result};
 use rustix::fs::{seek, SeekFrom};
 use rustix::io::Errno;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
 
 /// Pieces of data above which a file is packed as if it had no holes, and a map is refused.
@@ -51,6 +53,47 @@ pub fn map(pieces: &Pieces, size: u64) -> Vec<u8> {
     let mut bytes = text.into_bytes();
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
+}
+
+/// Takes a hole of `len` bytes into a digest.
+pub fn hash_hole(hasher: &mut Hasher, mut len: u64, progress: &dyn Progress) {
+    static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+    while len > 0 {
+        let n = len.min(ZEROS.len() as u64);
+        hasher.update(&ZEROS[..n as usize]);
+        progress.advance(n);
+        len -= n;
+    }
+}
+
+/// The digest of an open file. Its holes are not read.
+pub fn digest(file: &mut File, progress: &dyn Progress) -> io::Result<Digest> {
+    let size = file.metadata()?.len();
+    let pieces = pieces(&*file, size)?.unwrap_or_else(|| vec![(0, size)]);
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; size.min(256 * 1024) as usize];
+    for (start, len) in pieces {
+        if hasher.len() < start {
+            let hole = start - hasher.len();
+            hash_hole(&mut hasher, hole, progress);
+            file.seek(io::SeekFrom::Start(start))?;
+        }
+        let mut data = (&mut *file).take(len);
+        loop {
+            let n = match data.read(&mut buffer) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            if n == 0 {
+                break;
+            }
+            hasher.update(&buffer[..n]);
+            progress.advance(n as u64);
+        }
+    }
+    let end = size.saturating_sub(hasher.len());
+    hash_hole(&mut hasher, end, progress);
+    Ok(hasher.finish())
 }
 
 /// Bytes of data.
@@ -126,6 +169,34 @@ mod tests {
     fn read_back(raw: &[u8], size: u64, data: u64) -> bool {
         let stored = raw.len() as u64 + data;
         read_map(&mut &raw[..], size, stored).is_ok_and(|r| r.is_ok())
+    }
+
+    #[derive(Default)]
+    struct Counter(std::sync::atomic::AtomicU64);
+
+    impl Progress for Counter {
+        fn expect(&self, _: u64) {}
+        fn advance(&self, bytes: u64) {
+            self.0.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_digest_takes_holes_as_zeros_and_tells_how_far_it_is() {
+        use std::os::unix::fs::FileExt;
+        let size = 3_000_000;
+        for places in [&[][..], &[0], &[1_000_000], &[0, 2_999_990]] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.set_len(size).unwrap();
+            let mut plain = vec![0; size as usize];
+            for &at in places {
+                file.write_all_at(b"ten bytes.", at).unwrap();
+                plain[at as usize..at as usize + 10].copy_from_slice(b"ten bytes.");
+            }
+            let counter = Counter::default();
+            assert_eq!(digest(&mut file, &counter).unwrap(), Digest::of(&plain));
+            assert_eq!(counter.0.into_inner(), size);
+        }
     }
 
     #[test]

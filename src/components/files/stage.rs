@@ -12,7 +12,6 @@ use super::index::{Node, Row};
 use super::meta::{apply, private, Meta, Names, Perm};
 use super::plan::{FilesPlan, Item, Source};
 use super::site::{remove_side, shown};
-use super::tarfmt::stored_size;
 use super::unpack::Unpacker;
 use super::walk::{stat_at, stat_fd};
 use crate::base::fsx::Dir;
@@ -175,9 +174,11 @@ fn unpack(
     let needed: Vec<u32> = (1..=plan.shards)
         .filter(|&number| shards[number as usize - 1].iter().any(|&row| wanted[row].is_some()))
         .collect();
-    let bytes =
-        plan.rows.iter().zip(&wanted).filter(|(_, to)| to.is_some()).map(|(row, _)| stored_size(row)).sum();
-    scope.progress.expect(bytes);
+    let sizes = plan.rows.iter().zip(&wanted).map(|(row, to)| match (&row.node, to) {
+        (Node::File(file), Some(_)) => file.size,
+        _ => 0,
+    });
+    scope.progress.expect(sizes.sum());
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(&number) = needed.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -3,7 +3,6 @@
 
 use super::index::{FileNode, Node, Row};
 use super::meta::{apply_to_link, apply_to_new, private, Names};
-use super::pack::hash_zeros;
 use super::sparse;
 use super::tarfmt::{header, padding, stored_size, END};
 use crate::base::digest::Hasher;
@@ -101,7 +100,7 @@ impl Unpacker<'_> {
         for (start, len) in pieces {
             if hasher.len() < start {
                 let hole = start - hasher.len();
-                hash_zeros(&mut hasher, hole);
+                sparse::hash_hole(&mut hasher, hole, self.scope.progress);
                 file.seek(SeekFrom::Start(start)).map_err(failed)?;
             }
             let mut left = len;
@@ -121,7 +120,7 @@ impl Unpacker<'_> {
         }
         if hasher.len() < node.size {
             let hole = node.size - hasher.len();
-            hash_zeros(&mut hasher, hole);
+            sparse::hash_hole(&mut hasher, hole, self.scope.progress);
             file.set_len(node.size).map_err(failed)?;
         }
         if hasher.finish() != node.digest {

@@ -117,11 +117,15 @@ impl StreamWrite for MeddlingWriter {
     fn label(&mut self, label: &str) {
         self.inner.label(label);
         match label {
-            "grows" => write(self.src.join("grows"), "much longer than it was before"),
+            "grows" => {
+                let mut file = std::fs::OpenOptions::new().append(true).open(self.src.join("grows")).unwrap();
+                file.write_all(b"more").unwrap();
+            }
             "shrinks" => write(self.src.join("shrinks"), ""),
             "a" => {
                 std::fs::remove_file(self.src.join("linked-1")).unwrap();
                 std::fs::remove_file(self.src.join("vanishes")).unwrap();
+                write(self.src.join("late"), "as it is when its turn comes");
             }
             _ => {}
         }
@@ -143,8 +147,12 @@ impl StreamSink for Meddler {
 #[test]
 fn files_that_do_not_hold_still_are_told_and_the_bundle_stays_valid() {
     let world = World::new();
-    for name in ["a", "grows", "shrinks", "vanishes", "steady"] {
+    for name in ["a", "late", "vanishes", "steady"] {
         write(world.src(name), &format!("content of {name}"));
+    }
+    // Small files are read whole before anything of them is written.
+    for name in ["grows", "shrinks"] {
+        write(world.src(name), &"x".repeat(300_000));
     }
     write(world.src("linked-1"), "linked");
     std::fs::hard_link(world.src("linked-1"), world.src("linked-2")).unwrap();
@@ -164,8 +172,9 @@ fn files_that_do_not_hold_still_are_told_and_the_bundle_stays_valid() {
         ]
     );
     world.job(sink.inner, &captured.facts).unwrap().run().unwrap();
-    assert_eq!(std::fs::read(world.dst("shrinks")).unwrap(), [0; 18]);
-    assert_eq!(std::fs::read_to_string(world.dst("grows")).unwrap(), "much longer than");
+    assert_eq!(std::fs::read(world.dst("shrinks")).unwrap(), [0; 300_000]);
+    assert_eq!(std::fs::read(world.dst("grows")).unwrap(), [b'x'; 300_000]);
+    assert_eq!(std::fs::read_to_string(world.dst("late")).unwrap(), "as it is when its turn comes");
     assert!(!world.dst("vanishes").exists() && !world.dst("linked-1").exists());
     use std::os::unix::fs::MetadataExt;
     let ino = |name| std::fs::metadata(world.dst(name)).unwrap().ino();

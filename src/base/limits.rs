@@ -38,6 +38,8 @@ pub const SCRYPT_MAX_LOG_N: u8 = 20;
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Bytes of the manifest's plaintext.
 pub const MAX_MANIFEST: u64 = 64 * 1024 * 1024;
+/// Components of one bundle.
+pub const MAX_COMPONENTS: usize = 256;
 /// Values (objects, arrays, strings, numbers and the like, not keys) in one JSON document.
 pub const MAX_JSON_VALUES: usize = 2_000_000;
 /// Nesting of JSON values.

@@ -62,7 +62,7 @@ pub struct BundleArgs {
     /// Trust the signer with this fingerprint in this run
     #[arg(long, value_name = "SHA256:...")]
     trust: Option<String>,
-    /// Judge validity and expiry as of this moment: seconds since 1970 or YYYYMMDD[HHMM[SS]]Z [default: now]
+    /// Judge validity and expiry as of this moment: seconds since 1970 or YYYYMMDDZ or YYYYMMDDHHMMSSZ [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     verify_time: Option<u64>,
 }
@@ -113,7 +113,7 @@ fn parse_time(text: &str) -> Result<u64, String> {
         return Ok(seconds);
     }
     crate::crypto::when::parse_time(text)
-        .ok_or_else(|| "neither seconds since 1970 nor YYYYMMDD[HHMM[SS]]Z".to_owned())
+        .ok_or_else(|| "neither seconds since 1970 nor YYYYMMDDZ or YYYYMMDDHHMMSSZ".to_owned())
 }
 
 /// A bundle is no text: it is not written to a terminal.

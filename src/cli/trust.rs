@@ -31,10 +31,10 @@ enum Command {
         name: String,
         /// Its public key: the signer line that `kbpack keygen` printed, an `ssh-ed25519 AAAA...` line, or a file with one
         key: String,
-        /// Trust it from this moment on: YYYYMMDD[HHMM[SS]]Z
+        /// Trust it from this moment on: YYYYMMDDZ or YYYYMMDDHHMMSSZ
         #[arg(long, value_name = "TIME", value_parser = moment)]
         from: Option<u64>,
-        /// Trust it until this moment: YYYYMMDD[HHMM[SS]]Z
+        /// Trust it until this moment: YYYYMMDDZ or YYYYMMDDHHMMSSZ
         #[arg(long, value_name = "TIME", value_parser = moment)]
         until: Option<u64>,
         /// Also let its bundles run commands on this machine (hooks)
@@ -156,5 +156,5 @@ fn key_in(line: &str) -> Option<Signer> {
 }
 
 fn moment(text: &str) -> Result<u64, String> {
-    parse_time(text).ok_or_else(|| "YYYYMMDD[HHMM[SS]]Z".to_owned())
+    parse_time(text).ok_or_else(|| "YYYYMMDDZ or YYYYMMDDHHMMSSZ".to_owned())
 }

@@ -77,6 +77,12 @@ pub enum CryptoError {
         /// Why.
         why: &'static str,
     },
+    /// A key that is to be trusted was revoked here.
+    #[error("{}: it lists this key as revoked", path.display())]
+    Revoked {
+        /// The list.
+        path: PathBuf,
+    },
     /// A recipient given on the command line or in a profile is none. Repeated only if it is public.
     #[error("{what}: {why}")]
     Recipient {
@@ -170,6 +176,11 @@ pub enum CryptoError {
 }
 
 impl CryptoError {
+    /// A file that the user named is not there.
+    pub(super) fn missing(path: &Path) -> Self {
+        CryptoError::file(path, rustix::io::Errno::NOENT.into())
+    }
+
     pub(super) fn file(path: &Path, error: io::Error) -> Self {
         CryptoError::File { path: path.to_owned(), error }
     }
@@ -188,6 +199,7 @@ impl Faulty for CryptoError {
             CryptoError::FileTooBig { .. }
             | CryptoError::Line { .. }
             | CryptoError::UnusableKey { .. }
+            | CryptoError::Revoked { .. }
             | CryptoError::Recipient { .. }
             | CryptoError::NoRecipients => Fault::Usage,
             CryptoError::TooManyRecipients { .. }
@@ -208,7 +220,24 @@ impl Faulty for CryptoError {
 
     fn remedy(&self) -> Option<String> {
         let remedy = match self {
+            CryptoError::File { error, .. } if error.kind() == io::ErrorKind::NotFound => {
+                "check the name".into()
+            }
             CryptoError::File { error, .. } | CryptoError::Read(error) => return io_remedy(error),
+            CryptoError::Line { .. } => "correct that line, or take it out".into(),
+            CryptoError::FileTooBig { .. } | CryptoError::UnusableKey { .. } => {
+                "use an age identity or an OpenSSH ed25519 key".into()
+            }
+            CryptoError::Revoked { .. } => "if it is to be trusted again, take its line out of there".into(),
+            CryptoError::Recipient { .. } => {
+                "give a recipient that begins with age1, or an ssh-ed25519 public key".into()
+            }
+            CryptoError::HeaderTooBig | CryptoError::ExcessiveWork { .. } => {
+                "kbpack does not write such files; ask its maker for a new export".into()
+            }
+            CryptoError::PluginFailed { .. } => {
+                "see whether its device and PIN are the right ones, and try again".into()
+            }
             CryptoError::Exists { .. } => "`kbpack keygen --show` prints what others need of the keys that are there".into(),
             CryptoError::NoKey { .. } => "run `kbpack keygen`".into(),
             CryptoError::OnlyPublic { path } => format!(

@@ -10,7 +10,7 @@ use crate::crypto::prescan::scan_header;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 use std::fmt;
 use std::fs::Metadata;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -75,7 +75,7 @@ impl Identities {
             meta = Some(opened.clone());
             check(opened)
         })?
-        .ok_or_else(|| CryptoError::file(path, ErrorKind::NotFound.into()))?;
+        .ok_or_else(|| CryptoError::missing(path))?;
         let unusable = |why| Err(CryptoError::UnusableKey { path: path.to_owned(), why });
         if bytes.starts_with(b"age-encryption.org/") {
             if !scan_header(&bytes)?.is_scrypt() {

@@ -70,8 +70,7 @@ impl Recipients {
 
     /// Adds those in a file (`-R`): one a line; blank lines and lines that begin with `#` are skipped.
     pub fn add_file(&mut self, path: &Path) -> Result<(), CryptoError> {
-        let bytes = read_small(path, MAX_FILE, |_| Ok(()))?
-            .ok_or_else(|| CryptoError::file(path, std::io::ErrorKind::NotFound.into()))?;
+        let bytes = read_small(path, MAX_FILE, |_| Ok(()))?.ok_or_else(|| CryptoError::missing(path))?;
         let line_error =
             |line: usize, why: &str| CryptoError::Line { path: path.to_owned(), line, why: why.to_owned() };
         let text = std::str::from_utf8(&bytes).map_err(|_| line_error(1, "the file is not UTF-8 text"))?;

@@ -174,7 +174,7 @@ impl TrustStore {
     pub fn add_entry(&mut self, entry: Entry) -> Result<(), CryptoError> {
         if self.revoked.iter().any(|line| line.key == Some(entry.signer)) {
             let path = self.paths.revoked_signers();
-            return Err(CryptoError::UnusableKey { path, why: "it lists this key as revoked" });
+            return Err(CryptoError::Revoked { path });
         }
         let text = entry.to_string();
         // What we write we must be able to read.

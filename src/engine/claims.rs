@@ -63,8 +63,10 @@ pub fn order(components: &[Named], carved: &[Vec<PathBuf>]) -> Result<Vec<usize>
     let mut around: Vec<Vec<usize>> = Vec::with_capacity(components.len());
     for (name, component) in components {
         let claims = component.claims().within(name)?;
+        // By their bytes: a claim is in its one form, and paths compare by segments, slowly, from the end.
+        let same = |own: &PathBuf, path: &PathBuf| own.as_os_str() == path.as_os_str();
         let mine =
-            |path: &PathBuf| claims.iter().any(|claim| matches!(claim, Claim::Path(own) if own == path));
+            |path: &PathBuf| claims.iter().any(|claim| matches!(claim, Claim::Path(own) if same(own, path)));
         around.push((0..components.len()).filter(|other| carved[*other].iter().any(mine)).collect());
     }
     let mut order = Vec::with_capacity(components.len());

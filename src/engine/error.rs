@@ -93,6 +93,16 @@ pub enum EngineError {
         /// The note of it.
         note: PathBuf,
     },
+    /// Staging would fill the file system.
+    #[error("{} has {free} bytes free, and the import needs up to {need} there", folder.display())]
+    NoSpace {
+        /// A folder on it.
+        folder: PathBuf,
+        /// Bytes needed.
+        need: u64,
+        /// Bytes free.
+        free: u64,
+    },
     /// A component panicked.
     #[error("a defect in kbpack: {0}")]
     Panicked(String),
@@ -296,6 +306,7 @@ impl Faulty for EngineError {
             MisplacedSecrets(_) | UnknownKind { .. } | StagedDiffers { .. } => Fault::Rule,
             Scan(e) => e.fault(),
             Interrupted(e) => e.fault(),
+            NoSpace { .. } => Fault::Limit,
             Panicked(_) => Fault::Unexpected,
             Unfinished { .. } => Fault::RecoveryNeeded,
             OtherSigner { .. } | Expired { .. } | OtherTarget { .. } | Older { .. } | NewDestinations(_) => {
@@ -323,6 +334,7 @@ impl Faulty for EngineError {
             },
             Scan(e) => return e.remedy(),
             Interrupted(e) => return e.remedy(),
+            NoSpace { .. } => "make room there, or import less of it with --only",
             Panicked(_) => "nothing was left changed; please report it, with the command that you ran",
             Home { .. } => "set HOME to the user's home directory",
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",

@@ -13,7 +13,9 @@ use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
 use crate::engine::machine;
-use crate::engine::plan::{destinations, new_destinations, refuse, ImportPlan, PlannedComponent};
+use crate::engine::plan::{
+    destinations, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
+};
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
@@ -89,6 +91,7 @@ impl Import<'_> {
             return Ok(ImportReport { plan, dry_run: true, checks: Vec::new() });
         }
         refuse(&plan)?;
+        require_space(&plan, self.host)?;
 
         // 6. Confirm.
         let news = new_destinations(&mark, &plan);

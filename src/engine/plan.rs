@@ -2,11 +2,14 @@
 
 use crate::base::name::ComponentName;
 use crate::base::path::ShownPath;
-use crate::component::{self, ChangeKind, Plan, Severity, UndoStrength};
+use crate::component::{self, ChangeKind, Host, Plan, Severity, UndoStrength};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::state::SignerMark;
 use crate::format::BundleId;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// What an import would do, or did.
 #[derive(Serialize)]
@@ -94,6 +97,31 @@ pub fn new_destinations(mark: &SignerMark, plan: &ImportPlan) -> Vec<String> {
         mark.profiles.values().any(|profile| profile.destinations.contains(destination))
     };
     destinations(plan).filter(|destination| !known(destination)).collect()
+}
+
+/// Stops where a file system has less room than staging needs on it, before anything is written.
+pub fn require_space(plan: &ImportPlan, host: &Host) -> Result<()> {
+    let mut needs: BTreeMap<u64, (PathBuf, u64)> = BTreeMap::new();
+    for component in &plan.components {
+        // A component stages beside its first destination; one that is no path (a database) has room of its own.
+        let destination = component.plan.destinations.first().and_then(|text| host.expand(text));
+        let Some(folder) = destination.as_deref().and_then(nearest_folder) else { continue };
+        let Ok(meta) = folder.metadata() else { continue };
+        needs.entry(meta.dev()).or_insert((folder, 0)).1 += component.plan.space;
+    }
+    for (folder, need) in needs.into_values() {
+        let Ok(room) = rustix::fs::statvfs(&folder) else { continue };
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        if need > free {
+            return Err(EngineError::NoSpace { folder, need, free });
+        }
+    }
+    Ok(())
+}
+
+/// The deepest folder above `path`, or `path` itself, that exists.
+fn nearest_folder(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find(|above| above.is_dir()).map(Path::to_owned)
 }
 
 /// Stops at a plan that has refusals.

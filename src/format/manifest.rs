@@ -217,6 +217,7 @@ mod tests {
             ("M4", rule(|m| m.targets[0].nonce = Some("0F".repeat(32)))),
             ("M5", rule(|m| m.components[1].name = m.components[0].name.clone())),
             ("M5", rule(|m| m.components[0].kind = "Files".to_owned())),
+            ("M5", rule(|m| m.components = vec![m.components[2].clone(); 257])),
             ("M6", rule(|m| m.components[0].streams[1].name = StreamName::new("tree/000001").unwrap())),
             ("M6", rule(|m| m.components[0].streams[0].size = 1 << 53)),
             ("M6", rule(|m| m.components[0].streams[0].stored_size = u64::MAX)),

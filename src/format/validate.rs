@@ -4,6 +4,7 @@ use super::error::FormatError;
 use super::id::{BundleId, FORMAT_VERSION};
 use super::manifest::{ComponentEntry, Manifest, Target};
 use super::reader::Container;
+use crate::base::limits::MAX_COMPONENTS;
 use crate::base::name::ComponentName;
 use ssh_key::Fingerprint;
 use std::collections::HashSet;
@@ -22,6 +23,8 @@ impl Manifest {
         for (index, target) in self.targets.iter().enumerate() {
             validate_target(index, target)?;
         }
+        let few = self.components.len() <= MAX_COMPONENTS;
+        require(few, "M5", || "components".into(), "are more than 256")?;
         let mut names = HashSet::new();
         for component in &self.components {
             let place = || format!("component '{}'", component.name);

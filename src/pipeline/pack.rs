@@ -19,6 +19,9 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Threads that compress a stream beside which no other is open.
+const WORKERS_ALONE: u32 = 2;
+
 /// Why a bundle could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
@@ -114,7 +117,7 @@ impl Packer {
         }
         let number = self.shared.next_stream.fetch_add(1, Ordering::SeqCst);
         let sink = StreamParts { shared: self.shared.clone(), number };
-        let mut stream = StreamEncoder::new(&self.shared.key, sink)?;
+        let mut stream = StreamEncoder::new(&self.shared.key, sink, 1)?;
         stream.write_all(&manifest.to_bytes()?)?;
         stream.finish()?;
         let shared = Arc::into_inner(self.shared).ok_or(PackError::Unfinished)?;
@@ -148,16 +151,19 @@ impl StreamSink for ComponentSink {
                 format_args!("more than {MAX_STREAMS} streams in one bundle"),
             ));
         }
-        if self.shared.open.fetch_add(1, Ordering::SeqCst) >= MAX_OPEN_STREAMS {
+        let open = self.shared.open.fetch_add(1, Ordering::SeqCst);
+        if open >= MAX_OPEN_STREAMS {
             return Err(component::Error::new(
                 Fault::Limit,
                 format_args!("more than {MAX_OPEN_STREAMS} streams open at once"),
             ));
         }
+        // A stream that is alone (one large file, a list) has the machine to itself.
+        let workers = if open == 0 { WORKERS_ALONE } else { 1 };
         let place = format!("stream {} of {}", name, self.name);
         let sink = StreamParts { shared: self.shared.clone(), number };
-        let encoder =
-            StreamEncoder::new(&self.shared.key, sink).map_err(|e| component::Error::io(&place, e))?;
+        let encoder = StreamEncoder::new(&self.shared.key, sink, workers)
+            .map_err(|e| component::Error::io(&place, e))?;
         let scan = match holds {
             Holds::Data => self.shared.scanner.as_ref().map(|s| s.stream(self.name.as_str())),
             Holds::Secrets => None,

@@ -55,6 +55,11 @@ impl<S: PartSink> Write for PartWriter<S> {
             self.part += 1;
         }
         let n = buf.len().min(PART_SIZE - self.buffer.len());
+        if self.buffer.len() + n > self.buffer.capacity() {
+            // Doubling, but never past a part: the default would.
+            let room = (2 * self.buffer.capacity()).clamp(self.buffer.len() + n, PART_SIZE);
+            self.buffer.reserve_exact(room - self.buffer.len());
+        }
         self.buffer.extend_from_slice(&buf[..n]);
         Ok(n)
     }

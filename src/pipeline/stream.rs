@@ -12,8 +12,6 @@ use zstd::zstd_safe::{CParameter, DParameter};
 
 /// The compression level of streams: zstd's own default.
 pub const LEVEL: i32 = 3;
-/// Threads that compress one stream, beside the one that writes it.
-const WORKERS: u32 = 1;
 /// Bytes that such a thread takes at a time: memory grows with it, and what is lost at the seams shrinks.
 const JOB_SIZE: u32 = 4 * 1024 * 1024;
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
@@ -105,14 +103,15 @@ pub struct Written {
 }
 
 impl<S: PartSink> StreamEncoder<S> {
-    /// A stream that is encrypted to `key` and goes to `sink` in parts.
-    pub fn new(key: &BundleKey, sink: S) -> io::Result<Self> {
+    /// A stream that is encrypted to `key` and goes to `sink` in parts. `workers` threads compress it, beside the
+    /// one that writes it.
+    pub fn new(key: &BundleKey, sink: S, workers: u32) -> io::Result<Self> {
         let age = key.encrypt(PartWriter::new(sink))?;
         let mut zstd = zstd::stream::write::Encoder::new(Counting { inner: age, count: 0 }, LEVEL)?;
         zstd.set_parameter(CParameter::ChecksumFlag(true))?;
         // A worker compresses while the next bytes are read and digested; and its input is contiguous,
         // where the plain streaming mode searches a ring buffer in two halves, at half the speed.
-        zstd.set_parameter(CParameter::NbWorkers(WORKERS))?;
+        zstd.set_parameter(CParameter::NbWorkers(workers))?;
         zstd.set_parameter(CParameter::JobSize(JOB_SIZE))?;
         Ok(StreamEncoder { plain: Hasher::new(), zstd })
     }

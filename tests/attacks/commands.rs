@@ -68,3 +68,21 @@ fn from_a_pipe() {
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
+
+/// With `--json`, what is wrong is a document too: one, with the exit code in it.
+#[test]
+fn as_a_document() {
+    let kit = Kit::new();
+    let mut complaints = Vec::new();
+    for (name, bundle, code) in attacks(&kit) {
+        let file = kit.world.path(&format!("{name}.kbp"));
+        fs::write(&file, bundle).unwrap();
+        let trial = Trial::of(&kit, &file, &["import", "--yes", "--json"], |_| {});
+        complaints.extend(trial.refused(code, "").err().map(|e| format!("{name}: {e}")));
+        let error = &trial.run.json()["error"];
+        if error["exit_code"] != code || error["what"].as_str().is_none_or(str::is_empty) {
+            complaints.push(format!("{name}: {error}"));
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}

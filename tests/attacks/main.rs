@@ -21,3 +21,4 @@ mod seal;
 mod secrets;
 mod streams;
 mod tree;
+mod twice;

@@ -171,3 +171,39 @@ fn json_that_swells() {
     let bundle = kit.inside.members_saying(text.as_bytes()).sealed(&kit.source);
     run(&kit, vec![attack("json-of-numbers", bundle, 6, "more than 2000000 values", Seen::WithKey)]);
 }
+
+/// What takes time or stack by its number, its depth or its length.
+#[test]
+fn too_much_of_it() {
+    let kit = Kit::new();
+    let nested = |n: usize, depth: usize| {
+        let root = format!("~/x{}", "/a".repeat(depth));
+        let options = json!({"mode": "overlay", "symlinks": "keep", "one-filesystem": false});
+        let facts = json!({"root": root, "state": "absent", "entries": 0, "bytes": 0, "options": options});
+        json!({"name": format!("c{n}"), "kind": "files", "streams": [], "facts": facts})
+    };
+    let components = |name: &str, more: usize, words: &str, seen| {
+        let list = (0..more).map(|n| nested(n, more - n));
+        let inside =
+            kit.inside.clone().with_manifest(|m| m["components"].as_array_mut().unwrap().extend(list));
+        attack(name, inside.sealed(&kit.source), 6, words, seen)
+    };
+    let exclude = |name: &str, patterns: Vec<String>| {
+        let mut inside = kit.inside.clone();
+        inside.facts("app")["options"]["exclude"] = json!(patterns);
+        attack(name, inside.sealed(&kit.source), 6, "rule F1", Seen::ByImport)
+    };
+    run(
+        &kit,
+        vec![
+            components("components-257", 255, "rule M5", Seen::WithKey),
+            components("components-nested", 254, "rule F1", Seen::ByImport),
+            exclude("patterns-100000", (0..100_000).map(|n| format!("a{n}")).collect()),
+            exclude("pattern-long", vec!["{a,b}*".repeat(100_000)]),
+            exclude("pattern-deep", vec![format!("{}a{}", "{".repeat(100_000), "}".repeat(100_000))]),
+            exclude("pattern-as-deep-as-may-be", vec![format!("{}a{}", "{".repeat(511), "}".repeat(511))]),
+            exclude("pattern-broken", vec!["[a".to_owned(), "a{".to_owned()]),
+            exclude("pattern-of-two-lines", vec!["a\nb".to_owned()]),
+        ],
+    );
+}

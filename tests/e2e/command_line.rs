@@ -198,3 +198,19 @@ fn paths_that_are_not_text_do_not_spoil_the_document() {
     assert_eq!(report["path"], "o%FF.kbp");
     assert_eq!(report["recipients"][0], world.recipient);
 }
+
+#[test]
+fn text_from_bundles_is_escaped() {
+    let world = World::new();
+    world.source.write("app/evil\u{1b}[31m\nname", "x");
+    world.source.profile("[component.app]\nkind = \"files\"\npath = \"~/app\"\n");
+    let bundle = world.export("b.kbp");
+    let shown = world.target.kbpack(&["inspect", bundle.to_str().unwrap(), "--files"]).ok();
+    let plan = world.target.kbpack(&["import", bundle.to_str().unwrap(), "--dry-run", "-v"]).ok();
+    for text in [shown.text(), plan.text(), plan.stderr] {
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+    assert!(shown.text().contains("evil%1B[31m%0Aname"), "{}", shown.text());
+    world.import(&bundle, &[]).ok();
+    assert!(world.target.join("app/evil\u{1b}[31m\nname").is_file());
+}

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod snapshot;
 mod support;
 mod terminal;
 
 mod command_line;
 mod files;
 mod keys;
+mod messages;
 mod round_trip;
 mod stock_tools;
 mod trust;

@@ -167,3 +167,54 @@ fn interrupted_while_unpacking_it_leaves_nothing() {
     assert_eq!(crate::support::snapshot_but_state(&world.target), before);
     world.import(&bundle, &[]).ok();
 }
+
+#[test]
+fn a_state_that_cannot_be_written_undoes_the_import() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    // A folder stands where the mark's new version would go.
+    let signers = world.target.join(".local/state/kbpack/signers");
+    let mark = fs::read_dir(&signers).unwrap().next().unwrap().unwrap().path();
+    let before = crate::support::snapshot_but_times_of_folders(&world.target);
+    let mut attributes = Command::new("chattr");
+    if !attributes.arg("+i").arg(&mark).status().is_ok_and(|status| status.success()) {
+        return; // Only root, on a file system that has the attribute.
+    }
+    let run = world.import(&bundle, &[]);
+    Command::new("chattr").arg("-i").arg(&mark).status().unwrap();
+    assert_eq!(run.code, 9, "{}", run.stderr);
+    assert_eq!(crate::support::snapshot_but_times_of_folders(&world.target), before);
+    world.import(&bundle, &[]).ok();
+}
+
+#[test]
+fn a_full_file_system_is_noticed_before_anything_is_written() {
+    let world = World::new();
+    world.source.write("app/big", noise(3 << 20));
+    world.source.profile("[component.app]\nkind = \"files\"\npath = \"~/app\"\n");
+    let bundle = world.export("b.kbp");
+    let small = world.target.join("small");
+    fs::create_dir(&small).unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(&small).output();
+    if !mount.is_ok_and(|output| output.status.success()) {
+        return; // Only root may mount.
+    }
+    let run = world.import(&bundle, &["--map", "~/app=~/small/app"]);
+    let left = fs::read_dir(&small).unwrap().count();
+    Command::new("umount").arg(&small).status().unwrap();
+    run.fails(7, "bytes free");
+    assert_eq!(left, 0);
+}
+
+/// Bytes that do not compress, the same each time.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(|_| next()).collect()
+}

@@ -267,3 +267,11 @@ fn without_root_time(row: &str) -> String {
         None => row.to_owned(),
     }
 }
+
+/// [`snapshot_but_state`] without the times of folders: what is put in one and taken out again moves them.
+pub fn snapshot_but_times_of_folders(home: &Home) -> Vec<String> {
+    let folder = |row: &str| row.split(' ').nth(1).is_some_and(|mode| mode.starts_with("40"));
+    let rows = snapshot_but_state(home).into_iter();
+    rows.map(|row| if folder(&row) { row.split(' ').take(3).collect::<Vec<_>>().join(" ") } else { row })
+        .collect()
+}

@@ -44,6 +44,9 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+/// What to do about wrong options.
+const OPTIONS_REMEDY: &str = "correct it in the profile; the README lists the options of each kind";
+
 /// The kind `secrets`.
 pub struct SecretsKind;
 
@@ -69,7 +72,7 @@ impl Kind for SecretsKind {
     }
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
-        let usage = |what: String| Error::usage(what);
+        let usage = |what: String| Error::usage(what).todo(OPTIONS_REMEDY);
         let model = options::read(options).map_err(usage)?;
         if let Some(flaw) = model.flaw() {
             return Err(usage(flaw));
@@ -99,7 +102,9 @@ impl Kind for SecretsKind {
         let mut component = Secrets { name: name.clone(), model, host: host.clone(), side: Side::Target };
         component.paths().map_err(|e| broken(&e))?;
         if let Some(own) = overrides {
-            let usage = |what: String| Error::usage(format_args!("in this machine's profile: {what}"));
+            let usage = |what: String| {
+                Error::usage(format_args!("in this machine's profile: {what}")).todo(OPTIONS_REMEDY)
+            };
             let own = options::read(own).map_err(usage)?;
             supported(&own, Fault::Usage)?;
             options::override_with(&mut component.model, own);

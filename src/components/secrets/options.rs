@@ -53,14 +53,14 @@ fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<Policy, D::Error> {
     }
     Policy::deserialize(&value).map_err(|_| {
         D::Error::custom(format_args!(
-            "{value} is no policy: copy, prompt, command, reissue and host-bound are"
+            "{value} is none of the policies copy, prompt, command, reissue, host-bound"
         ))
     })
 }
 
 /// Reads a profile's options. The error is one line that says what is wrong in which of them.
 pub(super) fn read(options: &Value) -> Result<Model, String> {
-    let options: Options = parse(options, "the options")?;
+    let options = Options::deserialize(options).map_err(|e| e.to_string())?;
     let env = match options.env {
         None => Vec::new(),
         Some(list @ Value::Array(_)) => parse(&list, "env")?,
@@ -163,8 +163,8 @@ mod tests {
             (json!({ "env": { "file": "x", "names": ["UID"] } }), "keeps for itself"),
             (json!({ "pgpass": ["a:b"] }), "pgpass: a line of .pgpass is named by"),
             (json!({ "files": [{ "path": "x", "mode": "4755" }] }), "three octal digits"),
-            (json!({ "files": [{ "path": "x", "policy": "steal" }] }), "\"steal\" is no policy"),
-            (json!({ "pgpass": { "lines": [], "policy": 3 } }), "pgpass: 3 is no policy"),
+            (json!({ "files": [{ "path": "x", "policy": "steal" }] }), "\"steal\" is none of the policies"),
+            (json!({ "pgpass": { "lines": [], "policy": 3 } }), "pgpass: 3 is none of"),
         ] {
             let error = read(&options).unwrap_err();
             assert!(error.contains(part), "{error}");

@@ -1,0 +1,360 @@
+//! Every help text, what each command says when it works, and what is said when it does not.
+
+use crate::snapshot::Snapshots;
+use crate::support::{furnish, Home, World, PROFILE};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The names under `Commands:` in a help text.
+fn commands_in(help: &str) -> Vec<String> {
+    let listed =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = listed.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+fn take_help(snapshots: &mut Snapshots, home: &Home, path: &[String]) {
+    let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+    let name = ["help"].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join("-");
+    snapshots.take(&name, &mut home.command_alone(&args));
+    for command in commands_in(&home.kbpack(&args).ok().text()) {
+        take_help(snapshots, home, &[path, &[command]].concat());
+    }
+}
+
+#[test]
+fn help_texts() {
+    let world = World::strangers();
+    let mut snapshots = Snapshots::new("help", world.dir.path());
+    take_help(&mut snapshots, &world.source, &[]);
+    snapshots.finish();
+}
+
+/// A world in which things go wrong, and what is said then.
+struct Scene {
+    world: World,
+    /// Someone who has nothing yet.
+    third: Home,
+    snapshots: Snapshots,
+}
+
+impl Scene {
+    fn new(prefix: &'static str) -> Self {
+        let world = World::new();
+        furnish(&world.source);
+        world.source.chmod(".bashrc", 0o600);
+        // Whatever the umask is.
+        for (path, mode) in [
+            ("", 0o755),
+            ("/hooks", 0o755),
+            ("/empty", 0o755),
+            ("/settings.json", 0o644),
+            ("/big.bin", 0o644),
+        ] {
+            world.source.chmod(&format!("app{path}"), mode);
+        }
+        let third = Home { path: world.path("third") };
+        fs::create_dir(&third.path).unwrap();
+        let mut snapshots = Snapshots::new(prefix, world.dir.path());
+        let user_at_host = world.signer.split(' ').next().unwrap();
+        snapshots.hide(&regex::escape(user_at_host), "USER@HOST");
+        Scene { world, third, snapshots }
+    }
+
+    fn source(&mut self, name: &str, args: &[&str]) {
+        self.snapshots.take(name, &mut self.world.source.command_alone(args));
+    }
+
+    fn target(&mut self, name: &str, args: &[&str]) {
+        self.snapshots.take(name, &mut self.world.target.command_alone(args));
+    }
+
+    fn third(&mut self, name: &str, args: &[&str]) {
+        self.snapshots.take(name, &mut self.third.command_alone(args));
+    }
+
+    /// `kbpack export` for the target with another profile, to a file that must not appear.
+    fn profile(&mut self, name: &str, text: &str) {
+        self.world.source.profile(text);
+        let recipient = self.world.recipient.clone();
+        let out = self.path("refused.kbp");
+        self.source(name, &["export", "-r", &recipient, "-o", &out]);
+        assert!(!Path::new(&out).exists(), "{name}");
+        self.world.source.profile(PROFILE);
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.world.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn export(&self, name: &str) -> String {
+        self.world.export(name).to_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn what_is_said_when_it_works() {
+    let mut scene = Scene::new("ok");
+    scene.third("ok-keygen", &["keygen"]);
+    scene.third("ok-keygen-show", &["keygen", "--show"]);
+    scene.third("ok-keygen-json", &["keygen", "--show", "--json"]);
+    let (recipient, signer) = (scene.world.recipient.clone(), scene.world.signer.clone());
+    scene.third("ok-trust-add", &["trust", "add", "source", &signer]);
+    scene.third("ok-trust-list", &["trust", "list"]);
+    scene.third("ok-trust-remove", &["trust", "remove", "source"]);
+    let bundle = scene.path("b.kbp");
+    scene.source("ok-export-dry-run", &["export", "--dry-run"]);
+    scene.source("ok-export", &["export", "-r", &recipient, "-o", &bundle]);
+    scene.target("ok-inspect", &["inspect", &bundle]);
+    scene.target("ok-inspect-files", &["inspect", &bundle, "--files"]);
+    scene.target("ok-verify", &["verify", &bundle]);
+    scene.target("ok-verify-deep", &["verify", "--deep", &bundle]);
+    scene.target("ok-import-dry-run", &["import", &bundle, "--dry-run"]);
+    scene.target("ok-import", &["import", &bundle, "--yes"]);
+    scene.target("ok-import-again", &["import", &bundle, "--yes"]);
+    scene.target("ok-import-quiet", &["import", &bundle, "--yes", "--quiet"]);
+    let (out, again) = (scene.path("out"), scene.path("again.kbp"));
+    scene.target("ok-extract", &["extract", &bundle, "app", "-C", &out]);
+    scene.target("ok-rekey", &["rekey", &bundle, "-r", &recipient, "-o", &again]);
+    scene.snapshots.finish();
+}
+
+#[test]
+fn what_is_said_of_the_command_line() {
+    let mut scene = Scene::new("usage");
+    scene.source("usage-no-command", &[]);
+    scene.source("usage-unknown-command", &["frobnicate"]);
+    scene.source("usage-unknown-option", &["export", "--frob"]);
+    scene.source("usage-missing-argument", &["import"]);
+    scene.source("usage-quiet-and-verbose", &["export", "-q", "-v"]);
+    scene.source("usage-bad-map", &["import", "x", "--map", "a=b"]);
+    scene.source("usage-map-without-equals", &["import", "x", "--map", "/a"]);
+    scene.source("usage-bad-only", &["import", "x", "--only", "../x"]);
+    scene.source("usage-bad-only-path", &["import", "x", "--only", "app:../x"]);
+    scene.source("usage-bad-time", &["verify", "x", "--verify-time", "tomorrow"]);
+    scene.source("usage-bad-duration", &["export", "--expires", "1y"]);
+    scene.source("usage-json-to-stdout", &["export", "--json", "-o", "-"]);
+    scene.source("usage-error-in-json", &["export", "--json", "--profile", "none.toml"]);
+    scene.source("usage-trust-no-key", &["trust", "add", "x", "no-such-file"]);
+    scene.source("usage-trust-not-a-key", &["trust", "add", "x", ".bashrc"]);
+    scene.source("usage-trust-nobody", &["trust", "remove", "x"]);
+    scene.source("usage-revoke-nobody", &["trust", "revoke", "x"]);
+    scene.snapshots.finish();
+}
+
+#[test]
+fn what_is_said_of_a_profile() {
+    let mut scene = Scene::new("profile");
+    scene.third("profile-none", &["export"]);
+    scene.third("profile-missing", &["export", "--profile", "none.toml"]);
+    scene.profile("profile-not-toml", "[component.x]\nkind = files\n");
+    scene.profile("profile-unknown-table", "[bundel]\nname = \"x\"\n");
+    scene.profile("profile-no-component", "[bundle]\nname = \"x\"\n");
+    scene.profile("profile-bad-name", "[component.X]\nkind = \"files\"\n");
+    scene.profile("profile-no-kind", "[component.x]\npath = \"~/app\"\n");
+    scene.profile("profile-unknown-kind", "[component.x]\nkind = \"floppy\"\n");
+    let component = |kind: &str, options: &str| format!("[component.x]\nkind = \"{kind}\"\n{options}\n");
+    for (name, options) in [
+        ("profile-files-no-path", ""),
+        ("profile-files-unknown-option", "path = \"~/app\"\nfoo = 1"),
+        ("profile-files-relative", "path = \"app\""),
+        ("profile-files-own-directory", "path = \"~/.config/kbpack\""),
+    ] {
+        scene.profile(name, &component("files", options));
+    }
+    for (name, options) in [
+        ("profile-secrets-none", ""),
+        ("profile-secrets-unknown-option", "envs = []"),
+        ("profile-secrets-bad-variable", "env = { file = \"~/.bashrc\", names = [\"A B\"] }"),
+        ("profile-secrets-missing-variable", "env = { file = \"~/.bashrc\", names = [\"NONE\"] }"),
+        ("profile-secrets-not-static", "env = { file = \"~/dynamic.sh\", names = [\"WHEN\"] }"),
+        ("profile-secrets-missing-file", "files = [{ path = \"~/none\" }]"),
+        ("profile-secrets-command", "files = [{ path = \"~/app/x\", policy = \"command\" }]"),
+        ("profile-secrets-reissue", "files = [{ path = \"~/app/x\", policy = \"reissue\" }]"),
+        ("profile-secrets-unknown-policy", "files = [{ path = \"~/app/x\", policy = \"steal\" }]"),
+    ] {
+        scene.world.source.write("dynamic.sh", "export WHEN=$(date)\n");
+        scene.world.source.chmod("dynamic.sh", 0o600);
+        scene.profile(name, &component("secrets", options));
+    }
+    let files = |name: &str| format!("[component.{name}]\nkind = \"files\"\npath = \"~/app\"\n");
+    scene.profile("profile-same-claim", &(files("one") + &files("two")));
+    scene.snapshots.finish();
+}
+
+#[test]
+fn what_is_said_when_an_export_fails() {
+    let mut scene = Scene::new("export");
+    let recipient = scene.world.recipient.clone();
+    let out = scene.path("b.kbp");
+    let secret = scene.world.source.read(".config/kbpack/identity.txt");
+    let secret = String::from_utf8(secret).unwrap().lines().last().unwrap().to_owned();
+    scene.source("export-no-recipient", &["export", "-o", &out]);
+    scene.source("export-rsa", &["export", "-r", "ssh-rsa AAAAB3 me@here", "-o", &out]);
+    scene.source("export-not-whole", &["export", "-r", "age1qqqq", "-o", &out]);
+    scene.world.source.write("recipients", format!("# ours\n{recipient}\n{secret}\n"));
+    scene.source("export-bad-line", &["export", "-R", "recipients", "-o", &out]);
+    scene.source("export-no-recipients-file", &["export", "-R", "none", "-o", &out]);
+    scene.source("export-no-terminal", &["export", "-p", "-o", &out]);
+    scene.source("export-plugin-missing", &["export", "-r", "age1fake1f3suk7", "-o", &out]);
+    let export = ["export", "-r", &recipient, "-o", &out];
+    scene.source("export-unknown-component", &[&export[..], &["--only", "none"]].concat());
+    scene.source("export-nothing-left", &[&export[..], &["--only", "app", "--skip", "app"]].concat());
+    scene.source("export-no-such-folder", &["export", "-r", &recipient, "-o", &scene.path("no/b.kbp")]);
+    scene.source("export-not-a-folder", &["export", "-r", &recipient, "-o", "/dev/null/b.kbp"]);
+    scene.world.source.write("app/copy.txt", "sk-demo-0123456789\n");
+    scene.source("export-strict-secrets", &[&export[..], &["--strict-secrets"]].concat());
+    scene.source("export-misplaced-secret", &["export", "-r", &recipient, "-o", &scene.path("warned.kbp")]);
+    fs::remove_file(scene.world.source.join("app/copy.txt")).unwrap();
+    scene.export("b.kbp");
+    scene.source("export-exists", &export);
+    scene.third.profile(PROFILE);
+    scene.third.chmod(".config/kbpack", 0o700);
+    scene.third("export-no-key", &export);
+    scene.world.source.chmod(".config/kbpack/signing_key", 0o644);
+    scene.source("export-loose-key", &export);
+    scene.world.source.chmod(".config/kbpack/signing_key", 0o600);
+    scene.world.source.chmod(".config/kbpack", 0o777);
+    scene.source("export-loose-directory", &export);
+    scene.snapshots.finish();
+}
+
+#[test]
+fn what_is_said_of_a_bundle_that_is_not_whole() {
+    let mut scene = Scene::new("damaged");
+    let bundle = fs::read(scene.export("b.kbp")).unwrap();
+    scene.target("damaged-missing", &["import", "none.kbp"]);
+    scene.target("damaged-directory", &["import", "."]);
+    for (name, bytes) in [
+        ("damaged-empty", Vec::new()),
+        ("damaged-not-a-bundle", b"hello\n".repeat(1000)),
+        ("damaged-cut-off", bundle[..bundle.len() - 700].to_vec()),
+        ("damaged-followed", [&bundle[..], b"x"].concat()),
+        ("damaged-changed", {
+            let mut bytes = bundle.clone();
+            let header = bytes.windows(17).position(|name| name == b"/s/000001/000001\0").unwrap();
+            bytes[header + 1024] ^= 1;
+            bytes
+        }),
+    ] {
+        let path = scene.path("broken.kbp");
+        fs::write(&path, bytes).unwrap();
+        scene.target(name, &["import", &path, "--yes"]);
+    }
+    scene.snapshots.finish();
+}
+
+#[test]
+fn what_is_said_of_a_bundle_that_is_not_trusted() {
+    let mut scene = Scene::new("trust");
+    let bundle = scene.export("b.kbp");
+    let public = scene.world.public_key();
+    let fingerprint = scene.world.fingerprint.clone();
+    scene.third("trust-unknown-signer", &["import", &bundle, "--yes"]);
+    scene.third("trust-other-pin", &["import", &bundle, "--yes", "--trust", "SHA256:AAAA"]);
+    let until = ["trust", "add", "source", &public, "--from", "20200101Z", "--until", "20300101Z"];
+    scene.third.kbpack(&until).ok();
+    scene.third("trust-no-longer", &["verify", &bundle, "--verify-time", "20310101Z"]);
+    scene.third("trust-not-yet", &["verify", &bundle, "--verify-time", "20190101Z"]);
+    scene.third.kbpack(&["trust", "revoke", &fingerprint]).ok();
+    scene.third("trust-revoked", &["verify", &bundle]);
+    scene.third("trust-add-revoked", &["trust", "add", "again", &public]);
+
+    let brief = scene.path("brief.kbp");
+    let recipient = scene.world.recipient.clone();
+    scene.world.source.kbpack(&["export", "-r", &recipient, "--expires", "1h", "-o", &brief]).ok();
+    scene.target("trust-expired", &["import", &brief, "--yes", "--verify-time", "20990101Z"]);
+    scene.world.target.kbpack(&["import", &brief, "--yes"]).ok();
+    scene.target("trust-older", &["import", &bundle, "--yes"]);
+    fs::remove_dir_all(scene.world.target.join(".local/state/kbpack/signers")).unwrap();
+    scene.target("trust-lost-mark", &["import", &bundle, "--yes"]);
+
+    let signers = ".config/kbpack/trusted_signers";
+    scene.world.target.chmod(signers, 0o666);
+    scene.target("trust-loose-file", &["verify", &bundle]);
+    scene.world.target.chmod(signers, 0o600);
+    scene.world.target.write(signers, "source ssh-rsa AAAA\n");
+    scene.target("trust-bad-line", &["verify", &bundle]);
+    scene.snapshots.finish();
+}
+
+#[test]
+fn what_is_said_when_it_does_not_open() {
+    let mut scene = Scene::new("open");
+    let bundle = scene.export("b.kbp");
+    let pin = ["--trust", &scene.world.fingerprint.clone()].map(str::to_owned);
+    let inspect = |bundle: &str, more: &[&str]| -> Vec<String> {
+        ["inspect", bundle].iter().chain(more).map(|arg| (*arg).to_owned()).chain(pin.clone()).collect()
+    };
+    let take = |scene: &mut Scene, name: &str, args: Vec<String>, adjust: &dyn Fn(&mut Command)| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut command = scene.third.command_alone(&args);
+        adjust(&mut command);
+        scene.snapshots.take(name, &mut command);
+    };
+    let plainly = |_: &mut Command| {};
+    take(&mut scene, "open-no-key", inspect(&bundle, &[]), &plainly);
+    scene.third.kbpack(&["keygen"]).ok();
+    take(&mut scene, "open-other-key", inspect(&bundle, &[]), &plainly);
+    take(&mut scene, "open-no-such-identity", inspect(&bundle, &["-i", "none"]), &plainly);
+    scene.third.write("public", format!("{}\n", scene.world.recipient));
+    take(&mut scene, "open-public-key", inspect(&bundle, &["-i", "public"]), &plainly);
+    scene.third.write("words", "hunter2\n");
+    take(&mut scene, "open-not-an-identity", inspect(&bundle, &["-i", "words"]), &plainly);
+    scene.third.chmod(".config/kbpack/identity.txt", 0o644);
+    take(&mut scene, "open-loose-identity", inspect(&bundle, &[]), &plainly);
+    scene.third.chmod(".config/kbpack/identity.txt", 0o600);
+
+    let words = scene.world.source.write("passphrase", "open sesame\n");
+    let sealed = scene.path("p.kbp");
+    let descriptor = |file: &Path| {
+        // A shell in front of it opens the descriptor.
+        format!("exec 3<{}; export KBPACK_PASSPHRASE_FD=3; exec \"$0\" \"$@\"", file.display())
+    };
+    let with_words = |home: &Home, file: &Path, args: &[String]| {
+        let mut command = Command::new("setsid");
+        command.args(["--wait", "sh", "-c", &descriptor(file), crate::support::KBPACK]).args(args);
+        command.current_dir(&home.path).env_clear().env("HOME", &home.path);
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        command
+    };
+    let export = ["export", "-p", "-o", &sealed].map(str::to_owned);
+    crate::support::Run::of(&mut with_words(&scene.world.source, &words, &export)).ok();
+    take(&mut scene, "open-passphrase-nobody-to-ask", inspect(&sealed, &[]), &plainly);
+    let wrong = scene.third.write("wrong", "open sesam\n");
+    let mut command = with_words(&scene.third, &wrong, &inspect(&sealed, &[]));
+    scene.snapshots.take("open-wrong-passphrase", &mut command);
+    take(&mut scene, "open-bad-descriptor", inspect(&sealed, &[]), &|command| {
+        command.env("KBPACK_PASSPHRASE_FD", "99");
+    });
+    scene.snapshots.finish();
+}
+
+#[test]
+fn what_is_said_when_an_import_stops() {
+    let mut scene = Scene::new("import");
+    let bundle = scene.export("b.kbp");
+    scene.target("import-nobody-to-ask", &["import", &bundle]);
+    scene.target("import-unknown-component", &["import", &bundle, "--yes", "--only", "none"]);
+    scene.target("import-bad-profile", &["import", &bundle, "--yes", "--profile", "none.toml"]);
+    let kind = "[component.app]\nkind = \"secrets\"\nfiles = [{ path = \"~/x\" }]\n";
+    scene.world.target.write("kind.toml", kind);
+    scene.target("import-other-kind", &["import", &bundle, "--yes", "--profile", "kind.toml"]);
+    scene.world.target.write("app/settings.json", "mine\n");
+    fs::create_dir_all(scene.world.target.join("app/big.bin/inside")).unwrap();
+    scene.target("import-refused", &["import", &bundle, "--yes"]);
+    fs::remove_dir_all(scene.world.target.join("app")).unwrap();
+    scene.world.target.kbpack(&["import", &bundle, "--yes"]).ok();
+    scene.target("import-new-destination", &["import", &bundle, "--yes", "--map", "~/app=~/elsewhere"]);
+    scene.target("import-no-such-component-to-extract", &["extract", &bundle, "none"]);
+    let out = scene.path("out");
+    scene.world.target.kbpack(&["extract", &bundle, "app", "-C", &out]).ok();
+    scene.target("import-extract-exists", &["extract", &bundle, "app", "-C", &out]);
+    scene.target("import-rekey-no-recipient", &["rekey", &bundle, "-o", &scene.path("again.kbp")]);
+    scene.target("import-keys-are-there", &["keygen"]);
+    fs::remove_file(scene.world.target.join(".config/kbpack/signing_key")).unwrap();
+    scene.target("import-only-the-public-half", &["keygen"]);
+    scene.third("import-keygen-show-nothing", &["keygen", "--show"]);
+    scene.snapshots.finish();
+}

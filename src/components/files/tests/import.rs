@@ -46,6 +46,11 @@ fn an_overlay_adds_and_replaces_and_leaves_the_rest() {
     write(world.dst("d/mine"), "mine");
     let job = world.import();
     assert_eq!(job.changes(), ["Changed a", "Added d/b"]);
+    // Where something was changed, the time is the bundle's; where nothing was, it is no change.
+    let time = |path| std::fs::metadata(path).unwrap().modified().unwrap();
+    assert_eq!(time(world.dst("d")), time(world.src("d")));
+    touch(world.dst("d"), 1_500_000_000, 1);
+    assert_eq!(world.plan().changes(), Vec::<String>::new());
     assert_eq!(std::fs::read_to_string(world.dst("a")).unwrap(), "new");
     assert_eq!(std::fs::read_to_string(world.dst("d/mine")).unwrap(), "mine");
     assert_eq!(std::fs::read_to_string(world.dst("mine")).unwrap(), "mine");

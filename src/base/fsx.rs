@@ -136,6 +136,9 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// How the names of files begin that are being written.
+pub const TEMPORARY: &str = ".kbpack-tmp-";
+
 /// A file that appears at its path whole and on disk, or not at all.
 pub struct AtomicFile {
     temp: tempfile::NamedTempFile,
@@ -145,7 +148,7 @@ impl AtomicFile {
     /// Begins a file beside `path`, under another name, with `mode`.
     pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temp = tempfile::Builder::new().prefix(".kbpack-").tempfile_in(folder)?;
+        let temp = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
         temp.as_file().set_permissions(PermissionsExt::from_mode(mode))?;
         Ok(AtomicFile { temp })
     }

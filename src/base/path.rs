@@ -100,28 +100,7 @@ impl BundlePath {
 
     /// Reads the canonical text form.
     pub fn parse(text: &str) -> Result<Self, PathError> {
-        let mut bytes = Vec::with_capacity(text.len());
-        let mut rest = text.as_bytes();
-        while let [first, tail @ ..] = rest {
-            if *first != b'%' {
-                bytes.push(*first);
-                rest = tail;
-                continue;
-            }
-            let [high, low, tail @ ..] = tail else { return Err(PathError::NotCanonical) };
-            let digit = |c: u8| (c as char).to_digit(16).map(|d| d as u8);
-            match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => bytes.push(high << 4 | low),
-                _ => return Err(PathError::NotCanonical),
-            }
-            rest = tail;
-        }
-        let path = BundlePath::new(bytes)?;
-        if path.to_string() == text {
-            Ok(path)
-        } else {
-            Err(PathError::NotCanonical)
-        }
+        BundlePath::new(text_path(text)?)
     }
 }
 
@@ -146,6 +125,30 @@ pub fn path_text(bytes: &[u8]) -> String {
         chunk.invalid().iter().for_each(|b| text.push_str(&format!("%{b:02X}")));
     }
     text
+}
+
+/// The bytes that a text form stands for: the inverse of [`path_text`]. Only the canonical form is read.
+pub fn text_path(text: &str) -> Result<Vec<u8>, PathError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first != b'%' {
+            bytes.push(*first);
+            rest = tail;
+            continue;
+        }
+        let [high, low, tail @ ..] = tail else { return Err(PathError::NotCanonical) };
+        let digit = |c: u8| (c as char).to_digit(16).map(|d| d as u8);
+        match (digit(*high), digit(*low)) {
+            (Some(high), Some(low)) => bytes.push(high << 4 | low),
+            _ => return Err(PathError::NotCanonical),
+        }
+        rest = tail;
+    }
+    match path_text(&bytes) == text {
+        true => Ok(bytes),
+        false => Err(PathError::NotCanonical),
+    }
 }
 
 /// A path of this machine in a report: shown and serialised in the text form of [`path_text`], for it may be any bytes.

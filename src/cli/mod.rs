@@ -2,6 +2,7 @@
 
 use crate::engine::gate::Dirs;
 use crate::report::console::{Color, Console, Volume};
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use error::CliError;
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ pub mod import;
 pub mod inspect;
 pub mod keygen;
 pub mod keys;
+pub mod recover;
 pub mod rekey;
 pub mod trust;
 pub mod verify;
@@ -75,6 +77,8 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Import(import::Args),
+    Recover(recover::RecoverArgs),
+    History(recover::HistoryArgs),
     Trust(trust::Args),
     Extract(extract::Args),
     Rekey(rekey::Args),
@@ -107,6 +111,11 @@ impl Cli {
                 // --help and --version are data.
                 let _ = error.print();
                 0
+            }
+            Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                // No command at all: the help, but to stderr and with a code that scripts notice.
+                let _ = error.print();
+                2
             }
             Err(error) => {
                 let json = args.iter().any(|arg| arg == "--json");
@@ -148,6 +157,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Inspect(args) => args.run(context),
         Command::Verify(args) => args.run(context),
         Command::Import(args) => args.run(context),
+        Command::Recover(args) => args.run(context),
+        Command::History(args) => args.run(context),
         Command::Trust(args) => args.run(context),
         Command::Extract(args) => args.run(context),
         Command::Rekey(args) => args.run(context),

@@ -8,15 +8,16 @@ use crate::component::{self, Act, Component, Journal, Scope};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::import::{ComponentChecks, Import};
+use crate::engine::journal::{Entry, JournalFile};
 use crate::engine::machine;
 use crate::engine::plan::ImportPlan;
 use crate::engine::state::SignerMark;
 use crate::pipeline::unpack::ComponentSource;
+use serde_json::Value;
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::rc::Rc;
 
 /// A component that takes part, with all that its acts need.
 pub(super) struct Participant {
@@ -26,18 +27,29 @@ pub(super) struct Participant {
     pub(super) carved: Vec<PathBuf>,
     pub(super) only: Vec<BundlePath>,
     pub(super) source: ComponentSource,
-    pub(super) acts: Acts,
+    pub(super) facts: Value,
+    pub(super) overrides: Option<Value>,
+    /// What it intended so far.
+    pub(super) acts: RefCell<Vec<Act>>,
 }
 
-/// What a component intended so far. The journal on disk takes this place. Shared, so that what was intended
-/// before a panic is known after it.
-#[derive(Default, Clone)]
-pub(super) struct Acts(pub(super) Rc<RefCell<Vec<Act>>>);
+/// The journal as one component sees it.
+struct Intents<'a> {
+    file: &'a RefCell<JournalFile>,
+    participant: &'a Participant,
+}
 
-impl Journal for Acts {
+impl Journal for Intents<'_> {
     fn intend(&mut self, acts: &[Act]) -> component::Result<()> {
         interrupt::check().map_err(|error| component::Error::new(error.fault(), error))?;
-        self.0.borrow_mut().extend_from_slice(acts);
+        let component = &self.participant.name;
+        let entry = |act: &Act| Entry::Act { component: component.clone(), act: act.clone() };
+        let entries: Vec<Entry> = acts.iter().map(entry).collect();
+        self.file
+            .borrow_mut()
+            .append(&entries)
+            .map_err(|error| component::Error::new(error.fault(), error))?;
+        self.participant.acts.borrow_mut().extend_from_slice(acts);
         Ok(())
     }
 }
@@ -66,23 +78,25 @@ impl Import<'_> {
         mark: SignerMark,
         plan: &ImportPlan,
         run: &str,
+        journal: &RefCell<JournalFile>,
         events: &dyn Events,
     ) -> Result<Vec<ComponentChecks>> {
         // A panic is a failure like any other: what was begun is undone.
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             self.stage(participants, plan, run, events)?;
-            let checks = self.commit(participants, plan, run, events)?;
+            let checks = self.commit(participants, plan, run, journal, events)?;
             self.remember(mark, plan)?;
+            journal.borrow_mut().append(&[Entry::Kept])?;
             Ok(checks)
         }));
         let outcome = attempt.unwrap_or_else(|panic| Err(EngineError::Panicked(words_of(&*panic))));
         let Err(cause) = outcome else { return outcome };
         events.step("undoing");
-        let committed = participants.iter().any(|p| !p.acts.0.borrow().is_empty());
+        let committed = participants.iter().any(|p| !p.acts.borrow().is_empty());
         let mut failures = Vec::new();
         for participant in participants.iter().rev() {
             let scope = self.scope(participant, run, events);
-            match participant.component.undo(&scope, &participant.acts.0.borrow()) {
+            match participant.component.undo(&scope, &participant.acts.borrow()) {
                 Ok(kept) => {
                     kept.iter().for_each(|finding| events.finding(participant.name.as_str(), finding))
                 }
@@ -128,14 +142,15 @@ impl Import<'_> {
         participants: &[Participant],
         plan: &ImportPlan,
         run: &str,
+        journal: &RefCell<JournalFile>,
         events: &dyn Events,
     ) -> Result<Vec<ComponentChecks>> {
         // 11. Quick, reversible acts, one component after the other.
         events.step("putting in place");
         for (participant, planned) in participants.iter().zip(&plan.components) {
             let scope = self.scope(participant, run, events);
-            let mut journal = participant.acts.clone();
-            participant.component.commit(&scope, &planned.plan, &mut journal).within(&participant.name)?;
+            let mut intents = Intents { file: journal, participant };
+            participant.component.commit(&scope, &planned.plan, &mut intents).within(&participant.name)?;
         }
         // 12. The checks.
         events.step("checking");

@@ -3,9 +3,11 @@
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
 use crate::base::interrupt::Interrupted;
 use crate::base::name::ComponentName;
+use crate::base::path::ShownPath;
 use crate::component;
 use crate::crypto::error::CryptoError;
 use crate::crypto::trust::TrustError;
+use crate::engine::journal::JournalError;
 use crate::engine::profile::ProfileError;
 use crate::engine::state::StateError;
 use crate::pipeline::pack::PackError;
@@ -85,13 +87,18 @@ pub enum EngineError {
         /// Whom the command line names.
         pin: String,
     },
-    /// An import that was killed has not been put right.
-    #[error("an earlier import (run {run}) was cut off before it was done or undone")]
-    Unfinished {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An import that was cut off cannot be ended.
+    #[error("the import {run} was cut off, and undoing it failed: {failures}")]
+    CannotRecover {
         /// Its run.
         run: String,
-        /// The note of it.
-        note: PathBuf,
+        /// Its journal.
+        journal: ShownPath,
+        /// What the components said.
+        failures: String,
     },
     /// Staging would fill the file system.
     #[error("{} has {free} bytes free, and the import needs up to {need} there", folder.display())]
@@ -116,7 +123,7 @@ pub enum EngineError {
     #[error("{}: a file of this name exists already", .0.display())]
     ExtractedExists(PathBuf),
     /// Nobody could open what would be written.
-    #[error("the export has no recipient")]
+    #[error("there is no recipient")]
     NoRecipient,
     /// A name on the command line that no component has.
     #[error("there is no component '{name}'{of}")]
@@ -151,7 +158,7 @@ pub enum EngineError {
     #[error("the components {0} come after each other in a circle")]
     Circle(String),
     /// `--strict-secrets`, and there were some.
-    #[error("{0} copies of secrets stand outside the secrets components")]
+    #[error("copies of secrets stand outside the secrets components: {0}")]
     MisplacedSecrets(usize),
     /// The bundle's time is over.
     #[error("{place}: the bundle expired on {expired}")]
@@ -180,6 +187,14 @@ pub enum EngineError {
         applied: u64,
         /// The profile's name.
         profile: String,
+    },
+    /// A kind in a profile that there is none of.
+    #[error("component '{name}': there is no kind '{kind}'")]
+    NoSuchKind {
+        /// The component.
+        name: ComponentName,
+        /// What the profile says.
+        kind: String,
     },
     /// A bundle of an unknown kind.
     #[error("component '{name}' is of kind '{kind}', which this kbpack does not know")]
@@ -294,7 +309,10 @@ impl Faulty for EngineError {
             Profile(e) => e.fault(),
             State(e) => e.fault(),
             Component { error, .. } => error.fault(),
-            Io { error, .. } => io_fault(error),
+            Io { error, .. } => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Fault::Usage,
+                _ => io_fault(error),
+            },
             NothingSelected
             | OutputExists(_)
             | ExtractedExists(_)
@@ -302,13 +320,16 @@ impl Faulty for EngineError {
             | NoSuchComponent { .. }
             | SameClaim { .. }
             | OwnDirectory { .. } => Fault::Usage,
-            Home { .. } | Circle(_) | OtherKind { .. } | NobodyToAsk | Declined => Fault::Usage,
+            NoSuchKind { .. } | Home { .. } | Circle(_) | OtherKind { .. } | NobodyToAsk | Declined => {
+                Fault::Usage
+            }
             MisplacedSecrets(_) | UnknownKind { .. } | StagedDiffers { .. } => Fault::Rule,
             Scan(e) => e.fault(),
             Interrupted(e) => e.fault(),
             NoSpace { .. } => Fault::Limit,
             Panicked(_) => Fault::Unexpected,
-            Unfinished { .. } => Fault::RecoveryNeeded,
+            Journal(e) => e.fault(),
+            CannotRecover { .. } => Fault::RecoveryNeeded,
             OtherSigner { .. } | Expired { .. } | OtherTarget { .. } | Older { .. } | NewDestinations(_) => {
                 Fault::Untrusted
             }
@@ -338,10 +359,10 @@ impl Faulty for EngineError {
             Panicked(_) => "nothing was left changed; please report it, with the command that you ran",
             Home { .. } => "set HOME to the user's home directory",
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
-            Unfinished { run, note } => {
+            Journal(e) => return e.remedy(),
+            CannotRecover { run, journal, .. } => {
                 return Some(format!(
-                    "look into the folders named .kbpack-stage-{run} ('old' holds what was replaced), put back what is missing, then remove {}",
-                    note.display()
+                    "put that right and run `kbpack recover` again; what was replaced stands in folders named .kbpack-stage-{run}, the acts in {journal}"
                 ))
             }
             Io { error, .. } => return io_remedy(error).or_else(|| io_hint(error)),
@@ -357,6 +378,7 @@ impl Faulty for EngineError {
             Expired { .. } => "ask for a new export",
             OtherTarget { .. } => "import it on the machine it was made for, or export again for this one",
             Older { .. } => "if going back is what you want, add --allow-older",
+            NoSuchKind { .. } => "the kinds are files and secrets",
             UnknownKind { .. } => "use a newer kbpack",
             OtherKind { .. } => "rename the component in that profile, or give it the bundle's kind",
             StagedDiffers { .. } => "nothing was changed; check the destination's file system, and try again",
@@ -365,7 +387,7 @@ impl Faulty for EngineError {
             NewDestinations(_) => "look at the plan with --dry-run, then add --accept-new",
             Refused(_, remedies) => return (!remedies.is_empty()).then(|| remedies.join("; ")),
             CheckFailed { .. } => return None,
-            HalfDone { .. } => "what was replaced stands beside it in folders named .kbpack-stage-*; put it back from there",
+            HalfDone { .. } => "put that right, then run `kbpack recover`",
         };
         Some(text.to_owned())
     }

@@ -7,22 +7,25 @@ use crate::base::path::shown;
 use crate::component::{CheckResult, Finding, Host, Severity};
 use crate::components;
 use crate::crypto::identity::Identities;
-use crate::engine::apply::{Acts, Participant};
+use crate::engine::apply::Participant;
 use crate::engine::claims::{carve, order, Named};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
+use crate::engine::journal::{Begin, Begun, End, JournalFile, JournalPath};
 use crate::engine::machine;
 use crate::engine::plan::{
     destinations, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
 };
 use crate::engine::profile::Profile;
+use crate::engine::recover::recover;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
-use crate::format::{BundleId, Manifest, Target};
+use crate::format::{BundleId, ComponentEntry, Manifest, Target};
 use crate::pipeline::pack::PackError;
 use serde::Serialize;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// What to import, and how.
@@ -71,11 +74,9 @@ pub struct ComponentChecks {
 impl Import<'_> {
     /// Runs the import of `incoming`.
     pub fn run(&self, incoming: Incoming, events: &dyn Events) -> Result<ImportReport> {
-        // 1. Lock. 2. What an earlier import left (recovery takes its place here; until then it is said).
+        // 1. Lock. 2. Recover what an earlier import left.
         let _lock = self.state.lock()?;
-        if let Some(run) = self.state.unfinished()? {
-            return Err(EngineError::Unfinished { run, note: self.state.unfinished_path() });
-        }
+        recover(self.state, self.host, events)?;
 
         // 3. Seal, signer, digests. 4. Keys and manifest; id and signer are held against each other inside.
         events.step("verifying");
@@ -105,21 +106,29 @@ impl Import<'_> {
         // 7. (Hooks.) 8. (The encrypted backup of what the plan touches.)
         // 9. to 12. Stage, check, commit, check, remember: or undo.
         interrupt::watch().map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
-        self.state.begin_run(&run)?;
-        let applied = self.apply(&participants, mark, &plan, &run, events);
-        if !matches!(applied, Err(EngineError::HalfDone { .. })) {
-            self.state.end_run()?;
-        }
-        let checks = applied?;
+        let begin = self.begin(&bundle, &participants, &plan, &run);
+        let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);
+        let history = self.state.history_dir()?;
+        let applied = self.apply(&participants, mark, &plan, &run, &journal, events);
+        let checks = match applied {
+            Ok(checks) => checks,
+            // The journal stays: `recover` goes on with it.
+            Err(half_done @ EngineError::HalfDone { .. }) => return Err(half_done),
+            Err(undone) => {
+                journal.into_inner().end(&begin, End::Undone, &history)?;
+                return Err(undone);
+            }
+        };
 
         // 13. Finalise: what was replaced is dropped. The import holds, whatever is left lying about.
         for participant in &participants {
             let scope = self.scope(participant, &run, events);
-            if let Err(error) = participant.component.finalise(&scope, &participant.acts.0.borrow()) {
+            if let Err(error) = participant.component.finalise(&scope, &participant.acts.borrow()) {
                 let what = format!("what was replaced could not be removed: {error}");
                 events.finding(participant.name.as_str(), &Finding::new(Severity::Warning, what));
             }
         }
+        journal.into_inner().end(&begin, End::Imported, &history)?;
         Ok(ImportReport { plan, dry_run: false, checks })
     }
 
@@ -167,6 +176,7 @@ impl Import<'_> {
             let Some((((name, component), carved), entry)) = all[index].take() else { continue };
             if self.selection.takes(&name) {
                 let source = bundle.opened.streams(entry);
+                let overrides = self.overrides(entry)?;
                 participants.push(Participant {
                     only: self.selection.paths_in(&name),
                     name,
@@ -174,7 +184,9 @@ impl Import<'_> {
                     component,
                     carved,
                     source,
-                    acts: Acts::default(),
+                    facts: entry.facts.clone(),
+                    overrides,
+                    acts: RefCell::default(),
                 });
             }
         }
@@ -188,26 +200,28 @@ impl Import<'_> {
                 name: entry.name.clone(),
                 kind: entry.kind.clone(),
             })?;
-            let mut overrides = None;
-            if let Some(profile) = self.profile {
-                if let Some(table) = profile.components.get(&entry.name) {
-                    if table.kind != entry.kind {
-                        return Err(EngineError::OtherKind {
-                            name: entry.name.clone(),
-                            bundle: entry.kind.clone(),
-                            profile: table.kind.clone(),
-                            path: profile.path.clone(),
-                        });
-                    }
-                    overrides = Some(Value::Object(table.options.clone()));
-                }
-            }
+            let overrides = self.overrides(entry)?;
             let component = kind
                 .from_facts(&entry.name, &entry.facts, overrides.as_ref(), self.host)
                 .within(&entry.name)?;
             all.push((entry.name.clone(), component));
         }
         Ok(all)
+    }
+
+    /// What this machine's own profile says of a component of the bundle.
+    fn overrides(&self, entry: &ComponentEntry) -> Result<Option<Value>> {
+        let Some(profile) = self.profile else { return Ok(None) };
+        match profile.components.get(&entry.name) {
+            None => Ok(None),
+            Some(table) if table.kind == entry.kind => Ok(Some(Value::Object(table.options.clone()))),
+            Some(table) => Err(EngineError::OtherKind {
+                name: entry.name.clone(),
+                bundle: entry.kind.clone(),
+                profile: table.kind.clone(),
+                path: profile.path.clone(),
+            }),
+        }
     }
 
     fn plan(
@@ -243,6 +257,36 @@ impl Import<'_> {
             overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
             components: planned,
         })
+    }
+
+    /// All that recovery needs to know.
+    fn begin(&self, bundle: &Bundle, participants: &[Participant], plan: &ImportPlan, run: &str) -> Begin {
+        let begun = |participant: &Participant| Begun {
+            name: participant.name.clone(),
+            kind: participant.kind.clone(),
+            facts: participant.facts.clone(),
+            overrides: participant.overrides.clone(),
+            carved: participant.carved.iter().cloned().map(JournalPath).collect(),
+            only: participant.only.clone(),
+        };
+        Begin {
+            run: run.to_owned(),
+            started: machine::now_ms(),
+            bundle: plan.id,
+            place: bundle.place.clone(),
+            signer: plan.signer.clone(),
+            profile: plan.profile.clone(),
+            sequence: plan.sequence,
+            origin: plan.origin.clone(),
+            home: JournalPath(self.host.home.clone()),
+            maps: self
+                .host
+                .maps
+                .iter()
+                .map(|(a, b)| (JournalPath(a.clone()), JournalPath(b.clone())))
+                .collect(),
+            components: participants.iter().map(begun).collect(),
+        }
     }
 
     /// The sequence and the destinations. `--allow-older` never lowers the mark.

@@ -66,6 +66,12 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Milliseconds since then.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// How many threads to use: as many as there are processors, at most 16.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).min(16)

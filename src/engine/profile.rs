@@ -164,7 +164,7 @@ impl Profile {
         }
         let make = |(name, table): (&ComponentName, &ComponentTable)| {
             let kind = components::kind(&table.kind)
-                .ok_or_else(|| EngineError::UnknownKind { name: name.clone(), kind: table.kind.clone() })?;
+                .ok_or_else(|| EngineError::NoSuchKind { name: name.clone(), kind: table.kind.clone() })?;
             let options = Value::Object(table.options.clone());
             let component: Box<dyn Component> = kind.from_options(name, &options, host).within(name)?;
             Ok((name.clone(), component))

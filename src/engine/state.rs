@@ -1,6 +1,6 @@
 //! What this machine remembers between runs, in the state directory, outside the reach of bundles.
 //!
-//! `lock`, `exports.json` (the last sequence for each profile), `signers/<hex>.json` (for each trusted
+//! `journals/` and `history/` (what imports did), `lock`, `exports.json` (the last sequence for each profile), `signers/<hex>.json` (for each trusted
 //! signer: the highest sequence applied and the destinations written, for each profile).
 
 use crate::base::digest::Digest;
@@ -154,36 +154,43 @@ impl State {
             let holder = pid.map_or_else(|_| String::new(), |pid| format!(" (process {pid})"));
             return Err(StateError::Locked { path, holder });
         }
+        self.sweep()?;
         file.set_len(0).map_err(io)?;
         writeln!(file, "{}", std::process::id()).map_err(io)?;
         Ok(Lock { _file: file })
     }
 
-    /// The run that a killed import left unfinished, if there is one.
-    pub fn unfinished(&self) -> Result<Option<String>> {
-        let path = self.unfinished_path();
-        match std::fs::read_to_string(&path) {
-            Ok(run) => Ok(Some(run.trim().to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StateError::Io { path, error }),
+    /// Removes what a kill left of files that were being written. The lock is held, so nobody writes any now.
+    fn sweep(&self) -> Result<()> {
+        for dir in ["", "signers", "journals", "history"].map(|name| self.dir.join(name)) {
+            for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with(fsx::TEMPORARY) {
+                    remove_if_there(entry.path())?;
+                }
+            }
         }
+        Ok(())
     }
 
-    /// Notes, durably, that `run` begins to change this machine.
-    pub fn begin_run(&self, run: &str) -> Result<()> {
-        let path = self.unfinished_path();
-        fsx::write_atomic(&path, 0o600, format!("{run}\n").as_bytes())
-            .map_err(|error| StateError::Io { path, error })
+    /// Where the journals of unfinished imports stand.
+    pub fn journals_dir(&self) -> PathBuf {
+        self.dir.join("journals")
     }
 
-    /// Notes that the run is over, wholly done or wholly undone.
-    pub fn end_run(&self) -> Result<()> {
-        remove_if_there(self.unfinished_path())
+    /// The same, made if it is not there, its name on disk.
+    pub fn ensure_journals(&self) -> Result<PathBuf> {
+        self.lasting(self.journals_dir())
     }
 
-    /// The file of [`begin_run`](State::begin_run).
-    pub fn unfinished_path(&self) -> PathBuf {
-        self.dir.join("unfinished")
+    /// Where the journals of finished imports stand; made if it is not there.
+    pub fn history_dir(&self) -> Result<PathBuf> {
+        self.lasting(self.dir.join("history"))
+    }
+
+    fn lasting(&self, dir: PathBuf) -> Result<PathBuf> {
+        self.make(&dir)?;
+        fsx::sync_dir(&self.dir).map_err(|error| StateError::Io { path: self.dir.clone(), error })?;
+        Ok(dir)
     }
 
     /// The sequence for a new export of `profile`: above the last one, and at least `now` (R1).

@@ -1,5 +1,6 @@
 //! Where a bundle is written to: a file that appears whole or not at all, or standard output.
 
+use crate::base::fsx;
 use rustix::fs::{linkat, open, AtFlags, Mode, OFlags, CWD};
 use std::fs::File;
 use std::io::{self, Write};
@@ -25,11 +26,14 @@ impl Output {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let parent = parent_of(path);
+        if !parent.is_dir() {
+            return Err(rustix::io::Errno::NOENT.into());
+        }
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         if let Ok(fd) = open(parent, flags, Mode::from_raw_mode(0o600)) {
             return Ok(Output::Nameless(File::from(fd), path.to_owned()));
         }
-        let temporary = tempfile::Builder::new().prefix(".kbpack-").tempfile_in(parent)?;
+        let temporary = tempfile::Builder::new().prefix(fsx::TEMPORARY).tempfile_in(parent)?;
         Ok(Output::Temporary(temporary, path.to_owned()))
     }
 

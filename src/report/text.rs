@@ -3,7 +3,9 @@
 use crate::base::path::ShownPath;
 use crate::component::{ChangeKind, Listed, Plan, Severity, UndoStrength};
 use crate::engine::export::{ExportPlan, ExportReport};
+use crate::engine::history::PastImport;
 use crate::engine::import::ImportReport;
+use crate::engine::journal::End;
 use crate::engine::machine::timestamp;
 use crate::engine::plan::{count, ImportPlan};
 use crate::engine::verify::Verified;
@@ -173,6 +175,17 @@ pub fn imported(report: &ImportReport) -> Vec<String> {
         report.plan.sequence
     ));
     lines
+}
+
+/// One row of `history`.
+pub fn import_in_history(past: &PastImport) -> String {
+    let outcome = match past.outcome {
+        Some(End::Imported) => "imported",
+        Some(End::Undone) => "undone",
+        None => "cut off: run `kbpack recover`",
+    };
+    let PastImport { started, run, profile, origin, components, .. } = past;
+    format!("{started}  {run}  {profile} from {origin}: {outcome} ({})", components.join(", "))
 }
 
 fn counts(plan: &Plan) -> String {

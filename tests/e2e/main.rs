@@ -7,6 +7,7 @@ mod support;
 mod terminal;
 
 mod command_line;
+mod crash;
 mod files;
 mod keys;
 mod messages;

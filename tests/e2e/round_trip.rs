@@ -132,7 +132,7 @@ fn misplaced_secrets_are_reported_and_refused_on_request() {
     ]);
     assert!(refused.stderr.contains("notes.txt"));
     assert!(!refused.stderr.contains("sk-demo"));
-    refused.fails(6, "1 copies of secrets");
+    refused.fails(6, "outside the secrets components: 1");
     assert!(!strict.exists());
 }
 

@@ -304,8 +304,9 @@ pub(super) fn clear(acts: &[Act], paths: &[PathBuf], run: &str, component: &str)
     for dir in paths.iter().flat_map(|path| path.ancestors().skip(1)) {
         sides.insert(dir.join(run_dir(run)).join(component));
     }
-    for side in sides.iter().filter(|side| fs::symlink_metadata(side).is_ok()) {
-        fs::remove_dir_all(side).map_err(at(side))?;
+    // A kill may come between the making of the run's directory and of the component's in it.
+    for side in sides.iter().filter(|side| fs::symlink_metadata(parent(side)).is_ok()) {
+        if_there(fs::remove_dir_all(side)).map_err(at(side))?;
         // Other components may still have theirs in it.
         let _ = fs::remove_dir(parent(side));
         sync_dir(parent(parent(side)))?;

@@ -1,0 +1,394 @@
+//! What an import intends, on disk before it is done.
+//!
+//! One file an import: `journals/<run>.jsonl` in the state directory, append-only, a JSON object a line:
+//! `{"sum":"<16 hex digits>","entry":{...}}`. `sum` is the beginning of the SHA-256 over the line before's sum
+//! and this line's entry as it stands, so a line that is missing, changed or torn shows. A torn last line is no
+//! line: what it would have named was not done. When the import is over, its first and last entry move to
+//! `history/<run>.jsonl`.
+
+use crate::base::digest::Digest;
+use crate::base::fault::{io_fault, Fault, Faulty};
+use crate::base::fsx;
+use crate::base::name::ComponentName;
+use crate::base::path::{path_text, text_path, BundlePath};
+use crate::component::Act;
+use crate::format::BundleId;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The journal cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Reading or writing it.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A line before the last is not what was written.
+    #[error("{}, line {line}: the journal is damaged", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+}
+
+impl Faulty for JournalError {
+    fn fault(&self) -> Fault {
+        match self {
+            JournalError::Io { error, .. } => io_fault(error),
+            JournalError::Damaged { .. } => Fault::RecoveryNeeded,
+        }
+    }
+    fn remedy(&self) -> Option<String> {
+        let text = match self {
+            JournalError::Io { .. } => "check the permissions and the space of the state directory",
+            JournalError::Damaged { .. } => {
+                "what was replaced stands in folders named .kbpack-stage-* with the journal's name in theirs; put back what is missing, then move the journal away"
+            }
+        };
+        Some(text.to_owned())
+    }
+}
+
+type Result<T> = std::result::Result<T, JournalError>;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Entry {
+    /// The first: all that recovery needs to know.
+    Begin(Box<Begin>),
+    /// An act that comes next, or was done.
+    Act {
+        /// Whose.
+        component: ComponentName,
+        /// In its kind's words.
+        act: Act,
+    },
+    /// Everything is in place, checked and remembered: from here on there is only forwards.
+    Kept,
+    /// The last.
+    End(End),
+}
+
+/// What an import is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begin {
+    /// Names the run: 16 hex digits.
+    pub run: String,
+    /// Unix time in milliseconds.
+    pub started: u64,
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Its path, or `standard input`.
+    pub place: String,
+    /// Who signed it.
+    pub signer: String,
+    /// Its profile's name.
+    pub profile: String,
+    /// Its sequence.
+    pub sequence: u64,
+    /// `user@host` that it came from.
+    pub origin: String,
+    /// The home directory it goes to.
+    pub home: JournalPath,
+    /// `--map`, each.
+    pub maps: Vec<(JournalPath, JournalPath)>,
+    /// The components that take part, in the order of their commits.
+    pub components: Vec<Begun>,
+}
+
+/// One component of a [`Begin`]: what it takes to make it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begun {
+    /// Its name.
+    pub name: ComponentName,
+    /// Its kind.
+    pub kind: String,
+    /// The manifest's facts.
+    pub facts: Value,
+    /// What this machine's own profile said.
+    pub overrides: Option<Value>,
+    /// What belonged to others.
+    pub carved: Vec<JournalPath>,
+    /// `--only`.
+    pub only: Vec<BundlePath>,
+}
+
+/// How an import ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// The target is wholly the new state.
+    Imported,
+    /// The target is wholly the old state.
+    Undone,
+}
+
+/// A path of this machine in a journal, in the text form of [`path_text`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalPath(pub PathBuf);
+
+impl Serialize for JournalPath {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.serialize_str(&path_text(self.0.as_os_str().as_bytes()))
+    }
+}
+
+impl<'de> Deserialize<'de> for JournalPath {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let bytes = text_path(&String::deserialize(d)?).map_err(serde::de::Error::custom)?;
+        Ok(JournalPath(OsString::from_vec(bytes).into()))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    sum: String,
+    #[serde(borrow)]
+    entry: &'a RawValue,
+}
+
+/// The sum of a line: 16 hex digits.
+fn sum(before: &str, entry: &str) -> String {
+    Digest::of(format!("{before}{entry}").as_bytes()).to_string()[..16].to_owned()
+}
+
+/// A journal open for writing.
+pub struct JournalFile {
+    path: PathBuf,
+    file: File,
+    last: String,
+}
+
+impl JournalFile {
+    /// Begins the journal of a run in `dir`, which exists. On disk, with its name, when this returns.
+    pub fn create(dir: &Path, begin: Begin) -> Result<Self> {
+        let path = dir.join(format!("{}.jsonl", begin.run));
+        let io = |error| JournalError::Io { path: path.clone(), error };
+        let file = File::options().append(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
+        let mut journal = JournalFile { path: path.clone(), file, last: String::new() };
+        journal.append(&[Entry::Begin(Box::new(begin))])?;
+        fsx::sync_dir(dir).map_err(io)?;
+        Ok(journal)
+    }
+
+    /// Opens the journal that `record` was read from, to go on behind its last whole line.
+    pub fn reopen(record: &Record) -> Result<Self> {
+        let path = record.path.clone();
+        let io = |error| JournalError::Io { path: path.clone(), error };
+        let file = File::options().append(true).open(&path).map_err(io)?;
+        file.set_len(record.whole).map_err(io)?;
+        Ok(JournalFile { path: path.clone(), file, last: record.last.clone() })
+    }
+
+    /// Returns when `entries` are on disk.
+    pub fn append(&mut self, entries: &[Entry]) -> Result<()> {
+        let io = |error| JournalError::Io { path: self.path.clone(), error };
+        let mut last = self.last.clone();
+        let text = lines(&mut last, entries).map_err(io)?;
+        self.file.write_all(text.as_bytes()).map_err(io)?;
+        self.file.sync_data().map_err(io)?;
+        self.last = last;
+        Ok(())
+    }
+
+    /// Ends the journal: notes the outcome, and moves what is worth remembering to `history`, which exists.
+    pub fn end(mut self, begin: &Begin, outcome: End, history: &Path) -> Result<()> {
+        self.append(&[Entry::End(outcome)])?;
+        let remembered = [Entry::Begin(Box::new(begin.clone())), Entry::End(outcome)];
+        let io = |error| JournalError::Io { path: self.path.clone(), error };
+        let kept = lines(&mut String::new(), &remembered).map_err(io)?;
+        let path = history.join(self.path.file_name().unwrap_or_default());
+        fsx::write_atomic(&path, 0o600, kept.as_bytes()).map_err(|error| JournalError::Io { path, error })?;
+        std::fs::remove_file(&self.path).map_err(io)
+    }
+}
+
+/// `entries` as lines that follow on one with the sum `last`, which becomes that of the last of them.
+fn lines(last: &mut String, entries: &[Entry]) -> io::Result<String> {
+    let mut text = String::new();
+    for entry in entries {
+        let entry = serde_json::value::to_raw_value(entry)?;
+        *last = sum(last, entry.get());
+        text.push_str(&serde_json::to_string(&Line { sum: last.clone(), entry: &entry })?);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// A journal that was read.
+#[derive(Debug)]
+pub struct Record {
+    /// Where it stands.
+    pub path: PathBuf,
+    /// What it is about; `None` if not even that got to the disk: nothing was done.
+    pub begin: Option<Begin>,
+    /// What was intended, in order.
+    pub acts: Vec<(ComponentName, Act)>,
+    /// Whether there is only forwards.
+    pub kept: bool,
+    /// How it ended, if it did.
+    pub end: Option<End>,
+    /// Bytes up to the end of the last whole line.
+    whole: u64,
+    last: String,
+}
+
+impl Record {
+    /// Reads the journal at `path`. A last line that is torn is left out; another one that is wrong is an error.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| JournalError::Io { path: path.to_owned(), error })?;
+        let mut record = Record {
+            path: path.to_owned(),
+            begin: None,
+            acts: Vec::new(),
+            kept: false,
+            end: None,
+            whole: 0,
+            last: String::new(),
+        };
+        let mut lines = bytes.split_inclusive(|&b| b == b'\n').enumerate().peekable();
+        while let Some((number, line)) = lines.next() {
+            match record.entry(line) {
+                Some(entry) => record.take(entry),
+                None if lines.peek().is_none() => break,
+                None => return Err(JournalError::Damaged { path: path.to_owned(), line: number + 1 }),
+            }
+            record.whole += line.len() as u64;
+        }
+        Ok(record)
+    }
+
+    /// The entry of a line, if it is whole and follows on the line before.
+    fn entry(&mut self, line: &[u8]) -> Option<Entry> {
+        let text = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+        let line: Line<'_> = serde_json::from_str(text).ok()?;
+        let entry = serde_json::from_str(line.entry.get()).ok()?;
+        (sum(&self.last, line.entry.get()) == line.sum).then(|| {
+            self.last = line.sum;
+            entry
+        })
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Begin(begin) => self.begin = Some(*begin),
+            Entry::Act { component, act } => self.acts.push((component, act)),
+            Entry::Kept => self.kept = true,
+            Entry::End(end) => self.end = Some(end),
+        }
+    }
+
+    /// What was intended for one component.
+    pub fn acts_of(&self, name: &ComponentName) -> Vec<Act> {
+        self.acts.iter().filter(|(component, _)| component == name).map(|(_, act)| act.clone()).collect()
+    }
+}
+
+/// The journals in `dir`, sorted by name; none if there is no such directory.
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    let io = |error| JournalError::Io { path: dir.to_owned(), error };
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io)?,
+    };
+    let mut paths = BTreeSet::new();
+    for entry in entries {
+        let path = entry.map_err(io)?.path();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            paths.insert(path);
+        }
+    }
+    Ok(paths.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn begin() -> Begin {
+        Begin {
+            run: "0123456789abcdef".into(),
+            started: 1,
+            bundle: BundleId([7; 32]),
+            place: "b.kbp".into(),
+            signer: "SHA256:x".into(),
+            profile: "p".into(),
+            sequence: 3,
+            origin: "a@b".into(),
+            home: JournalPath(OsString::from_vec(b"/home/\xff".to_vec()).into()),
+            maps: vec![],
+            components: vec![],
+        }
+    }
+
+    fn written(dir: &Path) -> PathBuf {
+        let mut journal = JournalFile::create(dir, begin()).unwrap();
+        let component = ComponentName::new("a").unwrap();
+        let act = |n: u32| Entry::Act { component: component.clone(), act: Act(json!({ "n": n })) };
+        journal.append(&[act(1), act(2)]).unwrap();
+        journal.append(&[act(3)]).unwrap();
+        journal.path
+    }
+
+    #[test]
+    fn a_torn_last_line_is_no_line_and_a_damaged_one_before_it_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = written(dir.path());
+        let bytes = std::fs::read(&path).unwrap();
+        let starts: Vec<usize> =
+            bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
+        assert_eq!(Record::read(&path).unwrap().begin, Some(begin()));
+        for cut in 0..=bytes.len() {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let record = Record::read(&path).unwrap();
+            let lines = starts.iter().filter(|start| **start <= cut).count();
+            assert_eq!(record.acts.len(), lines.saturating_sub(1), "{cut}");
+            // It goes on behind the last whole line.
+            if record.begin.is_some() {
+                JournalFile::reopen(&record).unwrap().append(&[Entry::Kept]).unwrap();
+                let again = Record::read(&path).unwrap();
+                assert!(again.kept && again.acts.len() == record.acts.len(), "{cut}");
+            }
+        }
+        for at in (0..starts[2]).step_by(7) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&path, damaged).unwrap();
+            assert!(matches!(Record::read(&path), Err(JournalError::Damaged { .. })), "{at}");
+        }
+    }
+
+    #[test]
+    fn the_end_moves_it_to_the_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = written(dir.path());
+        let history = dir.path().join("history");
+        std::fs::create_dir(&history).unwrap();
+        JournalFile::reopen(&Record::read(&path).unwrap())
+            .unwrap()
+            .end(&begin(), End::Undone, &history)
+            .unwrap();
+        assert_eq!(list(dir.path()).unwrap(), Vec::<PathBuf>::new());
+        let record = Record::read(&list(&history).unwrap()[0]).unwrap();
+        assert_eq!((record.begin, record.end), (Some(begin()), Some(End::Undone)));
+    }
+}

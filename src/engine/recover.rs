@@ -1,0 +1,112 @@
+//! `recover`: ends an import that was cut off, backwards or forwards, from its journal alone.
+
+use crate::base::path::ShownPath;
+use crate::component::{Component, Finding, Host, Scope, Severity};
+use crate::components;
+use crate::engine::error::{EngineError, In, Result};
+use crate::engine::events::Events;
+use crate::engine::journal::{list, Begin, Begun, End, JournalFile, Record};
+use crate::engine::machine;
+use crate::engine::state::State;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// One import that was ended.
+#[derive(Debug, Serialize)]
+pub struct Recovered {
+    /// Its run.
+    pub run: String,
+    /// How.
+    pub outcome: End,
+}
+
+/// Ends every import that was cut off. The caller holds the lock.
+pub fn recover(state: &State, host: &Host, events: &dyn Events) -> Result<Vec<Recovered>> {
+    let mut recovered = Vec::new();
+    for path in list(&state.journals_dir())? {
+        let record = Record::read(&path)?;
+        match &record.begin {
+            // Not even its first line got to the disk: nothing was done.
+            None => {
+                std::fs::remove_file(&path).map_err(|error| EngineError::Io { path: path.clone(), error })?
+            }
+            Some(begin) => {
+                let outcome = end(&record, begin, state, host, events)?;
+                recovered.push(Recovered { run: begin.run.clone(), outcome });
+            }
+        }
+    }
+    Ok(recovered)
+}
+
+fn end(record: &Record, begin: &Begin, state: &State, host: &Host, events: &dyn Events) -> Result<End> {
+    let outcome = match (record.end, record.kept) {
+        (Some(end), _) => end,
+        (None, true) => End::Imported,
+        (None, false) => End::Undone,
+    };
+    if record.end.is_none() {
+        events.step(&format!("recovering the import of {}", machine::timestamp(begin.started / 1000)));
+        // As it was then, not as it is now.
+        let maps = begin.maps.iter().map(|(from, to)| (from.0.clone(), to.0.clone())).collect();
+        let host = Host { home: begin.home.0.clone(), maps, ..host.clone() };
+        match outcome {
+            End::Imported => forwards(record, begin, &host, events)?,
+            End::Undone => backwards(record, begin, &host, events)?,
+        }
+    }
+    JournalFile::reopen(record)?.end(begin, outcome, &state.history_dir()?)?;
+    Ok(outcome)
+}
+
+/// What was replaced is dropped.
+fn forwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -> Result<()> {
+    for begun in &begin.components {
+        let (component, carved) = remake(begun, host)?;
+        let scope = scope(begin, begun, host, &carved, events);
+        if let Err(error) = component.finalise(&scope, &record.acts_of(&begun.name)) {
+            let what = format!("what was replaced could not be removed: {error}");
+            events.finding(begun.name.as_str(), &Finding::new(Severity::Warning, what));
+        }
+    }
+    Ok(())
+}
+
+/// What was done is undone, the last first.
+fn backwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -> Result<()> {
+    let mut failures = Vec::new();
+    for begun in begin.components.iter().rev() {
+        let (component, carved) = remake(begun, host)?;
+        let scope = scope(begin, begun, host, &carved, events);
+        match component.undo(&scope, &record.acts_of(&begun.name)) {
+            Ok(kept) => kept.iter().for_each(|finding| events.finding(begun.name.as_str(), finding)),
+            Err(error) => failures.push(format!("component '{}': {error}", begun.name)),
+        }
+    }
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::CannotRecover {
+            run: begin.run.clone(),
+            journal: ShownPath(record.path.clone()),
+            failures: failures.join("; "),
+        }),
+    }
+}
+
+fn remake(begun: &Begun, host: &Host) -> Result<(Box<dyn Component>, Vec<PathBuf>)> {
+    let kind = components::kind(&begun.kind)
+        .ok_or_else(|| EngineError::UnknownKind { name: begun.name.clone(), kind: begun.kind.clone() })?;
+    let component =
+        kind.from_facts(&begun.name, &begun.facts, begun.overrides.as_ref(), host).within(&begun.name)?;
+    Ok((component, begun.carved.iter().map(|path| path.0.clone()).collect()))
+}
+
+fn scope<'s>(
+    begin: &'s Begin,
+    begun: &'s Begun,
+    host: &'s Host,
+    carved: &'s [PathBuf],
+    events: &'s dyn Events,
+) -> Scope<'s> {
+    Scope { host, carved, only: &begun.only, run: &begin.run, threads: machine::threads(), progress: events }
+}

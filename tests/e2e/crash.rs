@@ -1,0 +1,144 @@
+//! An import that is killed, at any system call that changes something, and then recovered, has left the target
+//! wholly as it was or wholly as it should be.
+//!
+//! strace kills the real binary at the Nth such call. The suite takes a few N; `KBPACK_CAMPAIGN=1` takes all.
+
+use crate::support::{furnish, snapshot_but_times_of_folders, Home, Run, World, KBPACK};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// System calls that change the disk. A kill comes as the call is entered, so it does not happen.
+const CHANGING: &str = "write,pwrite64,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,\
+                        symlinkat,fsync,fdatasync,syncfs,fchmod,fchmodat,fchown,utimensat,ftruncate,fallocate";
+
+/// A target that has all of it already, and all of it different.
+fn lived_in(home: &Home) {
+    home.write("app/settings.json", "{\"a\": 0}\n");
+    home.write("app/hooks/run.sh", "#!/bin/sh\necho old\n");
+    home.write("app/mine.txt", "only here\n");
+    home.write("app/big.bin", vec![9u8; 100_000]);
+    home.write(".bashrc", "# mine\nexport API_KEY=old-value-0123\nalias l=ls\n");
+    home.chmod(".bashrc", 0o600);
+    home.write("app/credentials.json", "{\"token\": \"old\"}\n");
+    home.chmod("app/credentials.json", 0o600);
+}
+
+fn copy(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+}
+
+/// Runs kbpack under strace, killed at the `nth` of `calls` if there are so many.
+fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+    command.args(["-e", &format!("inject={calls}:signal=SIGKILL:when={nth}"), KBPACK]).args(args);
+    command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
+    Run::of(&mut command)
+}
+
+/// How many of `calls` a run makes that nobody disturbs.
+fn count(home: &Home, args: &[&str], log: &Path) -> u32 {
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &format!("trace={CHANGING}"), KBPACK])
+        .args(args);
+    command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
+    Run::of(&mut command).ok();
+    fs::read_to_string(log)
+        .unwrap()
+        .lines()
+        .filter(|line| line.contains('(') && !line.contains("resumed"))
+        .count() as u32
+}
+
+/// A snapshot without times: what an import writes of its own (a shell file) has the time of the import.
+fn content(rows: &[String]) -> Vec<String> {
+    let without = |row: &String| {
+        let fields: Vec<&str> = row.split(' ').collect();
+        fields
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != 3)
+            .map(|(_, field)| *field)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    rows.iter().map(without).collect()
+}
+
+/// The rows of a snapshot that are kbpack's leftovers.
+fn leftovers(rows: &[String]) -> Vec<&String> {
+    rows.iter().filter(|row| row.contains(".kbpack-")).collect()
+}
+
+#[test]
+fn killed_anywhere_it_is_the_old_or_the_new_state() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let before = snapshot_but_times_of_folders(&world.target);
+    let calls = count(&world.target, &args, &world.path("calls"));
+    let after = snapshot_but_times_of_folders(&world.target);
+    assert!(calls > 40, "{calls}");
+    assert_ne!(before, after);
+
+    let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
+    let step = if all { 1 } else { (calls / 24).max(1) };
+    let (mut olds, mut news) = (0, 0);
+    for nth in (1..=calls).step_by(step as usize) {
+        copy(&pristine, &world.target.path);
+        killed(&world.target, &args, CHANGING, nth);
+        // And killed again in the middle of the recovery, every other time.
+        if nth % 2 == 0 {
+            killed(&world.target, &["recover", "-q"], CHANGING, 1 + nth % 7);
+        }
+        world.target.kbpack(&["recover"]).ok();
+        let now = snapshot_but_times_of_folders(&world.target);
+        assert_eq!(leftovers(&now), Vec::<&String>::new(), "killed at call {nth}");
+        match (now == before, content(&now) == content(&after)) {
+            (true, _) => olds += 1,
+            (_, true) => news += 1,
+            _ => panic!("killed at call {nth}: neither the old nor the new state: {now:#?}"),
+        }
+        // What was cut off does not stand in the way.
+        assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
+        world.target.kbpack(&args).ok();
+        let again = snapshot_but_times_of_folders(&world.target);
+        assert_eq!(content(&again), content(&after), "killed at call {nth}");
+    }
+    println!("{olds} times the old state, {news} times the new one");
+    assert!(olds > 0 && news > 0);
+}
+
+#[test]
+fn the_next_import_recovers_by_itself_and_history_tells() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
+    let before = snapshot_but_times_of_folders(&world.target);
+    // At a rename of the commit: the first ones are those of the state's own files.
+    killed(&world.target, &args, "renameat2", 1);
+    let history = world.target.kbpack(&["history", "--json"]).ok().json();
+    assert_eq!(history[0]["outcome"], serde_json::Value::Null, "{history}");
+    let dry = world.target.kbpack(&["import", bundle.to_str().unwrap(), "--dry-run", "-q"]);
+    assert_eq!(dry.code, 0, "{}", dry.stderr);
+    assert_eq!(snapshot_but_times_of_folders(&world.target), before);
+    world.import(&bundle, &[]).ok();
+    let history = world.target.kbpack(&["history", "--json"]).ok().json();
+    assert_eq!(
+        (&history[0]["outcome"], &history[1]["outcome"]),
+        (&"undone".into(), &"imported".into()),
+        "{history}"
+    );
+    assert!(world.target.kbpack(&["history"]).ok().text().contains("imported (app, keys)"));
+}

@@ -221,6 +221,7 @@ mod tests {
             ("M6", rule(|m| m.components[0].streams[1].name = StreamName::new("tree/000001").unwrap())),
             ("M6", rule(|m| m.components[0].streams[0].size = 1 << 53)),
             ("M6", rule(|m| m.components[0].streams[0].stored_size = u64::MAX)),
+            ("M6", rule(|m| m.components[0].streams.iter_mut().for_each(|s| s.size = 1 << 52))),
             ("M6", rule(|m| m.components[0].streams[0].number = 0)),
             ("M6", rule(|m| m.components[0].streams[0].number = 1)),
             ("M6", rule(|m| m.components[0].streams[0].number = 4)),

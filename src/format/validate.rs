@@ -31,6 +31,7 @@ impl Manifest {
             require(names.insert(&component.name), "M5", place, "is there twice")?;
             validate_component(component)?;
         }
+        self.validate_sizes()?;
         self.validate_numbers()
     }
 
@@ -73,6 +74,15 @@ impl Manifest {
         }
         let signer = is_fingerprint(&origin.signer);
         require(signer, "M3", || "origin.signer".into(), "is not SHA256: and 43 digits of base64")
+    }
+
+    /// Rule M6: together the streams are no larger than one may be, so that no sum overflows.
+    fn validate_sizes(&self) -> Result<(), FormatError> {
+        let streams = || self.components.iter().flat_map(|c| &c.streams);
+        let size = streams().fold(0u64, |sum, stream| sum.saturating_add(stream.size));
+        let stored = streams().fold(0u64, |sum, stream| sum.saturating_add(stream.stored_size));
+        let place = || "streams".into();
+        require(size.max(stored) <= MAX_INTEGER, "M6", place, "have more than 2^53 - 1 bytes together")
     }
 
     /// Rule M6: n streams have the numbers 1 to n, so that n + 1 is left for the manifest.

@@ -200,7 +200,15 @@ fn index_and_shard_that_differ() {
             f("size-larger-in-the-tar", "rule F7", |t| {
                 t.change_entry("settings.json", |e| e.with(|h| h.size[..11].copy_from_slice(b"00000001000")))
             }),
-            f("size-absurd", "rule F7", |t| t.row("settings.json")["size"] = json!(1u64 << 24)),
+            Attack {
+                code: 7,
+                ..f("size-absurd", "bytes free", |t| t.row("settings.json")["size"] = json!(1u64 << 50))
+            },
+            f("sizes-that-overflow", "rule F3", |t| {
+                for path in ["settings.json", "big.bin", "random.bin"] {
+                    t.row(path)["size"] = json!(u64::MAX);
+                }
+            }),
             f("time-lies", "rule F7", |t| t.row("settings.json")["meta"]["mtime"] = json!("1.000000001")),
             f("owner-lies", "rule F7", |t| t.row("settings.json")["meta"]["uid"] = json!(12345)),
             f("mode-lies", "rule F7", |t| t.row("settings.json")["meta"]["mode"] = json!("0777")),

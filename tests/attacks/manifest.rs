@@ -67,6 +67,10 @@ fn values() {
                 m["components"][0]["streams"][0]["stored_size"] = json!(u64::MAX)
             }),
             c("size-beyond-json", "rule M6", |m| m["components"][0]["streams"][0]["size"] = json!(u64::MAX)),
+            c("sizes-together-beyond-json", "rule M6", |m| {
+                let streams = m["components"][0]["streams"].as_array_mut().unwrap();
+                streams.iter_mut().for_each(|stream| stream["size"] = json!(1u64 << 52));
+            }),
             attack(
                 "unknown-kind",
                 kit.inside

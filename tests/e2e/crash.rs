@@ -40,19 +40,18 @@ fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
     Run::of(&mut command)
 }
 
-/// How many of `calls` a run makes that nobody disturbs.
+/// How many changing calls the busiest thread of an undisturbed run makes: strace counts each thread for itself.
 fn count(home: &Home, args: &[&str], log: &Path) -> u32 {
     let mut command = Command::new("strace");
-    command
-        .args(["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &format!("trace={CHANGING}"), KBPACK])
-        .args(args);
-    command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
+    command.args(["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &format!("trace={CHANGING}"), KBPACK]);
+    command.args(args).env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
     Run::of(&mut command).ok();
-    fs::read_to_string(log)
-        .unwrap()
-        .lines()
-        .filter(|line| line.contains('(') && !line.contains("resumed"))
-        .count() as u32
+    let mut calls = std::collections::HashMap::new();
+    for line in fs::read_to_string(log).unwrap().lines().filter(|l| l.contains('(') && !l.contains("resumed"))
+    {
+        *calls.entry(line.split(' ').next().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    calls.into_values().max().unwrap()
 }
 
 /// A snapshot without times: what an import writes of its own (a shell file) has the time of the import.
@@ -87,11 +86,11 @@ fn killed_anywhere_it_is_the_old_or_the_new_state() {
     let before = snapshot_but_times_of_folders(&world.target);
     let calls = count(&world.target, &args, &world.path("calls"));
     let after = snapshot_but_times_of_folders(&world.target);
-    assert!(calls > 40, "{calls}");
+    assert!(calls > 30, "{calls}");
     assert_ne!(before, after);
 
     let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
-    let step = if all { 1 } else { (calls / 24).max(1) };
+    let step = if all { 1 } else { (calls / 16).max(1) };
     let (mut olds, mut news) = (0, 0);
     for nth in (1..=calls).step_by(step as usize) {
         copy(&pristine, &world.target.path);

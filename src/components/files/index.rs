@@ -22,6 +22,9 @@ pub fn depth(path: &BundlePath) -> usize {
     path.as_bytes().split(|&c| c == b'/').count()
 }
 
+/// Bytes of all files together that a reader takes at most: no sum of theirs overflows.
+const MAX_BYTES: u64 = (1 << 53) - 1;
+
 /// One entry of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -223,6 +226,7 @@ pub fn read_each(source: impl Read, shards: u32, each: &mut dyn FnMut(Row)) -> R
     // What each path is, for the rules that look at other rows: whether it is a directory or a file.
     let mut kinds: HashMap<BundlePath, Type> = HashMap::new();
     let mut line = Vec::new();
+    let mut bytes: u64 = 0;
     loop {
         line.clear();
         let n = (&mut source)
@@ -248,6 +252,15 @@ pub fn read_each(source: impl Read, shards: u32, each: &mut dyn FnMut(Row)) -> R
         }
         if !(1..=shards).contains(&row.shard) {
             return Err(bad("F4", &place("there is no such shard")));
+        }
+        if let Node::File(file) = &row.node {
+            bytes = bytes.saturating_add(file.size);
+            if bytes > MAX_BYTES {
+                return Err(bad(
+                    "F3",
+                    &place("the sizes of the files so far are more than 2^53 - 1 together"),
+                ));
+            }
         }
         if row.path.as_bytes().split(|&c| c == b'/').any(|s| s.starts_with(STAGE_PREFIX)) {
             return Err(bad("F4", &place("the name is one of a staging area")));

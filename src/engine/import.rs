@@ -4,7 +4,7 @@
 use crate::base::interrupt;
 use crate::base::name::ComponentName;
 use crate::base::path::shown;
-use crate::component::{CheckResult, Finding, Host, Severity};
+use crate::component::{CheckResult, Host};
 use crate::components;
 use crate::crypto::identity::Identities;
 use crate::engine::apply::Participant;
@@ -18,7 +18,7 @@ use crate::engine::plan::{
     destinations, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
 };
 use crate::engine::profile::Profile;
-use crate::engine::recover::recover;
+use crate::engine::recover::{not_dropped, recover};
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
 use crate::format::{BundleId, ComponentEntry, Manifest, Target};
@@ -121,14 +121,18 @@ impl Import<'_> {
         };
 
         // 13. Finalise: what was replaced is dropped. The import holds, whatever is left lying about.
+        let mut dropped = true;
         for participant in &participants {
             let scope = self.scope(participant, &run, events);
             if let Err(error) = participant.component.finalise(&scope, &participant.acts.borrow()) {
-                let what = format!("what was replaced could not be removed: {error}");
-                events.finding(participant.name.as_str(), &Finding::new(Severity::Warning, what));
+                events.finding(participant.name.as_str(), &not_dropped(&error));
+                dropped = false;
             }
         }
-        journal.into_inner().end(&begin, End::Imported, &history)?;
+        // Else the journal stays, for `recover` to try again.
+        if dropped {
+            journal.into_inner().end(&begin, End::Imported, &history)?;
+        }
         Ok(ImportReport { plan, dry_run: false, checks })
     }
 

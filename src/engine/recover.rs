@@ -1,7 +1,7 @@
 //! `recover`: ends an import that was cut off, backwards or forwards, from its journal alone.
 
 use crate::base::path::ShownPath;
-use crate::component::{Component, Finding, Host, Scope, Severity};
+use crate::component::{self, Component, Finding, Host, Scope, Severity};
 use crate::components;
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
@@ -51,7 +51,9 @@ fn end(record: &Record, begin: &Begin, state: &State, host: &Host, events: &dyn 
         let maps = begin.maps.iter().map(|(from, to)| (from.0.clone(), to.0.clone())).collect();
         let host = Host { home: begin.home.0.clone(), maps, ..host.clone() };
         match outcome {
-            End::Imported => forwards(record, begin, &host, events)?,
+            // What cannot be removed now does no harm: the journal stays, and the next recovery tries again.
+            End::Imported if !forwards(record, begin, &host, events)? => return Ok(outcome),
+            End::Imported => {}
             End::Undone => backwards(record, begin, &host, events)?,
         }
     }
@@ -59,17 +61,24 @@ fn end(record: &Record, begin: &Begin, state: &State, host: &Host, events: &dyn 
     Ok(outcome)
 }
 
-/// What was replaced is dropped.
-fn forwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -> Result<()> {
+/// A finding: what was replaced is still there.
+pub fn not_dropped(error: &component::Error) -> Finding {
+    let what = format!("what was replaced could not be removed: {error}");
+    Finding::new(Severity::Warning, what).todo("put that right and run `kbpack recover`")
+}
+
+/// What was replaced is dropped. Whether all of it is.
+fn forwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -> Result<bool> {
+    let mut dropped = true;
     for begun in &begin.components {
         let (component, carved) = remake(begun, host)?;
         let scope = scope(begin, begun, host, &carved, events);
         if let Err(error) = component.finalise(&scope, &record.acts_of(&begun.name)) {
-            let what = format!("what was replaced could not be removed: {error}");
-            events.finding(begun.name.as_str(), &Finding::new(Severity::Warning, what));
+            events.finding(begun.name.as_str(), &not_dropped(&error));
+            dropped = false;
         }
     }
-    Ok(())
+    Ok(dropped)
 }
 
 /// What was done is undone, the last first.

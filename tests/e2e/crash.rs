@@ -1,9 +1,10 @@
 //! An import that is killed, at any system call that changes something, and then recovered, has left the target
 //! wholly as it was or wholly as it should be.
 //!
-//! strace kills the real binary at the Nth such call. The suite takes a few N; `KBPACK_CAMPAIGN=1` takes all.
+//! strace kills the real binary at each such call. The suite takes some of them; `KBPACK_CAMPAIGN=1` takes all.
 
 use crate::support::{furnish, snapshot_but_times_of_folders, Home, Run, World, KBPACK};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -31,27 +32,36 @@ fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
-/// Runs kbpack under strace, killed at the `nth` of `calls` if there are so many.
-fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
+/// Runs kbpack under strace, which does `what` (`signal=SIGKILL`, `error=EIO`) at the `nth` of `calls`, if there are so many.
+fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Run {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-    command.args(["-e", &format!("inject={calls}:signal=SIGKILL:when={nth}"), KBPACK]).args(args);
+    command.args(["-e", &format!("inject={calls}:{what}:when={nth}"), KBPACK]).args(args);
     command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
     Run::of(&mut command)
 }
 
-/// How many changing calls the busiest thread of an undisturbed run makes: strace counts each thread for itself.
-fn count(home: &Home, args: &[&str], log: &Path) -> u32 {
+fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
+    injected(home, args, calls, nth, "signal=SIGKILL")
+}
+
+/// Every point at which an undisturbed run could be killed: a call's name and its number among the calls of that name
+/// in its thread, which is how strace counts.
+fn points(home: &Home, args: &[&str], log: &Path) -> Vec<(String, u32)> {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &format!("trace={CHANGING}"), KBPACK]);
     command.args(args).env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
     Run::of(&mut command).ok();
-    let mut calls = std::collections::HashMap::new();
-    for line in fs::read_to_string(log).unwrap().lines().filter(|l| l.contains('(') && !l.contains("resumed"))
-    {
-        *calls.entry(line.split(' ').next().unwrap().to_owned()).or_insert(0) += 1;
+    let mut counts = BTreeMap::new();
+    let mut points = BTreeSet::new();
+    for line in fs::read_to_string(log).unwrap().lines() {
+        let Some((thread, call)) = line.split_once(char::is_whitespace) else { continue };
+        let Some((name, _)) = call.trim_start().split_once('(') else { continue };
+        let count = counts.entry((thread.to_owned(), name.to_owned())).or_insert(0);
+        *count += 1;
+        points.insert((name.to_owned(), *count));
     }
-    calls.into_values().max().unwrap()
+    points.into_iter().collect()
 }
 
 /// A snapshot without times: what an import writes of its own (a shell file) has the time of the import.
@@ -84,34 +94,40 @@ fn killed_anywhere_it_is_the_old_or_the_new_state() {
     let pristine = world.path("pristine");
     copy(&world.target.path, &pristine);
     let before = snapshot_but_times_of_folders(&world.target);
-    let calls = count(&world.target, &args, &world.path("calls"));
+    let points = points(&world.target, &args, &world.path("calls"));
     let after = snapshot_but_times_of_folders(&world.target);
-    assert!(calls > 30, "{calls}");
+    assert!(points.len() > 80, "{points:?}");
     assert_ne!(before, after);
 
     let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
-    let step = if all { 1 } else { (calls / 16).max(1) };
+    let step = if all { 1 } else { points.len() / 20 };
     let (mut olds, mut news) = (0, 0);
-    for nth in (1..=calls).step_by(step as usize) {
+    for (n, (call, nth)) in points.iter().enumerate().step_by(step) {
         copy(&pristine, &world.target.path);
-        killed(&world.target, &args, CHANGING, nth);
+        let run = killed(&world.target, &args, call, *nth);
         // And killed again in the middle of the recovery, every other time.
-        if nth % 2 == 0 {
-            killed(&world.target, &["recover", "-q"], CHANGING, 1 + nth % 7);
+        if n / step % 2 == 0 {
+            killed(
+                &world.target,
+                &["recover", "-q"],
+                "fsync,fdatasync,unlink,unlinkat,renameat2,rename",
+                1 + n as u32 % 5,
+            );
         }
         world.target.kbpack(&["recover"]).ok();
         let now = snapshot_but_times_of_folders(&world.target);
-        assert_eq!(leftovers(&now), Vec::<&String>::new(), "killed at call {nth}");
+        let point = format!("killed at {call} number {nth} ({})", run.code);
+        assert_eq!(leftovers(&now), Vec::<&String>::new(), "{point}");
         match (now == before, content(&now) == content(&after)) {
             (true, _) => olds += 1,
             (_, true) => news += 1,
-            _ => panic!("killed at call {nth}: neither the old nor the new state: {now:#?}"),
+            _ => panic!("{point}: neither the old nor the new state: {now:#?}"),
         }
         // What was cut off does not stand in the way.
         assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
         world.target.kbpack(&args).ok();
         let again = snapshot_but_times_of_folders(&world.target);
-        assert_eq!(content(&again), content(&after), "killed at call {nth}");
+        assert_eq!(content(&again), content(&after), "{point}");
     }
     println!("{olds} times the old state, {news} times the new one");
     assert!(olds > 0 && news > 0);
@@ -140,4 +156,37 @@ fn the_next_import_recovers_by_itself_and_history_tells() {
         "{history}"
     );
     assert!(world.target.kbpack(&["history"]).ok().text().contains("imported (app, keys)"));
+}
+
+#[test]
+fn an_error_at_any_call_is_told_and_leaves_the_old_or_the_new_state() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let before = snapshot_but_times_of_folders(&world.target);
+    let points = points(&world.target, &args, &world.path("calls"));
+    let after = snapshot_but_times_of_folders(&world.target);
+
+    let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
+    let step = if all { 1 } else { points.len() / 20 };
+    for (n, (call, nth)) in points.iter().enumerate().step_by(step) {
+        let what = ["error=ENOSPC", "error=EIO", "error=EMFILE"][n / step % 3];
+        copy(&pristine, &world.target.path);
+        let run = injected(&world.target, &args, call, *nth, what);
+        let point = format!("{what} at {call} number {nth}: exit {}, {}", run.code, run.stderr);
+        assert!(!run.stderr.contains("panicked"), "{point}");
+        world.target.kbpack(&["recover"]).ok();
+        let now = snapshot_but_times_of_folders(&world.target);
+        assert_eq!(leftovers(&now), Vec::<&String>::new(), "{point}");
+        match run.code {
+            0 => assert_eq!(content(&now), content(&after), "{point}"),
+            _ => assert!(now == before || content(&now) == content(&after), "{point}: {now:#?}"),
+        }
+        world.target.kbpack(&args).ok();
+        assert_eq!(content(&snapshot_but_times_of_folders(&world.target)), content(&after), "{point}");
+    }
 }

@@ -308,7 +308,10 @@ pub(super) fn clear(acts: &[Act], paths: &[PathBuf], run: &str, component: &str)
     for side in sides.iter().filter(|side| fs::symlink_metadata(parent(side)).is_ok()) {
         if_there(fs::remove_dir_all(side)).map_err(at(side))?;
         // Other components may still have theirs in it.
-        let _ = fs::remove_dir(parent(side));
+        match fs::remove_dir(parent(side)) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => if_there(removed).map_err(at(parent(side)))?,
+        }
         sync_dir(parent(parent(side)))?;
     }
     Ok(())

@@ -85,9 +85,10 @@ pub fn io_fault(error: &io::Error) -> Fault {
         return inner.fault();
     }
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
-            Fault::Limit
-        }
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::OutOfMemory
+        | io::ErrorKind::FileTooLarge => Fault::Limit,
         io::ErrorKind::ReadOnlyFilesystem => Fault::NotReady,
         _ => Fault::Unexpected,
     }

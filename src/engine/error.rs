@@ -154,6 +154,9 @@ pub enum EngineError {
         /// The path.
         what: PathBuf,
     },
+    /// The bundle's components claim what they may not: each other's, or kbpack's own.
+    #[error(transparent)]
+    BadClaims(Box<EngineError>),
     /// Components that come after each other in a circle.
     #[error("the components {0} come after each other in a circle")]
     Circle(String),
@@ -323,7 +326,7 @@ impl Faulty for EngineError {
             NoSuchKind { .. } | Home { .. } | Circle(_) | OtherKind { .. } | NobodyToAsk | Declined => {
                 Fault::Usage
             }
-            MisplacedSecrets(_) | UnknownKind { .. } | StagedDiffers { .. } => Fault::Rule,
+            BadClaims(_) | MisplacedSecrets(_) | UnknownKind { .. } | StagedDiffers { .. } => Fault::Rule,
             Scan(e) => e.fault(),
             Interrupted(e) => e.fault(),
             NoSpace { .. } => Fault::Limit,
@@ -372,6 +375,7 @@ impl Faulty for EngineError {
             NoSuchComponent { .. } => "the names are those in the profile, or that `kbpack inspect` shows",
             NothingSelected => "take one of them away",
             SameClaim { .. } => "take it out of one of the two in the profile",
+            BadClaims(_) => "if it is not your own --map or profile that does it, ask the bundle's maker",
             OwnDirectory { .. } => "leave it out; keys are made on each machine by `kbpack keygen`",
             Circle(_) => "take one of the `after` out of the profile",
             MisplacedSecrets(_) => "move them out of those files, or exclude the files, or export without --strict-secrets",

@@ -42,6 +42,10 @@ pub fn extract(bundle: &Bundle, name: &str, dir: &Path, events: &dyn Events) -> 
     if outcome.is_err() {
         for extracted in &written {
             let _ = std::fs::remove_file(&extracted.path.0);
+            // And the folders that were made for it, if nothing else is in them.
+            for folder in extracted.path.0.ancestors().skip(1).take_while(|folder| *folder != dir) {
+                let _ = std::fs::remove_dir(folder);
+            }
         }
     }
     outcome.map(|()| written)

@@ -172,7 +172,7 @@ impl Import<'_> {
         let manifest = bundle.opened.manifest();
         self.selection.check(manifest.components.iter().map(|c| &c.name))?;
         let all = self.all_components(manifest)?;
-        let carved = carve(&all, self.host)?;
+        let carved = carve(&all, self.host).map_err(|error| EngineError::BadClaims(Box::new(error)))?;
         let order = order(&all, &carved)?;
         let mut all: Vec<_> = all.into_iter().zip(carved).zip(&manifest.components).map(Some).collect();
         let mut participants = Vec::new();

@@ -64,13 +64,13 @@ fn kbpacks_own() {
         "~/.local/state/kbpack/lock",
     ] {
         let name = format!("secret-to-{}", path.replace('/', "-"));
-        complaints.extend(refused(&kit, &name, &secret_to(kit.inside.clone(), path), 2, "kbpack's own"));
+        complaints.extend(refused(&kit, &name, &secret_to(kit.inside.clone(), path), 6, "kbpack's own"));
         for field in ["shell-file", "absent"] {
             let mut inside = kit.inside.clone();
             let value = if field == "absent" { json!([path]) } else { json!(path) };
             inside.facts("keys")[field] = value;
             let name = format!("{field}-is-{}", path.replace('/', "-"));
-            complaints.extend(refused(&kit, &name, &inside, 2, "kbpack's own"));
+            complaints.extend(refused(&kit, &name, &inside, 6, "kbpack's own"));
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
@@ -82,8 +82,8 @@ fn two_claim_the_same() {
     let twin = kit.inside.clone().with_twin("app", "twin", &kit.inside);
     let file = secret_to(kit.inside.clone(), "~/app");
     let complaints = [
-        refused(&kit, "two-trees-at-one-root", &twin, 2, "both claim"),
-        refused(&kit, "a-secret-where-a-tree-is", &file, 2, "both claim"),
+        refused(&kit, "two-trees-at-one-root", &twin, 6, "both claim"),
+        refused(&kit, "a-secret-where-a-tree-is", &file, 6, "both claim"),
     ];
     let complaints: Vec<String> = complaints.into_iter().flatten().collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
@@ -120,8 +120,8 @@ fn links_of_an_earlier_import() {
     for (link, path, code, words) in [
         ("../.config/kbpack/trusted_signers", "~/app/x", 8, "kbpack's own"),
         ("../.config/kbpack/profile.toml", "~/app/x", 8, "a symlink to nothing"),
-        ("../.config/kbpack", "~/app/x/profile.toml", 2, "kbpack's own"),
-        ("../.local/state/kbpack/signers", "~/app/x/mark.json", 2, "kbpack's own"),
+        ("../.config/kbpack", "~/app/x/profile.toml", 6, "kbpack's own"),
+        ("../.local/state/kbpack/signers", "~/app/x/mark.json", 6, "kbpack's own"),
     ] {
         let kit = Kit::new();
         let mut tree = Tree::of(&kit.inside);

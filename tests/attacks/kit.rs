@@ -201,7 +201,8 @@ fn attempt(kit: &Kit, attack: &Attack, file: &Path, command: &[&str]) -> Result<
     trial.refused(attack.code, &attack.words)
 }
 
-/// A home to the byte, and kbpack's state in it but for the lock. The times of directories say little: staging areas
+/// A home to the byte, and kbpack's state in it but for the lock and the history, where an import that was undone
+/// stands too. The times of directories say little: staging areas
 /// come and go in them.
 #[derive(Clone, PartialEq)]
 struct Snapshot(Vec<String>);
@@ -214,7 +215,13 @@ impl Snapshot {
             let is_file = |row: &str| row.split(' ').nth(1).is_some_and(|mode| mode.starts_with("100"));
             let files = snapshot(&state).into_iter().filter(|row| is_file(row));
             rows.extend(
-                files.filter(|row| !row.starts_with("state/kbpack/lock ")).map(|row| format!(".local/{row}")),
+                files
+                    .filter(|row| {
+                        !["lock ", "history/"]
+                            .iter()
+                            .any(|own| row.starts_with(&format!("state/kbpack/{own}")))
+                    })
+                    .map(|row| format!(".local/{row}")),
             );
         }
         Snapshot(rows.into_iter().map(without_directory_time).collect())

@@ -164,7 +164,7 @@ impl Packer<'_> {
         for &(start, len) in pieces {
             if hasher.len() < start {
                 let hole = start - hasher.len();
-                sparse::hash_hole(&mut hasher, hole, self.scope.progress);
+                sparse::hash_hole(&mut hasher, hole, self.scope.progress).map_err(Failure::Read)?;
                 file.seek(SeekFrom::Start(start)).map_err(Failure::Read)?;
             }
             let mut left = len;
@@ -186,7 +186,7 @@ impl Packer<'_> {
             }
         }
         let end = size - hasher.len();
-        sparse::hash_hole(&mut hasher, end, self.scope.progress);
+        sparse::hash_hole(&mut hasher, end, self.scope.progress).map_err(Failure::Read)?;
         Ok(hasher.finish())
     }
 }

@@ -1,6 +1,8 @@
 //! Files with holes: where their data lies, and the map that says so in the tar (GNU sparse format, PAX 1.0).
 
 use crate::base::digest::{Digest, Hasher};
+use crate::base::fault::into_io;
+use crate::base::interrupt;
 use crate::component::{Error, Progress, Result};
 use rustix::fs::{seek, SeekFrom};
 use rustix::io::Errno;
@@ -56,14 +58,18 @@ pub fn map(pieces: &Pieces, size: u64) -> Vec<u8> {
 }
 
 /// Takes a hole of `len` bytes into a digest.
-pub fn hash_hole(hasher: &mut Hasher, mut len: u64, progress: &dyn Progress) {
+///
+/// An index may claim any size for a hole: this can take long, so it stops at a signal.
+pub fn hash_hole(hasher: &mut Hasher, mut len: u64, progress: &dyn Progress) -> io::Result<()> {
     static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
     while len > 0 {
         let n = len.min(ZEROS.len() as u64);
         hasher.update(&ZEROS[..n as usize]);
         progress.advance(n);
         len -= n;
+        interrupt::check().map_err(into_io)?;
     }
+    Ok(())
 }
 
 /// The digest of an open file. Its holes are not read.
@@ -75,7 +81,7 @@ pub fn digest(file: &mut File, progress: &dyn Progress) -> io::Result<Digest> {
     for (start, len) in pieces {
         if hasher.len() < start {
             let hole = start - hasher.len();
-            hash_hole(&mut hasher, hole, progress);
+            hash_hole(&mut hasher, hole, progress)?;
             file.seek(io::SeekFrom::Start(start))?;
         }
         let mut data = (&mut *file).take(len);
@@ -92,7 +98,7 @@ pub fn digest(file: &mut File, progress: &dyn Progress) -> io::Result<Digest> {
         }
     }
     let end = size.saturating_sub(hasher.len());
-    hash_hole(&mut hasher, end, progress);
+    hash_hole(&mut hasher, end, progress)?;
     Ok(hasher.finish())
 }
 

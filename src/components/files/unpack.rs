@@ -96,11 +96,15 @@ impl Unpacker<'_> {
             Some(stored) => sparse::read_map(source, node.size, stored).map_err(|e| broken(row, e))??,
             None => vec![(0, node.size)],
         };
+        if node.stored.is_some() {
+            // A size that the file system cannot have is noticed before its holes are digested.
+            file.set_len(node.size).map_err(failed)?;
+        }
         let mut hasher = Hasher::new();
         for (start, len) in pieces {
             if hasher.len() < start {
                 let hole = start - hasher.len();
-                sparse::hash_hole(&mut hasher, hole, self.scope.progress);
+                sparse::hash_hole(&mut hasher, hole, self.scope.progress).map_err(failed)?;
                 file.seek(SeekFrom::Start(start)).map_err(failed)?;
             }
             let mut left = len;
@@ -120,8 +124,7 @@ impl Unpacker<'_> {
         }
         if hasher.len() < node.size {
             let hole = node.size - hasher.len();
-            sparse::hash_hole(&mut hasher, hole, self.scope.progress);
-            file.set_len(node.size).map_err(failed)?;
+            sparse::hash_hole(&mut hasher, hole, self.scope.progress).map_err(failed)?;
         }
         if hasher.finish() != node.digest {
             return Err(Error::rule(

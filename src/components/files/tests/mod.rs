@@ -6,7 +6,6 @@ mod capture;
 mod import;
 mod mounts;
 mod random;
-mod speed;
 mod stock;
 mod undo;
 mod world;

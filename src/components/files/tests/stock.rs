@@ -72,7 +72,6 @@ fn rsync_sees_no_difference_after_an_import() {
 }
 
 #[test]
-#[ignore = "digests 36 GiB"]
 fn a_sparse_file_of_nine_gigabytes() {
     use std::os::unix::fs::{FileExt, MetadataExt};
     let world = World::new();

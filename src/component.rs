@@ -9,130 +9,22 @@
 //! [`stage`](Component::stage), [`check_staged`](Component::check_staged), [`commit`](Component::commit),
 //! [`check`](Component::check), then [`finalise`](Component::finalise) or [`undo`](Component::undo).
 
-use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
-use crate::base::name::{ComponentName, StreamName};
+use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
 use crate::base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::any::Any;
-use std::fmt;
-use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-/// What went wrong in a component: which kind of failure, what and where, and what to do.
-#[derive(Debug)]
-pub struct Error {
-    fault: Fault,
-    what: String,
-    remedy: Option<String>,
-}
+mod error;
+mod host;
+mod plan;
+mod streams;
 
-/// What a component's acts return.
-pub type Result<T> = std::result::Result<T, Error>;
-
-impl Error {
-    /// Any fault. `what` is one line that says what and where.
-    pub fn new(fault: Fault, what: impl fmt::Display) -> Self {
-        Error { fault, what: what.to_string(), remedy: None }
-    }
-
-    /// What is inside the bundle breaks a rule of `docs/FORMAT.md`, named by its number (`F3`).
-    pub fn rule(rule: &str, what: impl fmt::Display) -> Self {
-        Error::new(Fault::Rule, format_args!("{what} (rule {rule})"))
-    }
-
-    /// The source or the target is not in a state to go on.
-    pub fn not_ready(what: impl fmt::Display) -> Self {
-        Error::new(Fault::NotReady, what)
-    }
-
-    /// The options of a component, in a profile, are wrong.
-    pub fn usage(what: impl fmt::Display) -> Self {
-        Error::new(Fault::Usage, what)
-    }
-
-    /// An I/O error at `place` (a path, a stream). A typed error that travelled inside it keeps its fault.
-    pub fn io(place: impl fmt::Display, error: io::Error) -> Self {
-        Error { fault: io_fault(&error), remedy: io_remedy(&error), what: format!("{place}: {error}") }
-    }
-
-    /// Adds the line that says what to do.
-    pub fn todo(mut self, remedy: impl fmt::Display) -> Self {
-        self.remedy = Some(remedy.to_string());
-        self
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-impl std::error::Error for Error {}
-impl Faulty for Error {
-    fn fault(&self) -> Fault {
-        self.fault
-    }
-    fn remedy(&self) -> Option<String> {
-        self.remedy.clone()
-    }
-}
-
-/// The machine and the user that a component works for.
-#[derive(Debug, Clone)]
-pub struct Host {
-    /// The user's home directory, absolute, symlinks resolved.
-    pub home: PathBuf,
-    /// Effective user id.
-    pub uid: u32,
-    /// kbpack's own config and state directories: never claimed, never captured, never written by a component.
-    pub own: Vec<PathBuf>,
-    /// `--map FROM=TO` in their order: a path that is FROM or lies below it moves to TO.
-    pub maps: Vec<(PathBuf, PathBuf)>,
-}
-
-impl Host {
-    /// Whether owners can be set.
-    pub fn is_root(&self) -> bool {
-        self.uid == 0
-    }
-
-    /// The absolute path that `text` stands for: `~` and `~/...` are the home, then the first matching
-    /// map applies. `None` if the result is not absolute, or has `.`, `..` or a NUL in it.
-    pub fn expand(&self, text: &str) -> Option<PathBuf> {
-        let path = match text.strip_prefix('~') {
-            Some("") => self.home.clone(),
-            Some(rest) => self.home.join(rest.strip_prefix('/')?),
-            None => PathBuf::from(text),
-        };
-        let written = |p: &str| p.split('/').any(|s| s == "." || s == "..");
-        if !path.is_absolute() || written(text) || text.contains('\0') {
-            return None;
-        }
-        let path: PathBuf = path.components().collect();
-        let mapped = self.maps.iter().find_map(|(from, to)| {
-            path.strip_prefix(from).ok().map(|rest| {
-                if rest.as_os_str().is_empty() {
-                    to.clone()
-                } else {
-                    to.join(rest)
-                }
-            })
-        });
-        Some(mapped.unwrap_or(path))
-    }
-
-    /// The portable form of an absolute path: `~/...` for what lies in the home. `None` if not UTF-8.
-    pub fn contract(&self, path: &Path) -> Option<String> {
-        match path.strip_prefix(&self.home) {
-            Ok(rest) if rest.as_os_str().is_empty() => Some("~".to_owned()),
-            Ok(rest) => Some(format!("~/{}", rest.to_str()?)),
-            Err(_) => Some(path.to_str()?.to_owned()),
-        }
-    }
-}
+pub use error::{Error, Result};
+pub use host::Host;
+pub use plan::{Change, ChangeKind, Finding, Plan, Severity, UndoStrength};
+pub use streams::{Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
 
 /// What a component owns. Where claims nest, the deeper one owns; two equal ones are an error.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,112 +33,6 @@ pub enum Claim {
     Path(PathBuf),
     /// A database, by server and name.
     Database(String),
-}
-
-/// How exactly an undo brings back what was there. The plan shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UndoStrength {
-    /// Byte for byte.
-    Exact,
-    /// Byte for byte, unless something wrote to it after the commit.
-    ExactUntilWrittenTo,
-    /// As well as the kind can.
-    BestEffort,
-}
-
-/// How much a [`Finding`] weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// Worth knowing.
-    Note,
-    /// Something will differ from what one would expect.
-    Warning,
-    /// The import (or export) does not go on with this.
-    Refusal,
-}
-
-/// Something that capture or plan noticed. `what` may hold text from a bundle: escape it before showing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How much it weighs.
-    pub severity: Severity,
-    /// One line: what and where.
-    pub what: String,
-    /// One line: what to do, where something can be done.
-    pub remedy: Option<String>,
-}
-
-impl Finding {
-    /// A finding without a remedy.
-    pub fn new(severity: Severity, what: impl fmt::Display) -> Self {
-        Finding { severity, what: what.to_string(), remedy: None }
-    }
-    /// Adds the line that says what to do.
-    pub fn todo(mut self, remedy: impl fmt::Display) -> Self {
-        self.remedy = Some(remedy.to_string());
-        self
-    }
-}
-
-/// What a plan would do to one path or object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChangeKind {
-    /// It is not there yet.
-    Added,
-    /// It is there and differs.
-    Changed,
-    /// It is there and will be gone.
-    Removed,
-}
-
-/// One line of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// What happens.
-    pub kind: ChangeKind,
-    /// To what: a path on the target or another object's name, in text form.
-    pub what: String,
-}
-
-/// What an import would do for one component: data that staging and commit consume.
-#[derive(Clone)]
-pub struct Plan {
-    /// Places on this machine that the component writes to, for people and for the memory of a signer's destinations.
-    pub destinations: Vec<String>,
-    /// What would change, in a stable order.
-    pub changes: Vec<Change>,
-    /// How many things are there already just as they should be.
-    pub unchanged: u64,
-    /// What to know before saying yes; a [`Severity::Refusal`] among them stops the import.
-    pub findings: Vec<Finding>,
-    /// What this machine would newly execute because of the import, one line each.
-    pub executes: Vec<String>,
-    /// Bytes that staging needs on the destination's file system, at most.
-    pub space: u64,
-    detail: Arc<dyn Any + Send + Sync>,
-}
-
-impl Plan {
-    /// A plan with nothing in it but the kind's own `detail`.
-    pub fn new(detail: impl Any + Send + Sync) -> Self {
-        Plan {
-            destinations: Vec::new(),
-            changes: Vec::new(),
-            unchanged: 0,
-            findings: Vec::new(),
-            executes: Vec::new(),
-            space: 0,
-            detail: Arc::new(detail),
-        }
-    }
-
-    /// The kind's own part. `None` if another kind made the plan.
-    pub fn detail<T: Any>(&self) -> Option<&T> {
-        self.detail.downcast_ref()
-    }
 }
 
 /// One reversible step of a commit, in the kind's own words. What the journal keeps.
@@ -276,49 +62,6 @@ pub struct NamedSecret {
     pub name: String,
     /// The value that may not.
     pub value: Secret,
-}
-
-/// Whether a stream is searched for secrets that do not belong there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
-    /// Ordinary data: searched.
-    Data,
-    /// Secrets, declared as such: not searched.
-    Secrets,
-}
-
-/// A stream being written. Dropping it without [`finish`](StreamWrite::finish) spoils the bundle, on purpose.
-pub trait StreamWrite: Write + Send {
-    /// What the bytes from here on belong to (a file's path, a table), so that a secret found in them can be placed.
-    fn label(&mut self, label: &str);
-    /// Ends the stream.
-    fn finish(self: Box<Self>) -> Result<()>;
-}
-
-/// Where capture puts its streams. Several may be written at once, from several threads, at most
-/// [`threads`](Scope::threads) + 1 at a time.
-pub trait StreamSink: Sync {
-    /// Opens a stream of this component. Names are unique within it.
-    fn create(&self, name: &StreamName, holds: Holds) -> Result<Box<dyn StreamWrite>>;
-}
-
-/// What the manifest says of one stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamInfo {
-    /// Its name inside the component.
-    pub name: StreamName,
-    /// Bytes of its plaintext.
-    pub size: u64,
-}
-
-/// Where plan and stage read a component's streams. Any may be opened at any time, several at once, from
-/// several threads, and more than once.
-pub trait StreamSource: Sync {
-    /// The component's streams, in the order in which they were created.
-    fn list(&self) -> &[StreamInfo];
-    /// Opens one. Its reader gives an error, never a short end, if the content is not what the manifest
-    /// says; it must be read to its end (`Ok(0)`) for the last of these checks to be made.
-    fn open(&self, name: &StreamName) -> Result<Box<dyn Read + Send>>;
 }
 
 /// Hears how far the work is.
@@ -459,34 +202,4 @@ pub struct Survey {
     /// What was noticed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn host() -> Host {
-        Host {
-            home: "/home/ada".into(),
-            uid: 1000,
-            own: vec![],
-            maps: vec![("/srv/old".into(), "/srv/new".into()), ("/home/ada/x".into(), "/data".into())],
-        }
-    }
-
-    #[test]
-    fn expand_and_contract() {
-        let host = host();
-        let expanded = |s: &str| host.expand(s).map(|p| p.to_str().unwrap().to_owned());
-        assert_eq!(expanded("~").as_deref(), Some("/home/ada"));
-        assert_eq!(expanded("~/a//b/").as_deref(), Some("/home/ada/a/b"));
-        assert_eq!(expanded("/srv/old/a").as_deref(), Some("/srv/new/a"));
-        assert_eq!(expanded("/srv/older").as_deref(), Some("/srv/older"));
-        assert_eq!(expanded("~/x").as_deref(), Some("/data"));
-        for bad in ["~eve/x", "a/b", "", "~/../etc", "/a/./b", "/a/../b", "~/a\0b"] {
-            assert_eq!(expanded(bad), None, "{bad}");
-        }
-        assert_eq!(host.contract(Path::new("/home/ada/.claude")).as_deref(), Some("~/.claude"));
-        assert_eq!(host.contract(Path::new("/etc")).as_deref(), Some("/etc"));
-    }
 }

@@ -1,0 +1,64 @@
+//! What a component can fail with.
+
+use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
+use std::fmt;
+use std::io;
+
+/// What went wrong in a component: which kind of failure, what and where, and what to do.
+#[derive(Debug)]
+pub struct Error {
+    fault: Fault,
+    what: String,
+    remedy: Option<String>,
+}
+
+/// What a component's acts return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Any fault. `what` is one line that says what and where.
+    pub fn new(fault: Fault, what: impl fmt::Display) -> Self {
+        Error { fault, what: what.to_string(), remedy: None }
+    }
+
+    /// What is inside the bundle breaks a rule of `docs/FORMAT.md`, named by its number (`F3`).
+    pub fn rule(rule: &str, what: impl fmt::Display) -> Self {
+        Error::new(Fault::Rule, format_args!("{what} (rule {rule})"))
+    }
+
+    /// The source or the target is not in a state to go on.
+    pub fn not_ready(what: impl fmt::Display) -> Self {
+        Error::new(Fault::NotReady, what)
+    }
+
+    /// The options of a component, in a profile, are wrong.
+    pub fn usage(what: impl fmt::Display) -> Self {
+        Error::new(Fault::Usage, what)
+    }
+
+    /// An I/O error at `place` (a path, a stream). A typed error that travelled inside it keeps its fault.
+    pub fn io(place: impl fmt::Display, error: io::Error) -> Self {
+        Error { fault: io_fault(&error), remedy: io_remedy(&error), what: format!("{place}: {error}") }
+    }
+
+    /// Adds the line that says what to do.
+    pub fn todo(mut self, remedy: impl fmt::Display) -> Self {
+        self.remedy = Some(remedy.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+impl std::error::Error for Error {}
+impl Faulty for Error {
+    fn fault(&self) -> Fault {
+        self.fault
+    }
+    fn remedy(&self) -> Option<String> {
+        self.remedy.clone()
+    }
+}

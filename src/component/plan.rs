@@ -1,0 +1,112 @@
+//! What an import would do for one component, as data.
+
+use serde::Serialize;
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// How exactly an undo brings back what was there. The plan shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UndoStrength {
+    /// Byte for byte.
+    Exact,
+    /// Byte for byte, unless something wrote to it after the commit.
+    ExactUntilWrittenTo,
+    /// As well as the kind can.
+    BestEffort,
+}
+
+/// How much a [`Finding`] weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Something will differ from what one would expect.
+    Warning,
+    /// The import (or export) does not go on with this.
+    Refusal,
+}
+
+/// Something that capture or plan noticed. `what` may hold text from a bundle: escape it before showing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How much it weighs.
+    pub severity: Severity,
+    /// One line: what and where.
+    pub what: String,
+    /// One line: what to do, where something can be done.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    /// A finding without a remedy.
+    pub fn new(severity: Severity, what: impl fmt::Display) -> Self {
+        Finding { severity, what: what.to_string(), remedy: None }
+    }
+    /// Adds the line that says what to do.
+    pub fn todo(mut self, remedy: impl fmt::Display) -> Self {
+        self.remedy = Some(remedy.to_string());
+        self
+    }
+}
+
+/// What a plan would do to one path or object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeKind {
+    /// It is not there yet.
+    Added,
+    /// It is there and differs.
+    Changed,
+    /// It is there and will be gone.
+    Removed,
+}
+
+/// One line of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What happens.
+    pub kind: ChangeKind,
+    /// To what: a path on the target or another object's name, in text form.
+    pub what: String,
+}
+
+/// What an import would do for one component: data that staging and commit consume.
+#[derive(Clone)]
+pub struct Plan {
+    /// Places on this machine that the component writes to, for people and for the memory of a signer's destinations.
+    pub destinations: Vec<String>,
+    /// What would change, in a stable order.
+    pub changes: Vec<Change>,
+    /// How many things are there already just as they should be.
+    pub unchanged: u64,
+    /// What to know before saying yes; a [`Severity::Refusal`] among them stops the import.
+    pub findings: Vec<Finding>,
+    /// What this machine would newly execute because of the import, one line each.
+    pub executes: Vec<String>,
+    /// Bytes that staging needs on the destination's file system, at most.
+    pub space: u64,
+    detail: Arc<dyn Any + Send + Sync>,
+}
+
+impl Plan {
+    /// A plan with nothing in it but the kind's own `detail`.
+    pub fn new(detail: impl Any + Send + Sync) -> Self {
+        Plan {
+            destinations: Vec::new(),
+            changes: Vec::new(),
+            unchanged: 0,
+            findings: Vec::new(),
+            executes: Vec::new(),
+            space: 0,
+            detail: Arc::new(detail),
+        }
+    }
+
+    /// The kind's own part. `None` if another kind made the plan.
+    pub fn detail<T: Any>(&self) -> Option<&T> {
+        self.detail.downcast_ref()
+    }
+}

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod profile;
 pub mod recover;
 pub mod rekey;
+mod remedy;
 pub mod selection;
 pub mod state;
 pub mod verify;

@@ -1,0 +1,112 @@
+//! For each way in which a command can fail: which kind of failure it is, and what to do.
+
+use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
+use crate::engine::error::EngineError;
+use std::io;
+
+impl Faulty for EngineError {
+    fn fault(&self) -> Fault {
+        use EngineError::*;
+        match self {
+            Unpack { error, .. } => error.fault(),
+            Pack(e) => e.fault(),
+            Crypto(e) => e.fault(),
+            Trust { error, .. } => error.fault(),
+            Profile(e) => e.fault(),
+            State(e) => e.fault(),
+            Component { error, .. } => error.fault(),
+            Io { error, .. } => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Fault::Usage,
+                _ => io_fault(error),
+            },
+            NothingSelected
+            | OutputExists(_)
+            | ExtractedExists(_)
+            | NoRecipient
+            | NoSuchComponent { .. }
+            | SameClaim { .. }
+            | OwnDirectory { .. } => Fault::Usage,
+            NoSuchKind { .. } | Home { .. } | Circle(_) | OtherKind { .. } | NobodyToAsk | Declined => {
+                Fault::Usage
+            }
+            BadClaims(_) | MisplacedSecrets(_) | UnknownKind { .. } | StagedDiffers { .. } => Fault::Rule,
+            Scan(e) => e.fault(),
+            Interrupted(e) => e.fault(),
+            NoSpace { .. } => Fault::Limit,
+            Panicked(_) => Fault::Unexpected,
+            Journal(e) => e.fault(),
+            CannotRecover { .. } => Fault::RecoveryNeeded,
+            OtherSigner { .. } | Expired { .. } | OtherTarget { .. } | Older { .. } | NewDestinations(_) => {
+                Fault::Untrusted
+            }
+            Refused(..) | CheckFailed { .. } => Fault::NotReady,
+            RolledBack(_) => Fault::RolledBack,
+            HalfDone { .. } => Fault::RecoveryNeeded,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        use EngineError::*;
+        let text = match self {
+            Unpack { error, .. } => return error.remedy(),
+            Pack(e) => return e.remedy(),
+            Crypto(e) => return e.remedy(),
+            Trust { error, .. } => return error.remedy(),
+            Profile(e) => return e.remedy(),
+            State(e) => return e.remedy(),
+            Component { error, .. } => return error.remedy(),
+            RolledBack(cause) => match **cause {
+                Interrupted(_) => "run it again when you are ready",
+                _ => return cause.remedy(),
+            },
+            Scan(e) => return e.remedy(),
+            Interrupted(e) => return e.remedy(),
+            NoSpace { .. } => "make room there, or import less of it with --only",
+            Panicked(_) => "nothing was left changed; please report it, with the command that you ran",
+            Home { .. } => "set HOME to the user's home directory",
+            OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
+            Journal(e) => return e.remedy(),
+            CannotRecover { run, journal, .. } => {
+                return Some(format!(
+                    "put that right and run `kbpack recover` again; what was replaced stands in folders named .kbpack-stage-{run}, the acts in {journal}"
+                ))
+            }
+            Io { error, .. } => return io_remedy(error).or_else(|| io_hint(error)),
+            OutputExists(_) => "choose another name with -o, or remove the file first",
+            ExtractedExists(_) => "choose another folder with -C, or remove the file first",
+            NoRecipient => "name one with -r age1... (the target prints it with `kbpack keygen`), or use a passphrase with -p",
+            NoSuchComponent { .. } => "the names are those in the profile, or that `kbpack inspect` shows",
+            NothingSelected => "take one of them away",
+            SameClaim { .. } => "take it out of one of the two in the profile",
+            BadClaims(_) => "if it is not your own --map or profile that does it, ask the bundle's maker",
+            OwnDirectory { .. } => "leave it out; keys are made on each machine by `kbpack keygen`",
+            Circle(_) => "take one of the `after` out of the profile",
+            MisplacedSecrets(_) => "move them out of those files, or exclude the files, or export without --strict-secrets",
+            Expired { .. } => "ask for a new export",
+            OtherTarget { .. } => "import it on the machine it was made for, or export again for this one",
+            Older { .. } => "if going back is what you want, add --allow-older",
+            NoSuchKind { .. } => "the kinds are files and secrets",
+            UnknownKind { .. } => "use a newer kbpack",
+            OtherKind { .. } => "rename the component in that profile, or give it the bundle's kind",
+            StagedDiffers { .. } => "nothing was changed; check the destination's file system, and try again",
+            Declined => "run it again when you are ready; --dry-run shows the plan only",
+            NobodyToAsk => "look at the plan with --dry-run, then add --yes",
+            NewDestinations(_) => "look at the plan with --dry-run, then add --accept-new",
+            Refused(_, remedies) => return (!remedies.is_empty()).then(|| remedies.join("; ")),
+            CheckFailed { .. } => return None,
+            HalfDone { .. } => "put that right, then run `kbpack recover`",
+        };
+        Some(text.to_owned())
+    }
+}
+
+fn io_hint(error: &io::Error) -> Option<String> {
+    let text = match error.kind() {
+        io::ErrorKind::NotFound => "check the name",
+        io::ErrorKind::PermissionDenied => "check the permissions, or run it as the user who owns the file",
+        io::ErrorKind::StorageFull => "make room on that file system",
+        io::ErrorKind::IsADirectory => "name a file, not a folder",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}

@@ -24,6 +24,9 @@ pub struct Args {
     files: bool,
 }
 
+/// Rows that are written at once.
+const PAGE: usize = 1000;
+
 #[derive(Serialize)]
 struct Document<'a> {
     signer: &'a str,
@@ -44,17 +47,30 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
         let bundle = self.bundle.open(context)?;
-        let mut rows = Vec::new();
-        if self.files {
-            list(&bundle, &mut |component, listed| {
-                rows.push(Row { component: component.to_string(), listed })
-            })?;
-        }
         let signer = bundle.opened.signer().fingerprint();
         let manifest = bundle.opened.manifest();
-        let mut lines = text::manifest(manifest, &signer);
-        lines.extend(rows.iter().map(|row| text::listed(&row.component, &row.listed)));
-        let document = Document { signer: &signer, manifest, files: self.files.then_some(rows) };
-        Ok(console.data(&document, lines)?)
+        if console.json() {
+            let mut rows = Vec::new();
+            if self.files {
+                list(&bundle, &mut |name, listed| rows.push(Row { component: name.to_string(), listed }))?;
+            }
+            let document = Document { signer: &signer, manifest, files: self.files.then_some(rows) };
+            return Ok(console.data(&document, [])?);
+        }
+        console.data(&(), text::manifest(manifest, &signer))?;
+        if self.files {
+            // As they come: a list may be longer than memory is large.
+            let mut page = Vec::with_capacity(PAGE);
+            let mut written = Ok(());
+            list(&bundle, &mut |name, listed| {
+                page.push(text::listed(name.as_str(), &listed));
+                if page.len() == PAGE && written.is_ok() {
+                    written = console.data(&(), page.drain(..));
+                }
+            })?;
+            written?;
+            console.data(&(), page)?;
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ fn tree(name: &str, path: &str, more: &str) -> String {
 }
 
 /// What differs between two trees, as rsync sees it: nothing, if all is well.
-fn differences(from: &std::path::Path, to: &std::path::Path) -> String {
+pub fn differences(from: &std::path::Path, to: &std::path::Path) -> String {
     let mut rsync = Command::new("rsync");
     rsync.args(["-aHAXn", "--delete", "--itemize-changes", "--checksum"]);
     rsync.arg(format!("{}/", from.display())).arg(format!("{}/", to.display()));
@@ -189,7 +189,7 @@ fn a_secret_in_a_name_is_reported_where_it_is() {
 }
 
 /// One of everything that can travel.
-fn rich(home: &Home) {
+pub fn rich(home: &Home) {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::FileExt;

@@ -2,7 +2,7 @@
 
 use crate::base::limits::{MAX_JSON_DEPTH, MAX_JSON_VALUES};
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::Deserializer;
+use serde::{Deserialize, Deserializer};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
@@ -17,6 +17,11 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Er
     Strict { depth: 0, left: &Cell::new(MAX_JSON_VALUES) }.deserialize(&mut scan)?;
     scan.end()?;
     serde_json::from_slice(bytes)
+}
+
+/// For `deserialize_with`: a field that may be absent, but not `null`; one spelling for each meaning.
+pub fn set<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(d).map(Some)
 }
 
 /// Visits a value and keeps nothing of it but the rules.

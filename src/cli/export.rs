@@ -67,7 +67,8 @@ impl Args {
             ));
         }
         if self.dry_run {
-            // No key and no recipient is needed to see what would be packed.
+            // No key and no recipient is needed to see what would be packed; but those that are named must be right.
+            self.recipients.named(&profile.recipients)?;
             let plan = crate::engine::export::survey(&profile, &host, &selection, console)?;
             return Ok(console.data(&plan, text::export_plan(&plan))?);
         }

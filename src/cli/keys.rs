@@ -32,20 +32,26 @@ pub struct RecipientArgs {
 }
 
 impl RecipientArgs {
-    /// The recipients of the command line, and those of a profile.
+    /// The recipients of the command line, and those of a profile. Asks for the passphrase, if there is to be one.
     pub fn recipients(&self, of_profile: &[String]) -> Result<Recipients, CliError> {
-        let prompt = Arc::new(SystemPrompt::new());
+        let mut recipients = self.named(of_profile)?;
+        if self.passphrase {
+            let prompt = SystemPrompt::new();
+            let passphrase = prompt.passphrase("the bundle", true).map_err(CryptoError::from)?;
+            recipients.add_passphrase(passphrase);
+        }
+        Ok(recipients)
+    }
+
+    /// The same without the passphrase.
+    pub fn named(&self, of_profile: &[String]) -> Result<Recipients, CliError> {
         let mut recipients = Recipients::new();
-        recipients.set_prompt(prompt.clone());
+        recipients.set_prompt(Arc::new(SystemPrompt::new()));
         for recipient in self.recipient.iter().chain(of_profile) {
             recipients.add_str(recipient)?;
         }
         for file in &self.recipients_file {
             recipients.add_file(file)?;
-        }
-        if self.passphrase {
-            let passphrase = prompt.passphrase("the bundle", true).map_err(CryptoError::from)?;
-            recipients.add_passphrase(passphrase);
         }
         Ok(recipients)
     }

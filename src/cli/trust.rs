@@ -145,6 +145,12 @@ fn read_key(text: &str) -> Result<Signer, CliError> {
     if let Some(signer) = key_in(text) {
         return Ok(signer);
     }
+    if text.starts_with("SHA256:") {
+        return Err(CliError::usage(format!("{text}: a fingerprint is not enough to add a signer"), todo));
+    }
+    if text.contains(' ') || text.starts_with("ssh-") {
+        return Err(CliError::usage("that is not a whole ssh-ed25519 public key", todo));
+    }
     let line = std::fs::read_to_string(text).map_err(|e| CliError::usage(format!("{text}: {e}"), todo))?;
     key_in(line.trim_end())
         .ok_or_else(|| CliError::usage(format!("{text}: not an ssh-ed25519 public key"), todo))

@@ -39,8 +39,8 @@ const OUTER: &[&str] = &[
 ];
 /// What needs one.
 const INNER: &[&str] = &[
-    "the signer inside is the one that made the seal (with a key: --deep)",
-    "every stream decrypts and is what the manifest says (with a key: --deep)",
+    "the signer inside is the one that made the seal",
+    "every stream decrypts and is what the manifest says",
 ];
 /// What only an import can judge.
 const NOT_HERE: &str = "it is new enough, and meant for this machine (import does)";

@@ -7,7 +7,7 @@ use crate::base::json;
 use crate::base::limits::MAX_MANIFEST;
 use crate::base::name::{ComponentName, StreamName};
 use crate::base::path::path_text;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Characters of what the reader of JSON says that an error repeats.
@@ -24,7 +24,7 @@ pub struct Manifest {
     /// When it was packed: Unix time in seconds.
     pub created: u64,
     /// When it ceases to be accepted: Unix time in seconds, later than `created`.
-    #[serde(default, deserialize_with = "set", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
     /// Greater for each bundle of the same profile and signer, and never 0.
     pub sequence: u64,
@@ -63,7 +63,7 @@ pub struct Target {
     /// The host's id, as its ticket says it.
     pub host: String,
     /// The nonce of the ticket that the bundle answers, 64 lower-case hex digits.
-    #[serde(default, deserialize_with = "set", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
 }
 
@@ -119,11 +119,6 @@ impl Manifest {
         Manifest::parse(&bytes)?;
         Ok(bytes)
     }
-}
-
-/// A field that may be absent, but not `null`: one spelling for each meaning.
-fn set<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(d).map(Some)
 }
 
 fn complaint(error: serde_json::Error) -> FormatError {

@@ -58,7 +58,7 @@ pub fn export(report: &ExportReport) -> Vec<String> {
 pub fn export_plan(plan: &ExportPlan) -> Vec<String> {
     let mut lines = vec![format!("profile {}", plan.profile)];
     for c in &plan.components {
-        lines.push(format!("{} ({}): {} items, {}", c.name, c.kind, c.survey.items, bytes(c.survey.bytes)));
+        lines.push(format!("{} ({}): items: {}, {}", c.name, c.kind, c.survey.items, bytes(c.survey.bytes)));
         lines.extend(c.survey.origins.iter().map(|origin| format!("  from {origin}")));
         lines.extend(c.left_out.iter().map(|path| format!("  without {path} (another component's)")));
         lines.extend(c.survey.findings.iter().map(|f| format!("  {}: {}", severity(f.severity), f.what)));
@@ -119,6 +119,9 @@ pub fn verified(verified: &Verified) -> Vec<String> {
     lines.extend(verified.checked.iter().map(|what| format!("  ✓ {what}")));
     lines.extend(verified.notes.iter().map(|what| format!("  ✗ an import would refuse it: {what}")));
     lines.extend(verified.not_checked.iter().map(|what| format!("  – not checked: {what}")));
+    if verified.not_checked.len() > 1 {
+        lines.push("    (with a key, --deep checks what is inside)".to_owned());
+    }
     lines
 }
 

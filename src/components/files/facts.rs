@@ -116,7 +116,7 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<BundlePath>,
     /// The root directory's own metadata, if it belongs to what was captured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub top: Option<Meta>,
     /// Entries of the index.
     pub entries: u64,

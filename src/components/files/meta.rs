@@ -126,10 +126,10 @@ pub struct Meta {
     /// The group's number on the source.
     pub gid: u32,
     /// The owner's name on the source, if it had one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub user: Option<Name>,
     /// The group's name on the source, if it had one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub group: Option<Name>,
     /// Extended attributes; none for a symlink.
     #[serde(default, skip_serializing_if = "Xattrs::is_empty")]
@@ -238,7 +238,11 @@ pub fn read_xattrs(fd: impl AsFd) -> io::Result<(Xattrs, Vec<String>)> {
     }
     let (mut xattrs, mut dropped) = (Xattrs::default(), Vec::new());
     for name in list.split(|&c| c == 0).filter(|n| !n.is_empty()) {
-        let text = String::from_utf8_lossy(name).into_owned();
+        // A name that is not text cannot stand in the index; to bend it would give two attributes one name.
+        let Ok(text) = std::str::from_utf8(name).map(str::to_owned) else {
+            dropped.push(String::from_utf8_lossy(name).into_owned());
+            continue;
+        };
         if !travels(&text) {
             if !text.starts_with("security.") || text == "security.capability" {
                 dropped.push(text);

@@ -174,12 +174,12 @@ pub(super) struct FileEntry {
 pub(super) struct Model {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) env: Vec<EnvEntry>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub(super) pgpass: Option<PgpassEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) files: Vec<FileEntry>,
     /// Which file of the target's sources the variables; without it, the file they came from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub(super) shell_file: Option<String>,
     /// Files that are to be gone: where a backup was made, they did not exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -293,3 +293,19 @@ fn a_tree_that_is_too_deep_fails_the_export() {
     std::fs::create_dir_all(world.src(&"d/".repeat(513))).unwrap();
     assert_eq!(world.try_capture().err().unwrap().fault(), Fault::NotReady);
 }
+
+#[test]
+fn an_attribute_whose_name_is_not_text_is_left_out_and_said() {
+    let world = World::new();
+    write(world.src("f"), "x");
+    xattr(world.src("f"), "user.plain", b"1");
+    for name in [&b"user.a\xff"[..], b"user.a\xfe"] {
+        rustix::fs::lsetxattr(&world.src("f"), name, b"2", rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    let (streams, captured) = world.capture();
+    let row = index(&streams).remove(0);
+    let kept: Vec<&String> = row["meta"]["xattrs"].as_object().unwrap().keys().collect();
+    assert_eq!(kept, ["user.plain"]);
+    assert!(captured.findings.iter().any(|f| f.what.contains("user.a\u{fffd}")), "{:?}", captured.findings);
+    world.job(streams, &captured.facts).unwrap().run().unwrap();
+}

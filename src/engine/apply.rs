@@ -43,11 +43,9 @@ impl Journal for Intents<'_> {
     fn intend(&mut self, acts: &[Act]) -> component::Result<()> {
         interrupt::check().map_err(|error| component::Error::new(error.fault(), error))?;
         let component = &self.participant.name;
-        let entry = |act: &Act| Entry::Act { component: component.clone(), act: act.clone() };
-        let entries: Vec<Entry> = acts.iter().map(entry).collect();
         self.file
             .borrow_mut()
-            .append(&entries)
+            .append(&Entry::Acts { component: component.clone(), acts: acts.to_vec() })
             .map_err(|error| component::Error::new(error.fault(), error))?;
         self.participant.acts.borrow_mut().extend_from_slice(acts);
         Ok(())
@@ -86,7 +84,7 @@ impl Import<'_> {
             self.stage(participants, plan, run, events)?;
             let checks = self.commit(participants, plan, run, journal, events)?;
             self.remember(mark, plan)?;
-            journal.borrow_mut().append(&[Entry::Kept])?;
+            journal.borrow_mut().append(&Entry::Kept)?;
             Ok(checks)
         }));
         let outcome = attempt.unwrap_or_else(|panic| Err(EngineError::Panicked(words_of(&*panic))));

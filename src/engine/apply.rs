@@ -8,7 +8,7 @@ use crate::component::{self, Act, Component, Journal, Scope};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::import::{ComponentChecks, Import};
-use crate::engine::journal::{Entry, JournalFile};
+use crate::engine::journal::{Entry, JournalError, JournalFile};
 use crate::engine::machine;
 use crate::engine::plan::ImportPlan;
 use crate::engine::state::SignerMark;
@@ -88,7 +88,14 @@ impl Import<'_> {
             Ok(checks)
         }));
         let outcome = attempt.unwrap_or_else(|panic| Err(EngineError::Panicked(words_of(&*panic))));
-        let Err(cause) = outcome else { return outcome };
+        let cause = match outcome {
+            // Perhaps the journal says that it is kept: then only `recover` knows the way, when it can be read again.
+            Err(EngineError::Journal(doubtful @ JournalError::Doubtful { .. })) => {
+                return Err(EngineError::Journal(doubtful))
+            }
+            Err(cause) => cause,
+            kept => return kept,
+        };
         events.step("undoing");
         let committed = participants.iter().any(|p| !p.acts.borrow().is_empty());
         let mut failures = Vec::new();

@@ -1,6 +1,7 @@
 //! `import`: from a bundle to the target's new state. The steps are those of the design, and stand in the
 //! code as numbered comments.
 
+use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
 use crate::base::name::ComponentName;
 use crate::base::path::shown;
@@ -113,7 +114,7 @@ impl Import<'_> {
         let checks = match applied {
             Ok(checks) => checks,
             // The journal stays: `recover` goes on with it.
-            Err(half_done @ EngineError::HalfDone { .. }) => return Err(half_done),
+            Err(half_done) if half_done.fault() == Fault::RecoveryNeeded => return Err(half_done),
             Err(undone) => {
                 journal.into_inner().end(&begin, End::Undone, &history)?;
                 return Err(undone);

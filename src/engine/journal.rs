@@ -36,6 +36,14 @@ pub enum JournalError {
         /// What the system says.
         error: io::Error,
     },
+    /// Writing failed, and whether the line is on disk or not cannot be told.
+    #[error("{}: {error}, and what was written could not be taken away", path.display())]
+    Doubtful {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// A line before the last is not what was written.
     #[error("{}, line {line}: the journal is damaged", path.display())]
     Damaged {
@@ -50,12 +58,15 @@ impl Faulty for JournalError {
     fn fault(&self) -> Fault {
         match self {
             JournalError::Io { error, .. } => io_fault(error),
-            JournalError::Damaged { .. } => Fault::RecoveryNeeded,
+            JournalError::Doubtful { .. } | JournalError::Damaged { .. } => Fault::RecoveryNeeded,
         }
     }
     fn remedy(&self) -> Option<String> {
         let text = match self {
             JournalError::Io { .. } => "check the permissions and the space of the state directory",
+            JournalError::Doubtful { .. } => {
+                "put the state directory's file system right, then run `kbpack recover`"
+            }
             JournalError::Damaged { .. } => {
                 "what was replaced stands in folders named .kbpack-stage-* with the journal's name in theirs; put back what is missing, then move the journal away"
             }
@@ -175,6 +186,8 @@ fn sum(before: &str, entry: &str) -> String {
 pub struct JournalFile {
     path: PathBuf,
     file: File,
+    /// Bytes up to the end of the last whole line.
+    whole: u64,
     last: String,
 }
 
@@ -184,7 +197,7 @@ impl JournalFile {
         let path = dir.join(format!("{}.jsonl", begin.run));
         let io = |error| JournalError::Io { path: path.clone(), error };
         let file = File::options().append(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
-        let mut journal = JournalFile { path: path.clone(), file, last: String::new() };
+        let mut journal = JournalFile { path: path.clone(), file, whole: 0, last: String::new() };
         journal.append(&Entry::Begin(Box::new(begin)))?;
         fsx::sync_dir(dir).map_err(io)?;
         Ok(journal)
@@ -196,16 +209,24 @@ impl JournalFile {
         let io = |error| JournalError::Io { path: path.clone(), error };
         let file = File::options().append(true).open(&path).map_err(io)?;
         file.set_len(record.whole).map_err(io)?;
-        Ok(JournalFile { path: path.clone(), file, last: record.last.clone() })
+        Ok(JournalFile { path: path.clone(), file, whole: record.whole, last: record.last.clone() })
     }
 
-    /// Returns when `entry` is on disk.
+    /// Returns when `entry` is on disk; after an error it is not, so that nobody reads later what did not come
+    /// to be ([`JournalError::Doubtful`] is the exception).
     pub fn append(&mut self, entry: &Entry) -> Result<()> {
-        let io = |error| JournalError::Io { path: self.path.clone(), error };
         let mut last = self.last.clone();
-        let text = line(&mut last, entry).map_err(io)?;
-        self.file.write_all(text.as_bytes()).map_err(io)?;
-        self.file.sync_data().map_err(io)?;
+        let text =
+            line(&mut last, entry).map_err(|error| JournalError::Io { path: self.path.clone(), error })?;
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            let path = self.path.clone();
+            return Err(match self.file.set_len(self.whole).and_then(|()| self.file.sync_data()) {
+                Ok(()) => JournalError::Io { path, error },
+                Err(_) => JournalError::Doubtful { path, error },
+            });
+        }
+        self.whole += text.len() as u64;
         self.last = last;
         Ok(())
     }

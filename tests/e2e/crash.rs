@@ -133,6 +133,52 @@ fn killed_anywhere_it_is_the_old_or_the_new_state() {
     assert!(olds > 0 && news > 0);
 }
 
+/// Runs an import in which the write that says 'kept' fails, and which is killed in the undo that follows.
+fn not_kept(home: &Home, args: &[&str], calls: &[(String, u32)], more: &[&str]) -> Run {
+    // The last but one is that of 'kept', the last that of the end.
+    let syncs = calls.iter().filter(|(call, _)| call == "fdatasync").count();
+    let renames = calls.iter().filter(|(call, _)| call == "renameat2").count();
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,renameat2,ftruncate"]);
+    command.args(["-e", &format!("inject=fdatasync:error=EIO:when={}", syncs - 1)]);
+    command.args(["-e", &format!("inject=renameat2:signal=SIGKILL:when={}", renames + 2)]);
+    command
+        .args(more)
+        .arg(KBPACK)
+        .args(args)
+        .env_clear()
+        .env("HOME", &home.path)
+        .env("PATH", std::env::var_os("PATH").unwrap());
+    Run::of(&mut command)
+}
+
+#[test]
+fn what_could_not_be_noted_as_kept_is_not_taken_as_kept_after_a_kill() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let before = snapshot_but_times_of_folders(&world.target);
+    let points = points(&world.target, &args, &world.path("calls"));
+    let after = snapshot_but_times_of_folders(&world.target);
+
+    copy(&pristine, &world.target.path);
+    let killed = not_kept(&world.target, &args, &points, &[]);
+    assert_ne!(killed.code, 9, "{}", killed.stderr);
+    world.target.kbpack(&["recover"]).ok();
+    assert_eq!(snapshot_but_times_of_folders(&world.target), before);
+
+    // Nor can it be taken away: what may be noted as kept is not undone.
+    copy(&pristine, &world.target.path);
+    not_kept(&world.target, &args, &points, &["-e", "inject=ftruncate:error=EIO:when=2+"])
+        .fails(10, "could not be taken away");
+    world.target.kbpack(&["recover"]).ok();
+    assert_eq!(content(&snapshot_but_times_of_folders(&world.target)), content(&after));
+}
+
 #[test]
 fn the_next_import_recovers_by_itself_and_history_tells() {
     let world = World::new();

@@ -1,6 +1,5 @@
 //! Steps 9 to 12 of an import: stage, check, commit, check. All of it, or nothing.
 
-use crate::base::fault::Faulty;
 use crate::base::interrupt;
 use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
@@ -41,12 +40,12 @@ struct Intents<'a> {
 
 impl Journal for Intents<'_> {
     fn intend(&mut self, acts: &[Act]) -> component::Result<()> {
-        interrupt::check().map_err(|error| component::Error::new(error.fault(), error))?;
+        interrupt::check().map_err(component::Error::of)?;
         let component = &self.participant.name;
         self.file
             .borrow_mut()
             .append(&Entry::Acts { component: component.clone(), acts: acts.to_vec() })
-            .map_err(|error| component::Error::new(error.fault(), error))?;
+            .map_err(component::Error::of)?;
         self.participant.acts.borrow_mut().extend_from_slice(acts);
         Ok(())
     }

@@ -33,7 +33,7 @@ pub struct PastImport {
 /// All imports that changed this machine or tried to, the oldest first.
 pub fn history(state: &State) -> Result<Vec<PastImport>> {
     let mut imports = Vec::new();
-    for path in list(&state.history_dir()?)?.into_iter().chain(list(&state.journals_dir())?) {
+    for path in list(&state.history_dir())?.into_iter().chain(list(&state.journals_dir())?) {
         let record = Record::read(&path)?;
         let Some(begin) = record.begin else { continue };
         let past = PastImport {

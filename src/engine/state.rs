@@ -182,9 +182,14 @@ impl State {
         self.lasting(self.journals_dir())
     }
 
-    /// Where the journals of finished imports stand; made if it is not there.
-    pub fn history_dir(&self) -> Result<PathBuf> {
-        self.lasting(self.dir.join("history"))
+    /// Where the journals of finished imports stand.
+    pub fn history_dir(&self) -> PathBuf {
+        self.dir.join("history")
+    }
+
+    /// The same, made if it is not there, its name on disk.
+    pub fn ensure_history(&self) -> Result<PathBuf> {
+        self.lasting(self.history_dir())
     }
 
     fn lasting(&self, dir: PathBuf) -> Result<PathBuf> {

@@ -35,8 +35,10 @@ fn copy(from: &Path, to: &Path) {
 /// Runs kbpack under strace, which does `what` (`signal=SIGKILL`, `error=EIO`) at the `nth` of `calls`, if there are so many.
 fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Run {
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-    command.args(["-e", &format!("inject={calls}:{what}:when={nth}"), KBPACK]).args(args);
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CHANGING}")]);
+    let when = if what.ends_with('+') { String::new() } else { format!(":when={nth}") };
+    let inject = format!("-e inject={calls}:{what}{when}");
+    command.args(inject.split(' ')).arg(KBPACK).args(args);
     command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
     Run::of(&mut command)
 }
@@ -235,4 +237,54 @@ fn an_error_at_any_call_is_told_and_leaves_the_old_or_the_new_state() {
         world.target.kbpack(&args).ok();
         assert_eq!(content(&snapshot_but_times_of_folders(&world.target)), content(&after), "{point}");
     }
+}
+
+#[test]
+fn a_journal_that_cannot_be_put_away_changes_nothing_about_what_became_of_the_import() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "--json"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let history = |world: &World| world.target.kbpack(&["history", "--json"]).ok().json();
+    let calls = points(&world.target, &args, &world.path("calls"));
+    let count = |name: &str| calls.iter().filter(|(call, _)| call == name).count() as u32;
+    copy(&pristine, &world.target.path);
+    // The last file that is removed is the journal.
+    let run = injected(&world.target, &args, "unlink", count("unlink"), "error=EIO").ok();
+    let leftovers = run.json()["leftovers"].to_string();
+    assert!(leftovers.contains("the import is done, but its journal could not be put away"), "{leftovers}");
+    assert_eq!(world.target.kbpack(&["recover", "--json"]).ok().json()[0]["outcome"], "imported");
+    assert_eq!(history(&world)[0]["outcome"], "imported");
+
+    copy(&pristine, &world.target.path);
+    // The mark cannot be written, so that it is undone; and then one of the files that are removed stays.
+    let mark = format!("error=EIO:when={} -e inject=unlink:error=EIO", count("rename") - 1);
+    let told = (1..20).find_map(|nth| {
+        copy(&pristine, &world.target.path);
+        let run = injected(&world.target, &args, "rename", nth, &mark);
+        world.target.kbpack(&["recover", "-q"]).ok();
+        let told = run.text().contains("everything is as it was, but its journal could not be put away");
+        told.then_some(run)
+    });
+    told.expect("the journal's own removal").fails(9, "everything was put back");
+    assert_eq!(history(&world)[0]["outcome"], "undone");
+}
+
+#[test]
+fn recover_does_not_say_that_it_removed_what_it_could_not_remove() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "--skip", "keys", "-q"];
+    injected(&world.target, &args, "unlinkat", 1, "error=EIO:when=1+").ok();
+    let run = injected(&world.target, &["recover"], "unlinkat", 1, "error=EIO:when=1+").ok();
+    assert!(run.stderr.contains("not all that it had left over could be removed"), "{}", run.stderr);
+    let run = injected(&world.target, &["recover", "--json"], "unlinkat", 1, "error=EIO:when=1+").ok();
+    assert_eq!(run.json()[0]["cleared"], false);
+    world.target.kbpack(&["recover"]).ok();
+    assert_eq!(leftovers(&snapshot_but_times_of_folders(&world.target)), Vec::<&String>::new());
 }

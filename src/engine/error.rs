@@ -365,7 +365,7 @@ impl Faulty for EngineError {
             Journal(e) => return e.remedy(),
             CannotRecover { run, journal, .. } => {
                 return Some(format!(
-                    "put that right and run `kbpack recover` again; what was replaced stands in folders named .kbpack-stage-{run}, the acts in {journal}"
+                    "put that right and run `kbpack recover` again; what was replaced stands in folders named .kbpack-stage-{run}, the acts in {journal}: if it is lost, move that file away, and import anew"
                 ))
             }
             Io { error, .. } => return io_remedy(error).or_else(|| io_hint(error)),

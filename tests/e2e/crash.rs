@@ -260,11 +260,11 @@ fn a_journal_that_cannot_be_put_away_changes_nothing_about_what_became_of_the_im
     assert_eq!(history(&world)[0]["outcome"], "imported");
 
     copy(&pristine, &world.target.path);
-    // The mark cannot be written, so that it is undone; and then one of the files that are removed stays.
-    let mark = format!("error=EIO:when={} -e inject=unlink:error=EIO", count("rename") - 1);
+    // A file cannot be put in place, so that all is undone; and then one of the files that are removed stays.
+    let failing = format!("error=EIO:when={} -e inject=unlink:error=EIO", count("rename") - 1);
     let told = (1..20).find_map(|nth| {
         copy(&pristine, &world.target.path);
-        let run = injected(&world.target, &args, "rename", nth, &mark);
+        let run = injected(&world.target, &args, "rename", nth, &failing);
         world.target.kbpack(&["recover", "-q"]).ok();
         let told = run.text().contains("everything is as it was, but its journal could not be put away");
         told.then_some(run)
@@ -286,5 +286,58 @@ fn recover_does_not_say_that_it_removed_what_it_could_not_remove() {
     let run = injected(&world.target, &["recover", "--json"], "unlinkat", 1, "error=EIO:when=1+").ok();
     assert_eq!(run.json()[0]["cleared"], false);
     world.target.kbpack(&["recover"]).ok();
+    assert_eq!(leftovers(&snapshot_but_times_of_folders(&world.target)), Vec::<&String>::new());
+}
+
+#[test]
+fn recover_does_not_say_undone_where_the_staging_area_is_gone_or_not_mounted() {
+    for component in ["app", "keys"] {
+        let world = World::new();
+        furnish(&world.source);
+        lived_in(&world.target);
+        let bundle = world.export("b.kbp");
+        let args = ["import", bundle.to_str().unwrap(), "--yes", "-q", "--only", component];
+        let pristine = world.path("pristine");
+        copy(&world.target.path, &pristine);
+        let calls = points(&world.target, &args, &world.path("calls"));
+        let renames = calls.iter().filter(|(call, _)| call == "renameat").count() as u32;
+        copy(&pristine, &world.target.path);
+        // At the rename of the mark, when all is in place. After it come those of a tree's staging area and of the history.
+        killed(&world.target, &args, "renameat", renames - if component == "app" { 2 } else { 1 });
+
+        // The file system of the tree is not mounted.
+        let away = |from: &str, to: &str| fs::rename(world.target.join(from), world.target.join(to)).unwrap();
+        let stage = fs::read_dir(&world.target.path).unwrap().map(|entry| entry.unwrap().file_name());
+        let stage =
+            stage.map(|name| name.into_string().unwrap()).find(|name| name.starts_with(".kbpack-stage-"));
+        let stage = stage.unwrap();
+        away(&stage, "elsewhere");
+        if component == "app" {
+            away("app", "app.volume");
+            fs::create_dir(world.target.join("app")).unwrap();
+            world.target.kbpack(&["recover"]).fails(10, "is its file system mounted?");
+            fs::remove_dir(world.target.join("app")).unwrap();
+            away("app.volume", "app");
+        }
+        // What was replaced is gone.
+        world.target.kbpack(&["recover"]).fails(10, "is still there");
+        away("elsewhere", &stage);
+        world.target.kbpack(&["recover"]).ok();
+        assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 0}\n");
+        assert_eq!(world.target.read("app/credentials.json"), b"{\"token\": \"old\"}\n");
+    }
+}
+
+#[test]
+fn a_tree_that_was_removed_after_the_import_does_not_keep_its_leftovers() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "--skip", "keys", "-q"];
+    injected(&world.target, &args, "unlinkat", 1, "error=EIO:when=1+").ok();
+    fs::remove_dir_all(world.target.join("app")).unwrap();
+    let run = world.target.kbpack(&["recover"]).ok();
+    assert!(run.stderr.contains("what it had left over is removed"), "{}", run.stderr);
     assert_eq!(leftovers(&snapshot_but_times_of_folders(&world.target)), Vec::<&String>::new());
 }

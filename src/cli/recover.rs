@@ -48,8 +48,9 @@ pub struct HistoryArgs {}
 impl HistoryArgs {
     /// Shows.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
-        let imports = history(&State::new(context.dirs.state.clone()))?;
+        let (imports, unreadable) = history(&State::new(context.dirs.state.clone()))?;
         let lines: Vec<String> = imports.iter().map(text::import_in_history).collect();
-        Ok(context.console.data(&imports, lines)?)
+        context.console.data(&imports, lines)?;
+        unreadable.into_iter().next().map_or(Ok(()), |error| Err(CliError::from(error).told()))
     }
 }

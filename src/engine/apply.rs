@@ -3,7 +3,7 @@
 use crate::base::interrupt;
 use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
-use crate::component::{self, Act, Component, Journal, Scope};
+use crate::component::{self, Act, Component, Finding, Journal, Scope, Severity};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::import::{ComponentChecks, Import};
@@ -96,6 +96,12 @@ impl Import<'_> {
             kept => return kept,
         };
         events.step("undoing");
+        if interrupt::check().is_err() {
+            let what = "interrupted: everything is put back; another signal would stop that at once";
+            let finding =
+                Finding::new(Severity::Warning, what).todo("after another one, run `kbpack recover`");
+            events.finding("import", &finding);
+        }
         let committed = participants.iter().any(|p| !p.acts.borrow().is_empty());
         let mut failures = Vec::new();
         for participant in participants.iter().rev() {

@@ -90,6 +90,9 @@ pub enum EngineError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What is remembered of an import that is over cannot be read.
+    #[error("{}: damaged", .0.display())]
+    DamagedHistory(PathBuf),
     /// An import that was cut off cannot be ended.
     #[error("the import {run} was cut off, and undoing it failed: {failures}")]
     CannotRecover {
@@ -330,7 +333,7 @@ impl Faulty for EngineError {
             Scan(e) => e.fault(),
             Interrupted(e) => e.fault(),
             NoSpace { .. } => Fault::Limit,
-            Panicked(_) => Fault::Unexpected,
+            Panicked(_) | DamagedHistory(_) => Fault::Unexpected,
             Journal(e) => e.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
             OtherSigner { .. } | Expired { .. } | OtherTarget { .. } | Older { .. } | NewDestinations(_) => {
@@ -363,6 +366,7 @@ impl Faulty for EngineError {
             Home { .. } => "set HOME to the user's home directory",
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Journal(e) => return e.remedy(),
+            DamagedHistory(_) => "all others are shown; it tells of an import that is over: nothing needs it, and it can be removed",
             CannotRecover { run, journal, .. } => {
                 return Some(format!(
                     "put that right and run `kbpack recover` again; what was replaced stands in folders named .kbpack-stage-{run}, the acts in {journal}: if it is lost, move that file away, and import anew"

@@ -341,3 +341,31 @@ fn a_tree_that_was_removed_after_the_import_does_not_keep_its_leftovers() {
     assert!(run.stderr.contains("what it had left over is removed"), "{}", run.stderr);
     assert_eq!(leftovers(&snapshot_but_times_of_folders(&world.target)), Vec::<&String>::new());
 }
+
+#[test]
+fn history_shows_the_others_where_one_is_damaged() {
+    let world = World::new();
+    furnish(&world.source);
+    world.import(&world.export("1.kbp"), &[]).ok();
+    world.import(&world.export("2.kbp"), &[]).ok();
+    let first = fs::read_dir(world.target.join(".local/state/kbpack/history")).unwrap().next();
+    let first = first.unwrap().unwrap().path();
+    let text = fs::read_to_string(&first).unwrap();
+    fs::write(&first, text.replacen("small", "smell", 1)).unwrap();
+    let run = world.target.kbpack(&["history", "--json"]).fails(1, "damaged");
+    assert_eq!(run.json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_signal_puts_everything_back_and_says_what_another_one_would_do() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let before = snapshot_but_times_of_folders(&world.target);
+    let args = ["import", bundle.to_str().unwrap(), "--yes"];
+    let run = injected(&world.target, &args, "renameat2", 1, "signal=SIGINT").fails(9, "interrupted");
+    assert!(run.stderr.contains("another signal would stop that at once"), "{}", run.stderr);
+    assert_eq!(snapshot_but_times_of_folders(&world.target), before);
+    assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
+}

@@ -369,3 +369,20 @@ fn a_signal_puts_everything_back_and_says_what_another_one_would_do() {
     assert_eq!(snapshot_but_times_of_folders(&world.target), before);
     assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
 }
+
+#[test]
+fn the_folders_of_the_state_are_on_disk_before_anything_in_them() {
+    let world = World::strangers();
+    assert!(!world.target.join(".local").exists());
+    let log = world.path("log");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-qq", "-o", log.to_str().unwrap(), "-e", "trace=fsync", KBPACK]);
+    command.args(["trust", "add", "source", &world.signer]);
+    command.env_clear().env("HOME", &world.target.path).env("PATH", std::env::var_os("PATH").unwrap());
+    Run::of(&mut command).ok();
+    let log = fs::read_to_string(log).unwrap();
+    for folder in ["", "/.local", "/.local/state", "/.local/state/kbpack"] {
+        let synced = format!("target{folder}>)");
+        assert!(log.contains(&synced), "{folder}: {log}");
+    }
+}

@@ -26,6 +26,9 @@ impl RecoverArgs {
         let _lock = state.lock()?;
         let recovered = recover(&state, &host, console)?;
         let line = |r: &crate::engine::recover::Recovered| match r.outcome {
+            End::Imported if !r.cleared => {
+                format!("import {}: it was done; not all that it had left over could be removed", r.run)
+            }
             End::Imported => format!("import {}: it was done; what it had left over is removed", r.run),
             End::Undone => format!("import {}: undone; everything is as it was before it", r.run),
         };
@@ -45,8 +48,9 @@ pub struct HistoryArgs {}
 impl HistoryArgs {
     /// Shows.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
-        let imports = history(&State::new(context.dirs.state.clone()))?;
+        let (imports, unreadable) = history(&State::new(context.dirs.state.clone()))?;
         let lines: Vec<String> = imports.iter().map(text::import_in_history).collect();
-        Ok(context.console.data(&imports, lines)?)
+        context.console.data(&imports, lines)?;
+        unreadable.into_iter().next().map_or(Ok(()), |error| Err(CliError::from(error).told()))
     }
 }

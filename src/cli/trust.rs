@@ -100,11 +100,19 @@ impl Args {
                 }
                 let fingerprints: Vec<String> =
                     removed.iter().map(|entry| entry.signer.fingerprint()).collect();
+                // Under another name it is still trusted, and its mark still needed.
+                let stays =
+                    |fingerprint: &String| store.list().any(|e| e.signer.fingerprint() == *fingerprint);
+                let mut lines = Vec::new();
                 for fingerprint in &fingerprints {
-                    state.drop_mark(fingerprint)?;
+                    if stays(fingerprint) {
+                        lines.push(format!("still trusted under another name: {fingerprint}"));
+                    } else {
+                        state.drop_mark(fingerprint)?;
+                        lines.push(format!("no longer trusted: {fingerprint}"));
+                    }
                 }
-                Ok(console
-                    .summary(&fingerprints, fingerprints.iter().map(|f| format!("no longer trusted: {f}")))?)
+                Ok(console.summary(&fingerprints, lines)?)
             }
             Command::Revoke { signer } => {
                 let listed =

@@ -36,6 +36,11 @@ impl Error {
         Error::new(Fault::Usage, what)
     }
 
+    /// An error that says all of it: its fault, its words, its remedy.
+    pub fn of(error: impl Faulty) -> Self {
+        Error { fault: error.fault(), what: error.to_string(), remedy: error.remedy() }
+    }
+
     /// An I/O error at `place` (a path, a stream). A typed error that travelled inside it keeps its fault.
     pub fn io(place: impl fmt::Display, error: io::Error) -> Self {
         Error { fault: io_fault(&error), remedy: io_remedy(&error), what: format!("{place}: {error}") }
@@ -60,5 +65,16 @@ impl Faulty for Error {
     }
     fn remedy(&self) -> Option<String> {
         self.remedy.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_another_module_keeps_its_remedy() {
+        let error = Error::of(crate::base::interrupt::Interrupted);
+        assert_eq!(error.remedy().as_deref(), Some("nothing was changed; run it again"));
     }
 }

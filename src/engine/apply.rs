@@ -1,14 +1,13 @@
 //! Steps 9 to 12 of an import: stage, check, commit, check. All of it, or nothing.
 
-use crate::base::fault::Faulty;
 use crate::base::interrupt;
 use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
-use crate::component::{self, Act, Component, Journal, Scope};
+use crate::component::{self, Act, Component, Finding, Journal, Scope, Severity};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::import::{ComponentChecks, Import};
-use crate::engine::journal::{Entry, JournalFile};
+use crate::engine::journal::{Entry, JournalError, JournalFile};
 use crate::engine::machine;
 use crate::engine::plan::ImportPlan;
 use crate::engine::state::SignerMark;
@@ -41,14 +40,12 @@ struct Intents<'a> {
 
 impl Journal for Intents<'_> {
     fn intend(&mut self, acts: &[Act]) -> component::Result<()> {
-        interrupt::check().map_err(|error| component::Error::new(error.fault(), error))?;
+        interrupt::check().map_err(component::Error::of)?;
         let component = &self.participant.name;
-        let entry = |act: &Act| Entry::Act { component: component.clone(), act: act.clone() };
-        let entries: Vec<Entry> = acts.iter().map(entry).collect();
         self.file
             .borrow_mut()
-            .append(&entries)
-            .map_err(|error| component::Error::new(error.fault(), error))?;
+            .append(&Entry::Acts { component: component.clone(), acts: acts.to_vec() })
+            .map_err(component::Error::of)?;
         self.participant.acts.borrow_mut().extend_from_slice(acts);
         Ok(())
     }
@@ -86,12 +83,25 @@ impl Import<'_> {
             self.stage(participants, plan, run, events)?;
             let checks = self.commit(participants, plan, run, journal, events)?;
             self.remember(mark, plan)?;
-            journal.borrow_mut().append(&[Entry::Kept])?;
+            journal.borrow_mut().append(&Entry::Kept)?;
             Ok(checks)
         }));
         let outcome = attempt.unwrap_or_else(|panic| Err(EngineError::Panicked(words_of(&*panic))));
-        let Err(cause) = outcome else { return outcome };
+        let cause = match outcome {
+            // Perhaps the journal says that it is kept: then only `recover` knows the way, when it can be read again.
+            Err(EngineError::Journal(doubtful @ JournalError::Doubtful { .. })) => {
+                return Err(EngineError::Journal(doubtful))
+            }
+            Err(cause) => cause,
+            kept => return kept,
+        };
         events.step("undoing");
+        if interrupt::check().is_err() {
+            let what = "interrupted: everything is put back; another signal would stop that at once";
+            let finding =
+                Finding::new(Severity::Warning, what).todo("after another one, run `kbpack recover`");
+            events.finding("import", &finding);
+        }
         let committed = participants.iter().any(|p| !p.acts.borrow().is_empty());
         let mut failures = Vec::new();
         for participant in participants.iter().rev() {

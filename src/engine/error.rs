@@ -89,6 +89,9 @@ pub enum EngineError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What is remembered of an import that is over cannot be read.
+    #[error("{}: damaged", .0.display())]
+    DamagedHistory(PathBuf),
     /// An import that was cut off cannot be ended.
     #[error("the import {run} was cut off, and undoing it failed: {failures}")]
     CannotRecover {

@@ -1,10 +1,11 @@
 //! `import`: from a bundle to the target's new state. The steps are those of the design, and stand in the
 //! code as numbered comments.
 
+use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
 use crate::base::name::ComponentName;
 use crate::base::path::shown;
-use crate::component::{CheckResult, Host};
+use crate::component::{CheckResult, Finding, Host};
 use crate::components;
 use crate::crypto::identity::Identities;
 use crate::engine::apply::Participant;
@@ -18,7 +19,7 @@ use crate::engine::plan::{
     destinations, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
 };
 use crate::engine::profile::Profile;
-use crate::engine::recover::{not_dropped, recover};
+use crate::engine::recover::{not_dropped, not_put_away, recover};
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
 use crate::format::{BundleId, ComponentEntry, Manifest, Target};
@@ -60,6 +61,9 @@ pub struct ImportReport {
     pub dry_run: bool,
     /// The checks after the commit.
     pub checks: Vec<ComponentChecks>,
+    /// What could not be cleared away; `recover` does it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<Finding>,
 }
 
 /// The checks of one component.
@@ -89,7 +93,7 @@ impl Import<'_> {
         let participants = self.participants(&bundle)?;
         let plan = self.plan(&bundle, &participants, &run, events)?;
         if self.dry_run {
-            return Ok(ImportReport { plan, dry_run: true, checks: Vec::new() });
+            return Ok(ImportReport { plan, dry_run: true, checks: Vec::new(), leftovers: Vec::new() });
         }
         refuse(&plan)?;
         require_space(&plan, self.host)?;
@@ -107,33 +111,38 @@ impl Import<'_> {
         // 9. to 12. Stage, check, commit, check, remember: or undo.
         interrupt::watch().map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
         let begin = self.begin(&bundle, &participants, &plan, &run);
+        let history = self.state.ensure_history()?;
         let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);
-        let history = self.state.history_dir()?;
         let applied = self.apply(&participants, mark, &plan, &run, &journal, events);
         let checks = match applied {
             Ok(checks) => checks,
             // The journal stays: `recover` goes on with it.
-            Err(half_done @ EngineError::HalfDone { .. }) => return Err(half_done),
+            Err(half_done) if half_done.fault() == Fault::RecoveryNeeded => return Err(half_done),
             Err(undone) => {
-                journal.into_inner().end(&begin, End::Undone, &history)?;
+                if let Err(error) = journal.into_inner().end(&begin, End::Undone, &history) {
+                    events.finding("journal", &not_put_away("everything is as it was", &error));
+                }
                 return Err(undone);
             }
         };
 
         // 13. Finalise: what was replaced is dropped. The import holds, whatever is left lying about.
-        let mut dropped = true;
+        let mut leftovers = Vec::new();
         for participant in &participants {
             let scope = self.scope(participant, &run, events);
             if let Err(error) = participant.component.finalise(&scope, &participant.acts.borrow()) {
-                events.finding(participant.name.as_str(), &not_dropped(&error));
-                dropped = false;
+                leftovers.push((participant.name.as_str(), not_dropped(&error)));
             }
         }
         // Else the journal stays, for `recover` to try again.
-        if dropped {
-            journal.into_inner().end(&begin, End::Imported, &history)?;
+        if leftovers.is_empty() {
+            if let Err(error) = journal.into_inner().end(&begin, End::Imported, &history) {
+                leftovers.push(("journal", not_put_away("the import is done", &error)));
+            }
         }
-        Ok(ImportReport { plan, dry_run: false, checks })
+        leftovers.iter().for_each(|(of, finding)| events.finding(of, finding));
+        let leftovers = leftovers.into_iter().map(|(_, finding)| finding).collect();
+        Ok(ImportReport { plan, dry_run: false, checks, leftovers })
     }
 
     /// Expiry, target and sequence (chapter R). Returns what is remembered of the signer.

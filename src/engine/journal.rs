@@ -3,7 +3,8 @@
 //! One file an import: `journals/<run>.jsonl` in the state directory, append-only, a JSON object a line:
 //! `{"sum":"<16 hex digits>","entry":{...}}`. `sum` is the beginning of the SHA-256 over the line before's sum
 //! and this line's entry as it stands, so a line that is missing, changed or torn shows. A torn last line is no
-//! line: what it would have named was not done. When the import is over, its first and last entry move to
+//! line: what it would have named was not done. What goes to the disk at once is one line, for a power cut may
+//! leave the end of a write and not its beginning. When the import is over, its first and last entry move to
 //! `history/<run>.jsonl`.
 
 use crate::base::digest::Digest;
@@ -35,6 +36,14 @@ pub enum JournalError {
         /// What the system says.
         error: io::Error,
     },
+    /// Writing failed, and whether the line is on disk or not cannot be told.
+    #[error("{}: {error}, and what was written could not be taken away", path.display())]
+    Doubtful {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// A line before the last is not what was written.
     #[error("{}, line {line}: the journal is damaged", path.display())]
     Damaged {
@@ -49,12 +58,15 @@ impl Faulty for JournalError {
     fn fault(&self) -> Fault {
         match self {
             JournalError::Io { error, .. } => io_fault(error),
-            JournalError::Damaged { .. } => Fault::RecoveryNeeded,
+            JournalError::Doubtful { .. } | JournalError::Damaged { .. } => Fault::RecoveryNeeded,
         }
     }
     fn remedy(&self) -> Option<String> {
         let text = match self {
             JournalError::Io { .. } => "check the permissions and the space of the state directory",
+            JournalError::Doubtful { .. } => {
+                "put the state directory's file system right, then run `kbpack recover`"
+            }
             JournalError::Damaged { .. } => {
                 "what was replaced stands in folders named .kbpack-stage-* with the journal's name in theirs; put back what is missing, then move the journal away"
             }
@@ -71,12 +83,12 @@ type Result<T> = std::result::Result<T, JournalError>;
 pub enum Entry {
     /// The first: all that recovery needs to know.
     Begin(Box<Begin>),
-    /// An act that comes next, or was done.
-    Act {
+    /// Acts that come next, or were done.
+    Acts {
         /// Whose.
         component: ComponentName,
         /// In its kind's words.
-        act: Act,
+        acts: Vec<Act>,
     },
     /// Everything is in place, checked and remembered: from here on there is only forwards.
     Kept,
@@ -174,6 +186,8 @@ fn sum(before: &str, entry: &str) -> String {
 pub struct JournalFile {
     path: PathBuf,
     file: File,
+    /// Bytes up to the end of the last whole line.
+    whole: u64,
     last: String,
 }
 
@@ -183,8 +197,8 @@ impl JournalFile {
         let path = dir.join(format!("{}.jsonl", begin.run));
         let io = |error| JournalError::Io { path: path.clone(), error };
         let file = File::options().append(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
-        let mut journal = JournalFile { path: path.clone(), file, last: String::new() };
-        journal.append(&[Entry::Begin(Box::new(begin))])?;
+        let mut journal = JournalFile { path: path.clone(), file, whole: 0, last: String::new() };
+        journal.append(&Entry::Begin(Box::new(begin)))?;
         fsx::sync_dir(dir).map_err(io)?;
         Ok(journal)
     }
@@ -195,42 +209,46 @@ impl JournalFile {
         let io = |error| JournalError::Io { path: path.clone(), error };
         let file = File::options().append(true).open(&path).map_err(io)?;
         file.set_len(record.whole).map_err(io)?;
-        Ok(JournalFile { path: path.clone(), file, last: record.last.clone() })
+        Ok(JournalFile { path: path.clone(), file, whole: record.whole, last: record.last.clone() })
     }
 
-    /// Returns when `entries` are on disk.
-    pub fn append(&mut self, entries: &[Entry]) -> Result<()> {
-        let io = |error| JournalError::Io { path: self.path.clone(), error };
+    /// Returns when `entry` is on disk; after an error it is not, so that nobody reads later what did not come
+    /// to be ([`JournalError::Doubtful`] is the exception).
+    pub fn append(&mut self, entry: &Entry) -> Result<()> {
         let mut last = self.last.clone();
-        let text = lines(&mut last, entries).map_err(io)?;
-        self.file.write_all(text.as_bytes()).map_err(io)?;
-        self.file.sync_data().map_err(io)?;
+        let text =
+            line(&mut last, entry).map_err(|error| JournalError::Io { path: self.path.clone(), error })?;
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            let path = self.path.clone();
+            return Err(match self.file.set_len(self.whole).and_then(|()| self.file.sync_data()) {
+                Ok(()) => JournalError::Io { path, error },
+                Err(_) => JournalError::Doubtful { path, error },
+            });
+        }
+        self.whole += text.len() as u64;
         self.last = last;
         Ok(())
     }
 
     /// Ends the journal: notes the outcome, and moves what is worth remembering to `history`, which exists.
     pub fn end(mut self, begin: &Begin, outcome: End, history: &Path) -> Result<()> {
-        self.append(&[Entry::End(outcome)])?;
-        let remembered = [Entry::Begin(Box::new(begin.clone())), Entry::End(outcome)];
+        self.append(&Entry::End(outcome))?;
         let io = |error| JournalError::Io { path: self.path.clone(), error };
-        let kept = lines(&mut String::new(), &remembered).map_err(io)?;
+        let mut last = String::new();
+        let mut kept = line(&mut last, &Entry::Begin(Box::new(begin.clone()))).map_err(io)?;
+        kept.push_str(&line(&mut last, &Entry::End(outcome)).map_err(io)?);
         let path = history.join(self.path.file_name().unwrap_or_default());
         fsx::write_atomic(&path, 0o600, kept.as_bytes()).map_err(|error| JournalError::Io { path, error })?;
         std::fs::remove_file(&self.path).map_err(io)
     }
 }
 
-/// `entries` as lines that follow on one with the sum `last`, which becomes that of the last of them.
-fn lines(last: &mut String, entries: &[Entry]) -> io::Result<String> {
-    let mut text = String::new();
-    for entry in entries {
-        let entry = serde_json::value::to_raw_value(entry)?;
-        *last = sum(last, entry.get());
-        text.push_str(&serde_json::to_string(&Line { sum: last.clone(), entry: &entry })?);
-        text.push('\n');
-    }
-    Ok(text)
+/// `entry` as a line that follows on one with the sum `last`, which becomes its own.
+fn line(last: &mut String, entry: &Entry) -> io::Result<String> {
+    let entry = serde_json::value::to_raw_value(entry)?;
+    *last = sum(last, entry.get());
+    Ok(serde_json::to_string(&Line { sum: last.clone(), entry: &entry })? + "\n")
 }
 
 /// A journal that was read.
@@ -290,7 +308,9 @@ impl Record {
     fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Begin(begin) => self.begin = Some(*begin),
-            Entry::Act { component, act } => self.acts.push((component, act)),
+            Entry::Acts { component, acts } => {
+                self.acts.extend(acts.into_iter().map(|act| (component.clone(), act)));
+            }
             Entry::Kept => self.kept = true,
             Entry::End(end) => self.end = Some(end),
         }
@@ -343,9 +363,12 @@ mod tests {
     fn written(dir: &Path) -> PathBuf {
         let mut journal = JournalFile::create(dir, begin()).unwrap();
         let component = ComponentName::new("a").unwrap();
-        let act = |n: u32| Entry::Act { component: component.clone(), act: Act(json!({ "n": n })) };
-        journal.append(&[act(1), act(2)]).unwrap();
-        journal.append(&[act(3)]).unwrap();
+        let acts = |numbers: &[u32]| {
+            let acts = numbers.iter().map(|n| Act(json!({ "n": n }))).collect();
+            Entry::Acts { component: component.clone(), acts }
+        };
+        journal.append(&acts(&[1, 2])).unwrap();
+        journal.append(&acts(&[3])).unwrap();
         journal.path
     }
 
@@ -361,19 +384,37 @@ mod tests {
             std::fs::write(&path, &bytes[..cut]).unwrap();
             let record = Record::read(&path).unwrap();
             let lines = starts.iter().filter(|start| **start <= cut).count();
-            assert_eq!(record.acts.len(), lines.saturating_sub(1), "{cut}");
+            assert_eq!(record.acts.len(), [0, 0, 2, 3][lines], "{cut}");
             // It goes on behind the last whole line.
             if record.begin.is_some() {
-                JournalFile::reopen(&record).unwrap().append(&[Entry::Kept]).unwrap();
+                JournalFile::reopen(&record).unwrap().append(&Entry::Kept).unwrap();
                 let again = Record::read(&path).unwrap();
                 assert!(again.kept && again.acts.len() == record.acts.len(), "{cut}");
             }
         }
-        for at in (0..starts[2]).step_by(7) {
+        for at in (0..starts[1]).step_by(7) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
             std::fs::write(&path, damaged).unwrap();
             assert!(matches!(Record::read(&path), Err(JournalError::Damaged { .. })), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_a_power_cut_left_of_the_last_write_is_no_line_whichever_part_of_it_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = JournalFile::create(dir.path(), begin()).unwrap();
+        let begun = std::fs::read(&journal.path).unwrap().len();
+        let component = ComponentName::new("a").unwrap();
+        let acts = (0..100).map(|n| Act(json!({ "n": n }))).collect();
+        journal.append(&Entry::Acts { component, acts }).unwrap();
+        let bytes = std::fs::read(&journal.path).unwrap();
+        for at in (begun..bytes.len()).step_by(64) {
+            let mut damaged = bytes.clone();
+            damaged[at..(at + 64).min(bytes.len())].fill(0);
+            std::fs::write(&journal.path, damaged).unwrap();
+            let record = Record::read(&journal.path).unwrap();
+            assert!(record.begin.is_some() && record.acts.is_empty(), "{at}");
         }
     }
 

@@ -3,9 +3,9 @@
 use crate::base::path::ShownPath;
 use crate::component::{self, Component, Finding, Host, Scope, Severity};
 use crate::components;
-use crate::engine::error::{EngineError, In, Result};
+use crate::engine::error::{EngineError, Result};
 use crate::engine::events::Events;
-use crate::engine::journal::{list, Begin, Begun, End, JournalFile, Record};
+use crate::engine::journal::{list, Begin, Begun, End, JournalError, JournalFile, Record};
 use crate::engine::machine;
 use crate::engine::state::State;
 use serde::Serialize;
@@ -18,6 +18,8 @@ pub struct Recovered {
     pub run: String,
     /// How.
     pub outcome: End,
+    /// Whether nothing of it is left: else the next recovery tries again.
+    pub cleared: bool,
 }
 
 /// Ends every import that was cut off. The caller holds the lock.
@@ -31,15 +33,22 @@ pub fn recover(state: &State, host: &Host, events: &dyn Events) -> Result<Vec<Re
                 std::fs::remove_file(&path).map_err(|error| EngineError::Io { path: path.clone(), error })?
             }
             Some(begin) => {
-                let outcome = end(&record, begin, state, host, events)?;
-                recovered.push(Recovered { run: begin.run.clone(), outcome });
+                let (outcome, cleared) = end(&record, begin, state, host, events)?;
+                recovered.push(Recovered { run: begin.run.clone(), outcome, cleared });
             }
         }
     }
     Ok(recovered)
 }
 
-fn end(record: &Record, begin: &Begin, state: &State, host: &Host, events: &dyn Events) -> Result<End> {
+/// How it ended, and whether nothing is left of it.
+fn end(
+    record: &Record,
+    begin: &Begin,
+    state: &State,
+    host: &Host,
+    events: &dyn Events,
+) -> Result<(End, bool)> {
     let outcome = match (record.end, record.kept) {
         (Some(end), _) => end,
         (None, true) => End::Imported,
@@ -52,13 +61,13 @@ fn end(record: &Record, begin: &Begin, state: &State, host: &Host, events: &dyn 
         let host = Host { home: begin.home.0.clone(), maps, ..host.clone() };
         match outcome {
             // What cannot be removed now does no harm: the journal stays, and the next recovery tries again.
-            End::Imported if !forwards(record, begin, &host, events)? => return Ok(outcome),
+            End::Imported if !forwards(record, begin, &host, events) => return Ok((outcome, false)),
             End::Imported => {}
             End::Undone => backwards(record, begin, &host, events)?,
         }
     }
-    JournalFile::reopen(record)?.end(begin, outcome, &state.history_dir()?)?;
-    Ok(outcome)
+    JournalFile::reopen(record)?.end(begin, outcome, &state.ensure_history()?)?;
+    Ok((outcome, true))
 }
 
 /// A finding: what was replaced is still there.
@@ -67,27 +76,39 @@ pub fn not_dropped(error: &component::Error) -> Finding {
     Finding::new(Severity::Warning, what).todo("put that right and run `kbpack recover`")
 }
 
+/// A finding: the journal of an import that is over is still there.
+pub fn not_put_away(state: &str, error: &JournalError) -> Finding {
+    let what = format!("{state}, but its journal could not be put away: {error}");
+    Finding::new(Severity::Warning, what).todo("put that right and run `kbpack recover`")
+}
+
 /// What was replaced is dropped. Whether all of it is.
-fn forwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -> Result<bool> {
+fn forwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -> bool {
     let mut dropped = true;
     for begun in &begin.components {
-        let (component, carved) = remake(begun, host)?;
-        let scope = scope(begin, begun, host, &carved, events);
-        if let Err(error) = component.finalise(&scope, &record.acts_of(&begun.name)) {
+        let finalised = remake(begun, host).and_then(|component| {
+            let carved = carved(begun);
+            let scope = scope(begin, begun, host, &carved, events);
+            component.finalise(&scope, &record.acts_of(&begun.name))
+        });
+        if let Err(error) = finalised {
             events.finding(begun.name.as_str(), &not_dropped(&error));
             dropped = false;
         }
     }
-    Ok(dropped)
+    dropped
 }
 
 /// What was done is undone, the last first.
 fn backwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -> Result<()> {
     let mut failures = Vec::new();
     for begun in begin.components.iter().rev() {
-        let (component, carved) = remake(begun, host)?;
-        let scope = scope(begin, begun, host, &carved, events);
-        match component.undo(&scope, &record.acts_of(&begun.name)) {
+        let undone = remake(begun, host).and_then(|component| {
+            let carved = carved(begun);
+            let scope = scope(begin, begun, host, &carved, events);
+            component.undo(&scope, &record.acts_of(&begun.name))
+        });
+        match undone {
             Ok(kept) => kept.iter().for_each(|finding| events.finding(begun.name.as_str(), finding)),
             Err(error) => failures.push(format!("component '{}': {error}", begun.name)),
         }
@@ -102,12 +123,15 @@ fn backwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -
     }
 }
 
-fn remake(begun: &Begun, host: &Host) -> Result<(Box<dyn Component>, Vec<PathBuf>)> {
-    let kind = components::kind(&begun.kind)
-        .ok_or_else(|| EngineError::UnknownKind { name: begun.name.clone(), kind: begun.kind.clone() })?;
-    let component =
-        kind.from_facts(&begun.name, &begun.facts, begun.overrides.as_ref(), host).within(&begun.name)?;
-    Ok((component, begun.carved.iter().map(|path| path.0.clone()).collect()))
+/// The component as it was then. One that cannot be made (by an older kbpack) does not keep the others from their turn.
+fn remake(begun: &Begun, host: &Host) -> component::Result<Box<dyn Component>> {
+    let unknown = || component::Error::not_ready(format_args!("this kbpack has no kind '{}'", begun.kind));
+    let kind = components::kind(&begun.kind).ok_or_else(unknown)?;
+    kind.from_facts(&begun.name, &begun.facts, begun.overrides.as_ref(), host)
+}
+
+fn carved(begun: &Begun) -> Vec<PathBuf> {
+    begun.carved.iter().map(|path| path.0.clone()).collect()
 }
 
 fn scope<'s>(

@@ -33,7 +33,7 @@ impl Faulty for EngineError {
             Scan(e) => e.fault(),
             Interrupted(e) => e.fault(),
             NoSpace { .. } => Fault::Limit,
-            Panicked(_) => Fault::Unexpected,
+            Panicked(_) | DamagedHistory(_) => Fault::Unexpected,
             Journal(e) => e.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
             OtherSigner { .. } | Expired { .. } | OtherTarget { .. } | Older { .. } | NewDestinations(_) => {
@@ -66,9 +66,12 @@ impl Faulty for EngineError {
             Home { .. } => "set HOME to the user's home directory",
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Journal(e) => return e.remedy(),
+            DamagedHistory(_) => {
+                "all others are shown; it tells of an import that is over: nothing needs it, and it can be removed"
+            }
             CannotRecover { run, journal, .. } => {
                 return Some(format!(
-                    "put that right and run `kbpack recover` again; what was replaced stands in folders named .kbpack-stage-{run}, the acts in {journal}"
+                    "put that right and run `kbpack recover` again; what was replaced stands in folders named .kbpack-stage-{run}, the acts in {journal}: if it is lost, move that file away, and import anew"
                 ))
             }
             Io { error, .. } => return io_remedy(error).or_else(|| io_hint(error)),

@@ -126,9 +126,16 @@ impl State {
         Ok(&self.dir)
     }
 
+    /// Makes `dir` and what is missing above it, each with its name on disk: a journal in a folder that a power cut
+    /// takes away is none.
     fn make(&self, dir: &Path) -> Result<()> {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|error| StateError::Io { path: dir.to_owned(), error })
+        let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.is_dir()).collect();
+        for dir in missing.into_iter().rev() {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.and_then(|()| fsx::sync_dir(dir.parent().unwrap_or(dir)))
+                .map_err(|error| StateError::Io { path: dir.to_owned(), error })?;
+        }
+        Ok(())
     }
 
     /// Takes the lock, or says who holds it.
@@ -182,11 +189,17 @@ impl State {
         self.lasting(self.journals_dir())
     }
 
-    /// Where the journals of finished imports stand; made if it is not there.
-    pub fn history_dir(&self) -> Result<PathBuf> {
-        self.lasting(self.dir.join("history"))
+    /// Where the journals of finished imports stand.
+    pub fn history_dir(&self) -> PathBuf {
+        self.dir.join("history")
     }
 
+    /// The same, made if it is not there, its name on disk.
+    pub fn ensure_history(&self) -> Result<PathBuf> {
+        self.lasting(self.history_dir())
+    }
+
+    /// Also where an earlier run was killed between making it and putting its name on disk.
     fn lasting(&self, dir: PathBuf) -> Result<PathBuf> {
         self.make(&dir)?;
         fsx::sync_dir(&self.dir).map_err(|error| StateError::Io { path: self.dir.clone(), error })?;

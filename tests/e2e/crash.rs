@@ -35,8 +35,10 @@ fn copy(from: &Path, to: &Path) {
 /// Runs kbpack under strace, which does `what` (`signal=SIGKILL`, `error=EIO`) at the `nth` of `calls`, if there are so many.
 fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Run {
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-    command.args(["-e", &format!("inject={calls}:{what}:when={nth}"), KBPACK]).args(args);
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CHANGING}")]);
+    let when = if what.ends_with('+') { String::new() } else { format!(":when={nth}") };
+    let inject = format!("-e inject={calls}:{what}{when}");
+    command.args(inject.split(' ')).arg(KBPACK).args(args);
     command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
     Run::of(&mut command)
 }
@@ -133,6 +135,52 @@ fn killed_anywhere_it_is_the_old_or_the_new_state() {
     assert!(olds > 0 && news > 0);
 }
 
+/// Runs an import in which the write that says 'kept' fails, and which is killed in the undo that follows.
+fn not_kept(home: &Home, args: &[&str], calls: &[(String, u32)], more: &[&str]) -> Run {
+    // The last but one is that of 'kept', the last that of the end.
+    let syncs = calls.iter().filter(|(call, _)| call == "fdatasync").count();
+    let renames = calls.iter().filter(|(call, _)| call == "renameat2").count();
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,renameat2,ftruncate"]);
+    command.args(["-e", &format!("inject=fdatasync:error=EIO:when={}", syncs - 1)]);
+    command.args(["-e", &format!("inject=renameat2:signal=SIGKILL:when={}", renames + 2)]);
+    command
+        .args(more)
+        .arg(KBPACK)
+        .args(args)
+        .env_clear()
+        .env("HOME", &home.path)
+        .env("PATH", std::env::var_os("PATH").unwrap());
+    Run::of(&mut command)
+}
+
+#[test]
+fn what_could_not_be_noted_as_kept_is_not_taken_as_kept_after_a_kill() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let before = snapshot_but_times_of_folders(&world.target);
+    let points = points(&world.target, &args, &world.path("calls"));
+    let after = snapshot_but_times_of_folders(&world.target);
+
+    copy(&pristine, &world.target.path);
+    let killed = not_kept(&world.target, &args, &points, &[]);
+    assert_ne!(killed.code, 9, "{}", killed.stderr);
+    world.target.kbpack(&["recover"]).ok();
+    assert_eq!(snapshot_but_times_of_folders(&world.target), before);
+
+    // Nor can it be taken away: what may be noted as kept is not undone.
+    copy(&pristine, &world.target.path);
+    not_kept(&world.target, &args, &points, &["-e", "inject=ftruncate:error=EIO:when=2+"])
+        .fails(10, "could not be taken away");
+    world.target.kbpack(&["recover"]).ok();
+    assert_eq!(content(&snapshot_but_times_of_folders(&world.target)), content(&after));
+}
+
 #[test]
 fn the_next_import_recovers_by_itself_and_history_tells() {
     let world = World::new();
@@ -188,5 +236,153 @@ fn an_error_at_any_call_is_told_and_leaves_the_old_or_the_new_state() {
         }
         world.target.kbpack(&args).ok();
         assert_eq!(content(&snapshot_but_times_of_folders(&world.target)), content(&after), "{point}");
+    }
+}
+
+#[test]
+fn a_journal_that_cannot_be_put_away_changes_nothing_about_what_became_of_the_import() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "--json"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let history = |world: &World| world.target.kbpack(&["history", "--json"]).ok().json();
+    let calls = points(&world.target, &args, &world.path("calls"));
+    let count = |name: &str| calls.iter().filter(|(call, _)| call == name).count() as u32;
+    copy(&pristine, &world.target.path);
+    // The last file that is removed is the journal.
+    let run = injected(&world.target, &args, "unlink", count("unlink"), "error=EIO").ok();
+    let leftovers = run.json()["leftovers"].to_string();
+    assert!(leftovers.contains("the import is done, but its journal could not be put away"), "{leftovers}");
+    assert_eq!(world.target.kbpack(&["recover", "--json"]).ok().json()[0]["outcome"], "imported");
+    assert_eq!(history(&world)[0]["outcome"], "imported");
+
+    copy(&pristine, &world.target.path);
+    // A file cannot be put in place, so that all is undone; and then one of the files that are removed stays.
+    let failing = format!("error=EIO:when={} -e inject=unlink:error=EIO", count("rename") - 1);
+    let told = (1..20).find_map(|nth| {
+        copy(&pristine, &world.target.path);
+        let run = injected(&world.target, &args, "rename", nth, &failing);
+        world.target.kbpack(&["recover", "-q"]).ok();
+        let told = run.text().contains("everything is as it was, but its journal could not be put away");
+        told.then_some(run)
+    });
+    told.expect("the journal's own removal").fails(9, "everything was put back");
+    assert_eq!(history(&world)[0]["outcome"], "undone");
+}
+
+#[test]
+fn recover_does_not_say_that_it_removed_what_it_could_not_remove() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "--skip", "keys", "-q"];
+    injected(&world.target, &args, "unlinkat", 1, "error=EIO:when=1+").ok();
+    let run = injected(&world.target, &["recover"], "unlinkat", 1, "error=EIO:when=1+").ok();
+    assert!(run.stderr.contains("not all that it had left over could be removed"), "{}", run.stderr);
+    let run = injected(&world.target, &["recover", "--json"], "unlinkat", 1, "error=EIO:when=1+").ok();
+    assert_eq!(run.json()[0]["cleared"], false);
+    world.target.kbpack(&["recover"]).ok();
+    assert_eq!(leftovers(&snapshot_but_times_of_folders(&world.target)), Vec::<&String>::new());
+}
+
+#[test]
+fn recover_does_not_say_undone_where_the_staging_area_is_gone_or_not_mounted() {
+    for component in ["app", "keys"] {
+        let world = World::new();
+        furnish(&world.source);
+        lived_in(&world.target);
+        let bundle = world.export("b.kbp");
+        let args = ["import", bundle.to_str().unwrap(), "--yes", "-q", "--only", component];
+        let pristine = world.path("pristine");
+        copy(&world.target.path, &pristine);
+        let calls = points(&world.target, &args, &world.path("calls"));
+        let renames = calls.iter().filter(|(call, _)| call == "renameat").count() as u32;
+        copy(&pristine, &world.target.path);
+        // At the rename of the mark, when all is in place. After it come those of a tree's staging area and of the history.
+        killed(&world.target, &args, "renameat", renames - if component == "app" { 2 } else { 1 });
+
+        // The file system of the tree is not mounted.
+        let away = |from: &str, to: &str| fs::rename(world.target.join(from), world.target.join(to)).unwrap();
+        let stage = fs::read_dir(&world.target.path).unwrap().map(|entry| entry.unwrap().file_name());
+        let stage =
+            stage.map(|name| name.into_string().unwrap()).find(|name| name.starts_with(".kbpack-stage-"));
+        let stage = stage.unwrap();
+        away(&stage, "elsewhere");
+        if component == "app" {
+            away("app", "app.volume");
+            fs::create_dir(world.target.join("app")).unwrap();
+            world.target.kbpack(&["recover"]).fails(10, "is its file system mounted?");
+            fs::remove_dir(world.target.join("app")).unwrap();
+            away("app.volume", "app");
+        }
+        // What was replaced is gone.
+        world.target.kbpack(&["recover"]).fails(10, "is still there");
+        away("elsewhere", &stage);
+        world.target.kbpack(&["recover"]).ok();
+        assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 0}\n");
+        assert_eq!(world.target.read("app/credentials.json"), b"{\"token\": \"old\"}\n");
+    }
+}
+
+#[test]
+fn a_tree_that_was_removed_after_the_import_does_not_keep_its_leftovers() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "--skip", "keys", "-q"];
+    injected(&world.target, &args, "unlinkat", 1, "error=EIO:when=1+").ok();
+    fs::remove_dir_all(world.target.join("app")).unwrap();
+    let run = world.target.kbpack(&["recover"]).ok();
+    assert!(run.stderr.contains("what it had left over is removed"), "{}", run.stderr);
+    assert_eq!(leftovers(&snapshot_but_times_of_folders(&world.target)), Vec::<&String>::new());
+}
+
+#[test]
+fn history_shows_the_others_where_one_is_damaged() {
+    let world = World::new();
+    furnish(&world.source);
+    world.import(&world.export("1.kbp"), &[]).ok();
+    world.import(&world.export("2.kbp"), &[]).ok();
+    let first = fs::read_dir(world.target.join(".local/state/kbpack/history")).unwrap().next();
+    let first = first.unwrap().unwrap().path();
+    let text = fs::read_to_string(&first).unwrap();
+    fs::write(&first, text.replacen("small", "smell", 1)).unwrap();
+    let run = world.target.kbpack(&["history", "--json"]).fails(1, "damaged");
+    assert_eq!(run.json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_signal_puts_everything_back_and_says_what_another_one_would_do() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    let before = snapshot_but_times_of_folders(&world.target);
+    let args = ["import", bundle.to_str().unwrap(), "--yes"];
+    let run = injected(&world.target, &args, "renameat2", 1, "signal=SIGINT").fails(9, "interrupted");
+    assert!(run.stderr.contains("another signal would stop that at once"), "{}", run.stderr);
+    assert_eq!(snapshot_but_times_of_folders(&world.target), before);
+    assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
+}
+
+#[test]
+fn the_folders_of_the_state_are_on_disk_before_anything_in_them() {
+    let world = World::strangers();
+    assert!(!world.target.join(".local").exists());
+    let log = world.path("log");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-qq", "-o", log.to_str().unwrap(), "-e", "trace=fsync", KBPACK]);
+    command.args(["trust", "add", "source", &world.signer]);
+    command.env_clear().env("HOME", &world.target.path).env("PATH", std::env::var_os("PATH").unwrap());
+    Run::of(&mut command).ok();
+    let log = fs::read_to_string(log).unwrap();
+    for folder in ["", "/.local", "/.local/state", "/.local/state/kbpack"] {
+        let synced = format!("target{folder}>)");
+        assert!(log.contains(&synced), "{folder}: {log}");
     }
 }

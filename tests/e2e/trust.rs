@@ -157,3 +157,18 @@ fn another_profiles_name_is_no_way_around_the_known_destinations() {
     let second = world.export("2.kbp");
     refused(&world, &second, &[], "writes where no earlier one");
 }
+
+#[test]
+fn a_signer_with_two_names_is_trusted_until_the_last_one_is_removed() {
+    let world = World::new();
+    furnish(&world.source);
+    world.target.kbpack(&["trust", "add", "again", &world.signer]).ok();
+    let (old, new) = (world.export("1.kbp"), world.export("2.kbp"));
+    world.import(&new, &[]).ok();
+    let run = world.target.kbpack(&["trust", "remove", "again"]).ok();
+    assert!(run.stderr.contains("still trusted under another name"), "{}", run.stderr);
+    // What was applied is not forgotten.
+    world.import(&old, &[]).fails(4, "was applied already");
+    let run = world.target.kbpack(&["trust", "remove", "source"]).ok();
+    assert!(run.stderr.contains("no longer trusted"), "{}", run.stderr);
+}

@@ -4,6 +4,7 @@ use super::index::text_bytes;
 use super::meta::Meta;
 use super::plan::{FilesPlan, Stamp};
 use super::site::shown;
+use super::walk::Stat;
 use crate::base::fault::Fault;
 use crate::base::path::BundlePath;
 use crate::component::{Act, Error, Result};
@@ -20,6 +21,8 @@ pub enum FileAct {
     Open {
         /// The directory to which all other paths are relative.
         base: String,
+        /// Inode number of that directory.
+        ino: u64,
         /// The staging area.
         side: String,
     },
@@ -76,8 +79,8 @@ pub enum FileAct {
 
 impl FileAct {
     /// The act with which a commit of `plan` begins.
-    pub fn open(plan: &FilesPlan) -> FileAct {
-        FileAct::Open { base: shown(&plan.base), side: shown(&plan.side) }
+    pub fn open(plan: &FilesPlan, base: &Stat) -> FileAct {
+        FileAct::Open { base: shown(&plan.base), ino: base.file.1, side: shown(&plan.side) }
     }
 
     /// For the journal.

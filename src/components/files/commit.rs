@@ -45,7 +45,8 @@ pub(super) fn commit_until(
     let mut commit = Commit { seat, slots, names: scope.host.is_root().then_some(&names), modes };
 
     // 1.
-    let open = std::iter::once(FileAct::open(plan));
+    let base = commit.seat.base_stat().map_err(|e| Error::io(shown(&plan.base), e))?;
+    let open = std::iter::once(FileAct::open(plan, &base));
     let met = commit.folder_met(plan)?;
     let dirs: Vec<&DirStep> = plan.dirs.iter().chain(&met).collect();
     let acts = dirs.iter().map(|dir| FileAct::Dir {

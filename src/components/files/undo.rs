@@ -30,7 +30,7 @@ pub(super) fn undo_until(
     stop: usize,
 ) -> Result<Vec<Finding>> {
     let acts = acts.iter().map(FileAct::read).collect::<Result<Vec<_>>>()?;
-    let Some((base, side)) = places(&acts)? else {
+    let Some(Places { base, ino, side }) = places(&acts)? else {
         // Nothing was committed: what was staged is all there is.
         let root = resolve(&files.root)?.real;
         sides_left(&root, scope.run, files.name.as_str()).iter().try_for_each(|side| remove_side(side))?;
@@ -44,7 +44,7 @@ pub(super) fn undo_until(
         run: scope.run,
         findings: Vec::new(),
     };
-    // Without a staging area the steps were taken back already.
+    // Without a staging area the steps were taken back already, or somebody else took it away.
     if let Some(slots) = Slots::open(&side)? {
         for act in &acts {
             if let FileAct::Dir { path, old, new } = act {
@@ -62,6 +62,8 @@ pub(super) fn undo_until(
         }
         // What the staging area held is back in its place, on disk, before the area goes.
         undo.seat.sync()?;
+    } else {
+        undo.is_taken_back(&acts, ino, &side)?;
     }
     remove_side(&side)?;
     for act in acts.iter().rev() {
@@ -77,12 +79,16 @@ pub(super) fn undo_until(
 /// Removes the staging area and what was replaced. After this there is no undo.
 pub fn finalise(files: &Files, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
     let acts = acts.iter().map(FileAct::read).collect::<Result<Vec<_>>>()?;
-    let Some((base, side)) = places(&acts)? else {
+    let Some(Places { base, side, .. }) = places(&acts)? else {
         let root = resolve(&files.root)?.real;
         return sides_left(&root, scope.run, files.name.as_str())
             .iter()
             .try_for_each(|side| remove_side(side));
     };
+    // What was imported is gone already: its leftovers go too.
+    if !base.exists() && side.parent().is_some_and(Path::exists) {
+        return remove_side(&side);
+    }
     let seat = Seat::open(&base)?;
     let before = seat.base_stat().map_err(|e| Error::io(shown(&base), e))?.mtime;
     remove_side(&side)?;
@@ -93,15 +99,21 @@ pub fn finalise(files: &Files, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
     Ok(())
 }
 
-/// The base and the staging area, if the commit got as far as to write them down.
-fn places(acts: &[FileAct]) -> Result<Option<(PathBuf, PathBuf)>> {
-    match acts
-        .iter()
-        .find_map(|act| if let FileAct::Open { base, side } = act { Some((base, side)) } else { None })
-    {
-        Some((base, side)) => Ok(Some((path_of(base)?, path_of(side)?))),
-        None => Ok(None),
-    }
+/// Where a commit worked.
+struct Places {
+    base: PathBuf,
+    ino: u64,
+    side: PathBuf,
+}
+
+/// The places, if the commit got as far as to write them down.
+fn places(acts: &[FileAct]) -> Result<Option<Places>> {
+    let open = acts.iter().find_map(|act| match act {
+        FileAct::Open { base, ino, side } => Some((base, ino, side)),
+        _ => None,
+    });
+    open.map(|(base, ino, side)| Ok(Places { base: path_of(base)?, ino: *ino, side: path_of(side)? }))
+        .transpose()
 }
 
 struct Undo<'a> {
@@ -114,6 +126,26 @@ struct Undo<'a> {
 }
 
 impl Undo<'_> {
+    /// That there is no staging area any more is the end of an undo only where nothing of the commit is left.
+    fn is_taken_back(&mut self, acts: &[FileAct], ino: u64, side: &Path) -> Result<()> {
+        let gone = |what: &str| {
+            Err(Error::not_ready(format_args!("the staging area {} is gone, and {what}", shown(side))))
+        };
+        let base = self.seat.base_stat().map_err(|e| Error::io("the root of the tree", e))?;
+        if base.file.1 != ino {
+            return gone("the folder is not the one that the import changed (is its file system mounted?)");
+        }
+        for act in acts {
+            let FileAct::Put { path, new, .. } = act else { continue };
+            let now = self.seat.stat(path).map_err(|e| self.seat.failed(path, e))?;
+            if now.is_some_and(|now| new.is(&now)) {
+                let what = format!("what the import put at {} is still there", shown(&self.seat.at(path)));
+                return gone(&what);
+            }
+        }
+        Ok(())
+    }
+
     fn open_up(&mut self, path: Option<&BundlePath>, old: &Meta) -> Result<()> {
         match self.seat.set_mode(path, old.mode.0 | 0o700) {
             Err(e) if !gone(&e) => Err(self.failed(path, e)),

@@ -235,8 +235,10 @@ pub(super) fn undo(acts: &[Act], run: &str) -> Result<Vec<Finding>> {
                 removed => if_there(removed).map_err(at(path))?,
             },
             Step::Replace { path, staged, aside, old, new } => {
-                // Without the side directory, it was taken back before.
-                if parent(aside).is_dir() {
+                // Without the side directory, it was taken back before, or somebody else took that away.
+                if !parent(aside).is_dir() {
+                    is_taken_back(path, parent(aside), *new)?;
+                } else {
                     let done = staged.as_ref().is_none_or(|staged| fs::symlink_metadata(staged).is_err());
                     findings.extend(put_back(path, aside, old.is_some(), done, *new, run)?);
                 }
@@ -244,6 +246,19 @@ pub(super) fn undo(acts: &[Act], run: &str) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
+}
+
+fn is_taken_back(path: &Path, side: &Path, new: Option<Digest>) -> Result<()> {
+    let now = disk::read(path, Links::Refuse).ok().flatten().map(|seen| seen.digest());
+    if new.is_none() || now != new {
+        return Ok(());
+    }
+    let what = "is gone, and what the import put at";
+    Err(Error::not_ready(format_args!(
+        "the staging area {} {what} {} is still there",
+        side.display(),
+        path.display()
+    )))
 }
 
 fn put_back(

@@ -76,6 +76,14 @@ pub enum EngineError {
     /// The search for misplaced secrets cannot be made.
     #[error(transparent)]
     Scan(#[from] TooManySecrets),
+    /// This machine's own bundle, and it does not trust itself.
+    #[error("{place}: it is signed by this machine's own key, which is not among the trusted signers")]
+    OwnSigner {
+        /// The bundle's path, or `-`.
+        place: String,
+        /// The public key.
+        key: PathBuf,
+    },
     /// `--trust` names another signer than the bundle's.
     #[error("{place}: signed by {signer}, not by {pin} that --trust names")]
     OtherSigner {

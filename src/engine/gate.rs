@@ -115,6 +115,12 @@ impl Gate<'_> {
             self.state.begin_mark(&fingerprint)?;
             return Ok(Trust { principal: "pinned".into(), hooks: false });
         }
+        if crate::crypto::keygen::made(self.paths).is_ok_and(|made| made.fingerprint == fingerprint) {
+            return Err(EngineError::OwnSigner {
+                place: place.to_owned(),
+                key: self.paths.signing_key_pub(),
+            });
+        }
         match self.decide.fingerprint_of_unknown(signer) {
             Some(typed) if typed.trim() == fingerprint => {}
             _ => return Err(unknown).at(place),

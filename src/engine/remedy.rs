@@ -36,9 +36,12 @@ impl Faulty for EngineError {
             Panicked(_) | DamagedHistory(_) => Fault::Unexpected,
             Journal(e) => e.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
-            OtherSigner { .. } | Expired { .. } | OtherTarget { .. } | Older { .. } | NewDestinations(_) => {
-                Fault::Untrusted
-            }
+            OwnSigner { .. }
+            | OtherSigner { .. }
+            | Expired { .. }
+            | OtherTarget { .. }
+            | Older { .. }
+            | NewDestinations(_) => Fault::Untrusted,
             Refused(..) | CheckFailed { .. } => Fault::NotReady,
             RolledBack(_) => Fault::RolledBack,
             HalfDone { .. } => Fault::RecoveryNeeded,
@@ -64,6 +67,9 @@ impl Faulty for EngineError {
             NoSpace { .. } => "make room there, or import less of it with --only",
             Panicked(_) => "nothing was left changed; please report it, with the command that you ran",
             Home { .. } => "set HOME to the user's home directory",
+            OwnSigner { key, .. } => {
+                return Some(format!("to read or restore your own bundles here: kbpack trust add me {}", key.display()))
+            }
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Journal(e) => return e.remedy(),
             DamagedHistory(_) => {

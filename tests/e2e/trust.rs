@@ -120,7 +120,7 @@ fn rekeyed_for_others() {
         .kbpack(&["rekey", bundle.to_str().unwrap(), "-r", recipient, "-o", again.to_str().unwrap()])
         .ok();
     // The former recipient's key no longer opens the new file; the new one's does, and the signer is the one who rekeyed.
-    world.target.kbpack(&["inspect", again.to_str().unwrap()]).fails(4, "is not known here");
+    world.target.kbpack(&["inspect", again.to_str().unwrap()]).fails(4, "own key");
     let line = std::fs::read_to_string(world.target.join(".config/kbpack/signing_key.pub")).unwrap();
     third.kbpack(&["trust", "add", "rekeyer", line.trim()]).ok();
     third.kbpack(&["import", again.to_str().unwrap(), "--yes"]).ok();
@@ -171,4 +171,19 @@ fn a_signer_with_two_names_is_trusted_until_the_last_one_is_removed() {
     world.import(&old, &[]).fails(4, "was applied already");
     let run = world.target.kbpack(&["trust", "remove", "source"]).ok();
     assert!(run.stderr.contains("no longer trusted"), "{}", run.stderr);
+}
+
+#[test]
+fn ones_own_bundle_says_how_to_trust_oneself() {
+    let world = World::new();
+    furnish(&world.source);
+    let recipient = world.source.kbpack(&["keygen", "--show", "--json"]).ok().json()["recipient"].clone();
+    let bundle = world.path("own.kbp");
+    let args = ["export", "-r", recipient.as_str().unwrap(), "-o", bundle.to_str().unwrap()];
+    world.source.kbpack(&args).ok();
+    let refused = world.source.kbpack(&["verify", bundle.to_str().unwrap()]);
+    let todo = refused.stderr.lines().last().unwrap().split("kbpack ").last().unwrap().to_owned();
+    refused.fails(4, "this machine's own key");
+    world.source.kbpack(&todo.split(' ').collect::<Vec<_>>()).ok();
+    world.source.kbpack(&["import", bundle.to_str().unwrap(), "--yes"]).ok();
 }

@@ -300,7 +300,7 @@ fn an_attribute_whose_name_is_not_text_is_left_out_and_said() {
     write(world.src("f"), "x");
     xattr(world.src("f"), "user.plain", b"1");
     for name in [&b"user.a\xff"[..], b"user.a\xfe"] {
-        rustix::fs::lsetxattr(&world.src("f"), name, b"2", rustix::fs::XattrFlags::empty()).unwrap();
+        rustix::fs::lsetxattr(world.src("f"), name, b"2", rustix::fs::XattrFlags::empty()).unwrap();
     }
     let (streams, captured) = world.capture();
     let row = index(&streams).remove(0);

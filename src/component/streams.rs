@@ -22,7 +22,7 @@ pub trait StreamWrite: Write + Send {
 }
 
 /// Where capture puts its streams. Several may be written at once, from several threads, at most
-/// [`threads`](Scope::threads) + 1 at a time.
+/// [`threads`](super::Scope::threads) + 1 at a time.
 pub trait StreamSink: Sync {
     /// Opens a stream of this component. Names are unique within it.
     fn create(&self, name: &StreamName, holds: Holds) -> Result<Box<dyn StreamWrite>>;

@@ -106,12 +106,17 @@ impl Import<'_> {
         let mut failures = Vec::new();
         for participant in participants.iter().rev() {
             let scope = self.scope(participant, run, events);
-            match participant.component.undo(&scope, &participant.acts.borrow()) {
-                Ok(kept) => {
-                    kept.iter().for_each(|finding| events.finding(participant.name.as_str(), finding))
+            let undo = || participant.component.undo(&scope, &participant.acts.borrow());
+            // One that panics must not keep the others from being undone.
+            let failure = match catch_unwind(AssertUnwindSafe(undo)) {
+                Ok(Ok(kept)) => {
+                    kept.iter().for_each(|finding| events.finding(participant.name.as_str(), finding));
+                    continue;
                 }
-                Err(error) => failures.push(format!("component '{}': {error}", participant.name)),
-            }
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => words_of(&*panic),
+            };
+            failures.push(format!("component '{}': {failure}", participant.name));
         }
         let cause = Box::new(cause);
         Err(match (failures.is_empty(), committed) {

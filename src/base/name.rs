@@ -2,6 +2,7 @@
 
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::str::FromStr;
 
 /// A component's name: 1 to 64 of `a-z 0-9 - _`, beginning with a letter or digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +30,14 @@ impl ComponentName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for ComponentName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        ComponentName::new(text).ok_or_else(|| "not a component's name".to_owned())
     }
 }
 

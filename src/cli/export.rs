@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME[:PATH]")]
     only: Vec<Only>,
     /// Leave this component out (repeatable)
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME")]
     skip: Vec<ComponentName>,
     /// The bundle is refused after this time: a number with s, m, h, d or w
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -97,10 +97,6 @@ fn default_name(profile: &str) -> PathBuf {
     let stamp: String =
         machine::timestamp(machine::now()).chars().filter(|c| !matches!(c, '-' | ':')).collect();
     PathBuf::from(format!("{profile}-{stamp}.kbp"))
-}
-
-fn parse_name(text: &str) -> Result<ComponentName, String> {
-    ComponentName::new(text).ok_or_else(|| "not a component's name".to_owned())
 }
 
 fn parse_duration(text: &str) -> Result<u64, String> {

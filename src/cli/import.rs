@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME[:PATH]")]
     only: Vec<Only>,
     /// Leave this component out (repeatable)
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME")]
     skip: Vec<ComponentName>,
     /// Put what belongs at FROM, or below it, at TO (repeatable)
     #[arg(long, value_name = "FROM=TO", value_parser = parse_map)]
@@ -91,10 +91,6 @@ impl Args {
         }
         Ok(console.summary(&report, text::imported(&report))?)
     }
-}
-
-fn parse_name(text: &str) -> Result<ComponentName, String> {
-    ComponentName::new(text).ok_or_else(|| "not a component's name".to_owned())
 }
 
 fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {

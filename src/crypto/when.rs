@@ -1,6 +1,10 @@
 //! Times as OpenSSH writes them in `allowed_signers`, in UTC: `YYYYMMDD[HHMM[SS]]Z`.
 
-const DAY: u64 = 86_400;
+use jiff::civil::DateTime;
+use jiff::SignedDuration;
+
+/// Where Unix time begins. Civil time throughout: UTC has no other.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// Unix seconds of `YYYYMMDDZ`, `YYYYMMDDHHMMZ` or `YYYYMMDDHHMMSSZ`, from 1970 on. `None` for anything
 /// else: without `Z` a time would mean something else on every machine.
@@ -9,54 +13,19 @@ pub fn parse_time(text: &str) -> Option<u64> {
     if !matches!(digits.len(), 8 | 12 | 14) || !digits.bytes().all(|c| c.is_ascii_digit()) {
         return None;
     }
-    let field = |from: usize, to: usize| digits.get(from..to).map_or(Some(0), |s| s.parse::<u64>().ok());
-    let (year, month, day) = (field(0, 4)?, field(4, 6)?, field(6, 8)?);
+    let field = |from: usize, to: usize| digits.get(from..to).map_or(Some(0), |s| s.parse::<i8>().ok());
+    let year = digits[..4].parse().ok()?;
+    let (month, day) = (field(4, 6)?, field(6, 8)?);
     let (hour, minute, second) = (field(8, 10)?, field(10, 12)?, field(12, 14)?);
-    let valid = year >= 1970
-        && (1..=12).contains(&month)
-        && (1..=month_days(year, month)).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 60;
-    let days = (1970..year).map(year_days).sum::<u64>()
-        + (1..month).map(|m| month_days(year, m)).sum::<u64>()
-        + day.checked_sub(1)?;
-    valid.then_some(days * DAY + hour * 3600 + minute * 60 + second)
+    let moment = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
+    u64::try_from(moment.duration_since(EPOCH).as_secs()).ok()
 }
 
 /// The 14-digit form of unix seconds. Times after the year 9999 are cut to its last second.
 pub fn format_time(seconds: u64) -> String {
     const LAST: u64 = 253_402_300_799;
-    let seconds = seconds.min(LAST);
-    let (mut days, rest) = (seconds / DAY, seconds % DAY);
-    let mut year = 1970;
-    while days >= year_days(year) {
-        days -= year_days(year);
-        year += 1;
-    }
-    let mut month = 1;
-    while days >= month_days(year, month) {
-        days -= month_days(year, month);
-        month += 1;
-    }
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}{month:02}{:02}{hour:02}{minute:02}{second:02}Z", days + 1)
-}
-
-fn leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
-fn year_days(year: u64) -> u64 {
-    365 + u64::from(leap(year))
-}
-
-fn month_days(year: u64, month: u64) -> u64 {
-    match month {
-        2 => 28 + u64::from(leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
+    let since = SignedDuration::from_secs(i64::try_from(seconds.min(LAST)).unwrap_or(0));
+    EPOCH.saturating_add(since).strftime("%Y%m%d%H%M%SZ").to_string()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! SHA-256 digests, and readers and writers that take one on the way.
+//! SHA-256 digests, and how to take one on the way.
 
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 /// A SHA-256 digest (FIPS 180-4). Shown and serialised as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,47 +109,6 @@ impl Hasher {
     /// The digest of all that was taken in.
     pub fn finish(self) -> Digest {
         Digest(self.sha.finalize().into())
-    }
-}
-
-/// A writer that digests what its inner writer took.
-pub struct HashingWriter<W> {
-    inner: W,
-    hasher: Hasher,
-}
-
-impl<W: Write> HashingWriter<W> {
-    /// Digests everything written to `inner` from here on.
-    pub fn new(inner: W) -> Self {
-        HashingWriter { inner, hasher: Hasher::new() }
-    }
-
-    /// Bytes written so far.
-    pub fn written(&self) -> u64 {
-        self.hasher.len()
-    }
-
-    /// The layer below, for what must pass around the digest.
-    pub fn inner_mut(&mut self) -> &mut W {
-        &mut self.inner
-    }
-
-    /// The layer below, the digest and the number of bytes.
-    pub fn finish(self) -> (W, Digest, u64) {
-        let len = self.hasher.len();
-        (self.inner, self.hasher.finish(), len)
-    }
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.inner.write(buf)?;
-        self.hasher.update(&buf[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 

@@ -136,6 +136,11 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// The folder that a file at `path` stands in: `.` for a bare name.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// How the names of files begin that are being written.
 pub const TEMPORARY: &str = ".kbpack-tmp-";
 
@@ -147,8 +152,7 @@ pub struct AtomicFile {
 impl AtomicFile {
     /// Begins a file beside `path`, under another name, with `mode`.
     pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temp = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
+        let temp = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
         temp.as_file().set_permissions(PermissionsExt::from_mode(mode))?;
         Ok(AtomicFile { temp })
     }
@@ -157,7 +161,7 @@ impl AtomicFile {
     pub fn finish(self, path: &Path) -> io::Result<()> {
         self.temp.as_file().sync_all()?;
         self.temp.persist(path).map_err(|e| e.error)?;
-        sync_dir(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+        sync_dir(folder_of(path))
     }
 }
 

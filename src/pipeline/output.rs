@@ -25,7 +25,7 @@ impl Output {
         if path.symlink_metadata().is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let parent = parent_of(path);
+        let parent = fsx::folder_of(path);
         if !parent.is_dir() {
             return Err(rustix::io::Errno::NOENT.into());
         }
@@ -49,27 +49,16 @@ impl Output {
                 file.sync_all()?;
                 let own = format!("/proc/self/fd/{}", file.as_raw_fd());
                 linkat(CWD, own.as_str(), CWD, &path, AtFlags::SYMLINK_FOLLOW)?;
-                sync_parent(&path)
+                fsx::sync_dir(fsx::folder_of(&path))
             }
             Output::Temporary(file, path) => {
                 file.as_file().sync_all()?;
                 file.persist_noclobber(&path)?;
-                sync_parent(&path)
+                fsx::sync_dir(fsx::folder_of(&path))
             }
             Output::Stdout(mut out) => out.flush(),
         }
     }
-}
-
-fn parent_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(parent_of(path))?.sync_all()
 }
 
 impl Write for Output {

@@ -32,15 +32,20 @@ fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
-/// Runs kbpack under strace, which does `what` (`signal=SIGKILL`, `error=EIO`) at the `nth` of `calls`, if there are so many.
-fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Run {
+/// Runs kbpack in `home` under strace with these options, all threads followed.
+fn strace(home: &Home, options: &[&str], args: &[&str]) -> Run {
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={CHANGING}")]);
-    let when = if what.ends_with('+') { String::new() } else { format!(":when={nth}") };
-    let inject = format!("-e inject={calls}:{what}{when}");
-    command.args(inject.split(' ')).arg(KBPACK).args(args);
+    command.args(["-f", "-qq"]).args(options).arg(KBPACK).args(args);
     command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
     Run::of(&mut command)
+}
+
+/// Runs kbpack under strace, which does `what` (`signal=SIGKILL`, `error=EIO`) at the `nth` of `calls`, if there are so many.
+fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Run {
+    let when = if what.ends_with('+') { String::new() } else { format!(":when={nth}") };
+    let inject = format!("-e inject={calls}:{what}{when}");
+    let options = ["-o", "/dev/null", "-e", &format!("trace={CHANGING}")];
+    strace(home, &[&options[..], &inject.split(' ').collect::<Vec<_>>()].concat(), args)
 }
 
 fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
@@ -50,10 +55,7 @@ fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
 /// Every point at which an undisturbed run could be killed: a call's name and its number among the calls of that name
 /// in its thread, which is how strace counts.
 fn points(home: &Home, args: &[&str], log: &Path) -> Vec<(String, u32)> {
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &format!("trace={CHANGING}"), KBPACK]);
-    command.args(args).env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
-    Run::of(&mut command).ok();
+    strace(home, &["-o", log.to_str().unwrap(), "-e", &format!("trace={CHANGING}")], args).ok();
     let mut counts = BTreeMap::new();
     let mut points = BTreeSet::new();
     for line in fs::read_to_string(log).unwrap().lines() {
@@ -140,18 +142,11 @@ fn not_kept(home: &Home, args: &[&str], calls: &[(String, u32)], more: &[&str]) 
     // The last but one is that of 'kept', the last that of the end.
     let syncs = calls.iter().filter(|(call, _)| call == "fdatasync").count();
     let renames = calls.iter().filter(|(call, _)| call == "renameat2").count();
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,renameat2,ftruncate"]);
-    command.args(["-e", &format!("inject=fdatasync:error=EIO:when={}", syncs - 1)]);
-    command.args(["-e", &format!("inject=renameat2:signal=SIGKILL:when={}", renames + 2)]);
-    command
-        .args(more)
-        .arg(KBPACK)
-        .args(args)
-        .env_clear()
-        .env("HOME", &home.path)
-        .env("PATH", std::env::var_os("PATH").unwrap());
-    Run::of(&mut command)
+    let kept = format!("inject=fdatasync:error=EIO:when={}", syncs - 1);
+    let undo = format!("inject=renameat2:signal=SIGKILL:when={}", renames + 2);
+    let calls = "trace=fdatasync,renameat2,ftruncate";
+    let options = ["-o", "/dev/null", "-e", calls, "-e", &kept, "-e", &undo];
+    strace(home, &[&options[..], more].concat(), args)
 }
 
 #[test]
@@ -375,11 +370,8 @@ fn the_folders_of_the_state_are_on_disk_before_anything_in_them() {
     let world = World::strangers();
     assert!(!world.target.join(".local").exists());
     let log = world.path("log");
-    let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-qq", "-o", log.to_str().unwrap(), "-e", "trace=fsync", KBPACK]);
-    command.args(["trust", "add", "source", &world.signer]);
-    command.env_clear().env("HOME", &world.target.path).env("PATH", std::env::var_os("PATH").unwrap());
-    Run::of(&mut command).ok();
+    let options = ["-y", "-o", log.to_str().unwrap(), "-e", "trace=fsync"];
+    strace(&world.target, &options, &["trust", "add", "source", &world.signer]).ok();
     let log = fs::read_to_string(log).unwrap();
     for folder in ["", "/.local", "/.local/state", "/.local/state/kbpack"] {
         let synced = format!("target{folder}>)");

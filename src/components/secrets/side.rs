@@ -6,10 +6,11 @@
 use super::disk::{self, Links};
 use super::target::{Planned, Target};
 use crate::base::digest::Digest;
+use crate::base::fsx;
 use crate::component::{Act, CheckResult, Error, Finding, Journal, Result, Severity};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{fchown, DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
 }
 
 fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
+    fsx::sync_dir(dir).map_err(at(dir))
 }
 
 fn parent(path: &Path) -> &Path {

@@ -6,7 +6,7 @@
 //! [`secrets`](Component::secrets), [`capture`](Component::capture).
 //!
 //! On the target: [`Kind::from_facts`], [`claims`](Component::claims), [`plan`](Component::plan),
-//! [`stage`](Component::stage), [`check_staged`](Component::check_staged), [`commit`](Component::commit),
+//! [`back_up`](Component::back_up), [`stage`](Component::stage), [`check_staged`](Component::check_staged), [`commit`](Component::commit),
 //! [`check`](Component::check), then [`finalise`](Component::finalise) or [`undo`](Component::undo).
 
 use crate::base::name::ComponentName;
@@ -115,6 +115,12 @@ pub trait Kind: Sync {
         overrides: Option<&Value>,
         host: &Host,
     ) -> Result<Box<dyn Component>>;
+
+    /// A component as a backup of this machine's own describes it, see [`Component::back_up`]. It may do what a
+    /// bundle from elsewhere may not, such as remove what was not there.
+    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
+        self.from_facts(name, facts, None, host)
+    }
 }
 
 /// One part of a server's state.
@@ -140,6 +146,13 @@ pub trait Component: Send + Sync {
 
     /// Source: writes the component's streams. Changes nothing on the machine.
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured>;
+
+    /// Target: writes what `plan` is about to touch as it is now, so that an import of what is written puts exactly
+    /// that back; absence is a state. What [`capture`](Component::capture) writes, unless the kind knows how to write less.
+    /// Changes nothing on the machine.
+    fn back_up(&self, scope: &Scope<'_>, _plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
+        self.capture(scope, sink)
+    }
 
     /// What the component's streams hold, thing by thing, for `inspect --files`. Reads lists, not contents.
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()>;

@@ -93,6 +93,12 @@ impl BundlePath {
         OsStr::from_bytes(&self.0[start..])
     }
 
+    /// The path of `name` beside this one.
+    pub fn sibling(&self, name: &OsStr) -> Result<BundlePath, PathError> {
+        let parent = self.0.iter().rposition(|&c| c == b'/').map_or(0, |cut| cut + 1);
+        BundlePath::new([&self.0[..parent], name.as_bytes()].concat())
+    }
+
     /// Whether this path is `other` or lies below it.
     pub fn is_within(&self, other: &BundlePath) -> bool {
         self.0.strip_prefix(other.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')

@@ -65,13 +65,10 @@ fn kbpacks_own() {
     ] {
         let name = format!("secret-to-{}", path.replace('/', "-"));
         complaints.extend(refused(&kit, &name, &secret_to(kit.inside.clone(), path), 6, "kbpack's own"));
-        for field in ["shell-file", "absent"] {
-            let mut inside = kit.inside.clone();
-            let value = if field == "absent" { json!([path]) } else { json!(path) };
-            inside.facts("keys")[field] = value;
-            let name = format!("{field}-is-{}", path.replace('/', "-"));
-            complaints.extend(refused(&kit, &name, &inside, 6, "kbpack's own"));
-        }
+        let mut inside = kit.inside.clone();
+        inside.facts("keys")["shell-file"] = json!(path);
+        let name = format!("shell-file-is-{}", path.replace('/', "-"));
+        complaints.extend(refused(&kit, &name, &inside, 6, "kbpack's own"));
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }

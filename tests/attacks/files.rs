@@ -308,6 +308,10 @@ fn facts() {
             f("facts-missing", "rule F1", &|facts| *facts = json!({})),
             f("facts-null", "rule F1", &|facts| *facts = Value::Null),
             f("facts-of-text", "rule F1", &|facts| *facts = json!("\u{1b}[2J")),
+            f("facts-of-a-backup", "they are those of a backup (rule F1)", &|facts| {
+                facts["touched"] = json!(true)
+            }),
+            f("facts-above", "rule F1", &|facts| facts["above"] = json!(1)),
             f("facts-mode-unknown", "rule F1", &|facts| facts["options"]["mode"] = json!("erase")),
             f("facts-entries-lie", "rule F1", &|facts| facts["entries"] = json!(1_000_000_000)),
             f("facts-state-lies", "rule F1", &|facts| facts["state"] = json!("file")),

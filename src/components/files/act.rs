@@ -54,6 +54,9 @@ pub enum FileAct {
         new: Stamp,
         /// What was there.
         old: Option<Stamp>,
+        /// Whether that is kept beside it in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
     /// What is at `path` goes to `old/<slot>`.
     Remove {
@@ -63,6 +66,14 @@ pub enum FileAct {
         slot: u32,
         /// What was there.
         old: Stamp,
+        /// Whether that is kept beside it in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
+    },
+    /// A directory, absolute in its text form, that goes in the end if nothing is in it by then.
+    Empty {
+        /// Where.
+        path: String,
     },
     /// A file or symlink gets other metadata.
     Meta {

@@ -9,6 +9,7 @@ use super::plan::{FilesPlan, Item, Source, Stamp, Step};
 use super::probe::Probes;
 use super::select::Selection;
 use super::site::{may_change, Found, Place};
+use super::touched::{Left, Touched};
 use super::walk::{note, stat_fd, Kind, Stat};
 use super::Files;
 use crate::base::path::BundlePath;
@@ -52,6 +53,8 @@ pub struct Builder<'a> {
     pub executes: usize,
     /// Existing directories of others, whose metadata stays.
     pub foreign: HashSet<BundlePath>,
+    /// What is rolled back, if it is a rollback.
+    pub backup: Option<&'a Touched>,
 }
 
 impl<'a> Builder<'a> {
@@ -80,6 +83,7 @@ impl<'a> Builder<'a> {
             going: HashSet::new(),
             executes: 0,
             foreign: HashSet::new(),
+            backup: None,
         }
     }
 
@@ -163,7 +167,7 @@ impl<'a> Builder<'a> {
                 let slot = self.next_slot();
                 let old = there.map(|i| Stamp::of(&self.target.walk.entries[i].stat));
                 self.on_this_mount(path, parent.as_ref(), there);
-                self.detail.steps.push(Step::Put { path: path.clone(), slot, old });
+                self.detail.steps.push(Step::Put { path: path.clone(), slot, old, keep: false });
                 self.touched.insert(parent);
                 join(None, slot.to_string().as_bytes())?
             }
@@ -173,6 +177,11 @@ impl<'a> Builder<'a> {
         }
         self.detail.items.push(Item { path: path.clone(), staged, source });
         Ok(())
+    }
+
+    /// In a rollback: what the import left at a path of the target.
+    pub fn left_at(&self, path: &BundlePath) -> Option<&Left> {
+        self.backup?.at(&self.target.inner(path))
     }
 
     /// A number in the staging area.

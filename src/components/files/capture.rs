@@ -6,14 +6,16 @@
 //!    directories' modes and times last.
 //! 4. The index.
 
-use super::facts::{Absent, Facts, State};
+use super::facts::{Absent, Facts, Mode, Options, State, Symlinks};
 use super::index::{self, Node, Row};
 use super::meta::Names;
 use super::pack::Packer;
 use super::place::refusal;
+use super::plan::{FilesPlan, Step};
 use super::select::{Selection, Verdict};
 use super::site::{io_at, resolve, Found, Place};
 use super::tarfmt::END;
+use super::touched::{touched_name, Touched};
 use super::walk::{note, stat_at, warning, Entry, Kind, Walk, Walker};
 use super::Files;
 use crate::base::fsx::Dir;
@@ -50,9 +52,9 @@ struct Source {
     walk: Walk,
 }
 
-fn look(files: &Files, scope: &Scope<'_>) -> Result<Source> {
+fn look(files: &Files, scope: &Scope<'_>, touched: Option<&Touched>) -> Result<Source> {
     let place = resolve(&files.root)?;
-    let selection = Selection::new(&files.exclude, &place, scope, &[])?;
+    let selection = Selection::new(&files.exclude, &place, scope, &[], touched)?;
     let mut walk = Walk::default();
     let dir = match place.found {
         Found::Absent => None,
@@ -70,7 +72,7 @@ fn look(files: &Files, scope: &Scope<'_>) -> Result<Source> {
         Found::File => {
             let folder = place.real.parent().unwrap_or(Path::new("/"));
             let dir = Dir::open(folder).map_err(|e| io_at(folder, e))?;
-            let path = file_entry_name(&place)?;
+            let path = place.entry_name()?;
             if selection.verdict(&path, false) == Verdict::Take {
                 let real = place.real.file_name().unwrap_or_default();
                 let stat = stat_at(&dir, real).map_err(|e| io_at(&place.real, e))?;
@@ -103,16 +105,9 @@ fn look(files: &Files, scope: &Scope<'_>) -> Result<Source> {
     Ok(Source { place, dir, walk })
 }
 
-/// The name under which a component's only file travels: the last segment of its path, symlink or not.
-fn file_entry_name(place: &Place) -> Result<BundlePath> {
-    let name = place.lexical.file_name().unwrap_or_default();
-    BundlePath::new(name.as_encoded_bytes())
-        .map_err(|e| Error::usage(format_args!("the path of the file: {e}")))
-}
-
 /// What an export would pack.
 pub fn survey(files: &Files, scope: &Scope<'_>) -> Result<Survey> {
-    let source = look(files, scope)?;
+    let source = look(files, scope, None)?;
     let entries = || source.walk.entries.iter().filter(|e| e.stat.kind != Kind::Special);
     Ok(Survey {
         origins: vec![super::site::shown(&source.place.lexical)],
@@ -124,14 +119,55 @@ pub fn survey(files: &Files, scope: &Scope<'_>) -> Result<Survey> {
 
 /// Writes the streams.
 pub fn capture(files: &Files, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
+    let facts = Facts { only: scope.only.to_vec(), options: files.options.clone(), ..Facts::default() };
+    capture_part(files, scope, sink, facts, Part { touched: None, root: scope.only.is_empty() })
+}
+
+/// Which part of the tree is captured.
+struct Part<'a> {
+    /// This, or all that the scope says.
+    touched: Option<&'a Touched>,
+    /// Whether the metadata of a root that is a directory belongs to it.
+    root: bool,
+}
+
+/// Writes what `plan` is about to touch, in the form in which a rollback takes it.
+pub fn back_up(
+    files: &Files,
+    scope: &Scope<'_>,
+    plan: &FilesPlan,
+    sink: &dyn StreamSink,
+) -> Result<Captured> {
+    let touched = Touched::of(plan, &resolve(&files.root)?)?;
+    let mut stream = sink.create(&touched_name()?, Holds::Data)?;
+    touched.write(&mut *stream)?;
+    stream.finish()?;
+    let above = plan.steps.iter().filter(|step| matches!(step, Step::Folder { .. })).count();
+    // What is not there is to go, and what is there is to be what it was.
+    let options = Options { mode: Mode::Mirror, symlinks: Symlinks::Replace, ..files.options.clone() };
+    let facts = Facts { options, touched: true, above: above as u32, ..Facts::default() };
+    // What is touched was narrowed to `--only` by the plan.
+    let whole = Scope { only: &[], ..*scope };
+    let root = plan.dirs.iter().any(|dir| dir.path.is_none());
+    let captured = capture_part(files, &whole, sink, facts, Part { touched: Some(&touched), root })?;
+    // That others are around it is no news.
+    Ok(Captured { findings: Vec::new(), ..captured })
+}
+
+/// Writes the streams of a part of the tree, and completes `facts`.
+fn capture_part(
+    files: &Files,
+    scope: &Scope<'_>,
+    sink: &dyn StreamSink,
+    facts: Facts,
+    part: Part<'_>,
+) -> Result<Captured> {
     // 1. What is there.
-    let Source { place, dir, walk } = look(files, scope)?;
+    let Source { place, dir, walk } = look(files, scope, part.touched)?;
     let Walk { entries, mut findings, .. } = walk;
     let names = Names::default();
     let top = match (&dir, place.found) {
-        (Some(dir), Found::Dir) if scope.only.is_empty() => {
-            Some(super::walk::meta_of(dir, &names, &place.real)?)
-        }
+        (Some(dir), Found::Dir) if part.root => Some(super::walk::meta_of(dir, &names, &place.real)?),
         _ => None,
     };
     let plan = Shards::cut(&entries);
@@ -165,11 +201,10 @@ pub fn capture(files: &Files, scope: &Scope<'_>, sink: &dyn StreamSink) -> Resul
             Found::File => State::File,
             Found::Dir => State::Directory,
         },
-        options: files.options.clone(),
-        only: scope.only.to_vec(),
         top,
         entries: rows.len() as u64,
         bytes: rows.iter().map(|row| if let Node::File(f) = &row.node { f.size } else { 0 }).sum(),
+        ..facts
     };
     Ok(Captured { facts: facts.to_value()?, findings })
 }

@@ -33,7 +33,7 @@ pub(super) fn commit_until(
     journal: &mut dyn Journal,
     stop: usize,
 ) -> Result<()> {
-    if plan.steps.is_empty() && plan.dirs.is_empty() {
+    if plan.is_idle() {
         return Ok(());
     }
     let names = Names::default();
@@ -54,7 +54,8 @@ pub(super) fn commit_until(
         old: dir.old.clone(),
         new: dir.new.clone(),
     });
-    for batch in open.chain(acts).collect::<Vec<_>>().chunks(BATCH) {
+    let empties = plan.empties.iter().map(|path| FileAct::Empty { path: shown(path) });
+    for batch in open.chain(acts).chain(empties).collect::<Vec<_>>().chunks(BATCH) {
         journal.intend(&batch.iter().map(FileAct::to_act).collect::<Result<Vec<_>>>()?)?;
     }
     for dir in dirs.iter().filter(|dir| is_tight(dir.old.mode.0)) {
@@ -160,10 +161,13 @@ impl Commit<'_> {
                 (Some(now), _) if now.kind == Kind::Dir => Ok(None),
                 _ => Err(self.edited(path)),
             },
-            Step::Put { path, slot: number, old } => {
+            Step::Put { path, slot: number, old, keep } => {
                 let staged = slot(&self.slots.new, *number)?;
                 let aside = slot(&self.slots.old, *number)?;
-                let act = |new| Some(FileAct::Put { path: path.clone(), slot: *number, new, old: *old });
+                let act = |new| {
+                    let (path, slot, old, keep) = (path.clone(), *number, *old, *keep);
+                    Some(FileAct::Put { path, slot, new, old, keep })
+                };
                 match (old, now, staged) {
                     (None, None, Some(staged)) => Ok(act(Stamp::of(&staged))),
                     (None, Some(_), None) => Ok(None),
@@ -179,9 +183,10 @@ impl Commit<'_> {
                     _ => Err(self.edited(path)),
                 }
             }
-            Step::Remove { path, slot: number, old } => match (now, slot(&self.slots.old, *number)?) {
+            Step::Remove { path, slot: number, old, keep } => match (now, slot(&self.slots.old, *number)?) {
                 (Some(now), None) if old.is_unedited(&now) => {
-                    Ok(Some(FileAct::Remove { path: path.clone(), slot: *number, old: *old }))
+                    let (path, slot, old, keep) = (path.clone(), *number, *old, *keep);
+                    Ok(Some(FileAct::Remove { path, slot, old, keep }))
                 }
                 (None, Some(aside)) if old.is(&aside) => Ok(None),
                 _ => Err(self.edited(path)),
@@ -221,7 +226,7 @@ impl Commit<'_> {
     fn try_step(&mut self, step: &Step) -> std::io::Result<()> {
         match step {
             Step::Folder { path, slot } => self.seat.put(&self.slots.new, *slot, path),
-            Step::Put { path, slot, old } => {
+            Step::Put { path, slot, old, .. } => {
                 if let Some(old) = old {
                     if is_unmovable(old) {
                         self.seat.set_mode(Some(path), old.mode.0 | 0o200)?;
@@ -237,7 +242,7 @@ impl Commit<'_> {
                 }
                 Ok(())
             }
-            Step::Remove { path, slot, old } => {
+            Step::Remove { path, slot, old, .. } => {
                 if is_unmovable(old) {
                     self.seat.set_mode(Some(path), old.mode.0 | 0o200)?;
                 }

@@ -2,6 +2,7 @@
 
 use super::builder::Builder;
 use super::capture::{index_name, shard_name};
+use super::edits::{kept, Edits};
 use super::facts::{Absent, Facts, Mode, State};
 use super::index::{self, Node, Row};
 use super::meta::Names;
@@ -10,6 +11,7 @@ use super::plan::{DirStep, FilesPlan, Stamp, Step};
 use super::probe::probe;
 use super::select::Selection;
 use super::site::{io_at, may_change, resolve, shown, side_of, Found, Place};
+use super::touched::{touched_name, Touched};
 use super::walk::{meta_of, note, stat_at};
 use super::Files;
 use crate::base::fsx::Dir;
@@ -17,12 +19,13 @@ use crate::base::path::{path_text, BundlePath};
 use crate::component::{Change, ChangeKind, Error, Host, Plan, Result, Scope, StreamSource};
 use rustix::fs::CWD;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Compares the bundle with the target. Read-only.
 pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
     let facts = files.facts()?;
-    let shards = count_shards(streams)?;
+    let shards = count_shards(streams, facts.touched)?;
+    let touched = facts.touched.then(|| Touched::read(streams.open(&touched_name()?)?)).transpose()?;
     let rows = index::read(streams.open(&index_name()?)?, shards)?;
     check_shape(facts, &rows)?;
     let known = |only: &&BundlePath| facts.only.contains(only) || rows.iter().any(|r| r.path.is_within(only));
@@ -33,8 +36,11 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
     if let Some(plan) = not_comparable(files, facts, scope, &place) {
         return Ok(plan);
     }
-    let selection = Selection::new(&files.exclude, &place, scope, &facts.only)?;
+    // Where nothing was, everything that is there now came with the import, or later.
+    let limit = touched.as_ref().filter(|_| facts.state != State::Absent);
+    let selection = Selection::new(&files.exclude, &place, scope, &facts.only, limit)?;
     let target = Target::look(files, facts.state, &rows, &place, &selection, scope)?;
+    let edits = touched.as_ref().map(|touched| Edits::find(&target, touched, scope)).transpose()?;
     if facts.state == State::Absent && files.absent != Absent::Remove && has_something(&place, &target)? {
         let mut plan = empty(files, scope, &place);
         plan.findings.push(refusal(
@@ -45,7 +51,7 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
         return Ok(plan);
     }
     if facts.state == State::Absent && target.walk.left.is_empty() && selection.is_whole() {
-        if let Some(plan) = remove_root(files, scope, &place)? {
+        if let Some(plan) = remove_root(files, scope, &place, facts.above, edits.as_ref())? {
             return Ok(plan);
         }
     }
@@ -56,6 +62,7 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
     let placement = place_rows(files, &rows, &target, &selection, facts.state == State::File, &mut findings)?;
     let probes = probe(&target, &rows, &placement.placed, scope)?;
     let mut builder = Builder::new(files, scope, &target, &placement.placed, &rows, probes);
+    builder.backup = touched.as_ref();
     builder.out.findings = findings;
     builder.root(facts, &selection)?;
     builder.rows()?;
@@ -65,16 +72,25 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
     }
     builder.directories(facts, &selection)?;
     builder.owners();
+    if let Some(edits) = edits {
+        let kept = edits.keep(&mut builder.detail, scope.run, &target);
+        builder.out.findings.extend(kept);
+    }
+    if facts.touched && facts.state == State::Absent && target.found == Found::Dir {
+        builder.detail.empties.extend(folders_above(&place.real, facts.above + 1));
+    }
     Ok(builder.finish(&place, shards))
 }
 
-/// The number of shards; a stream that is neither a shard nor the index is refused.
-pub fn count_shards(streams: &dyn StreamSource) -> Result<u32> {
-    let index = index_name()?;
-    let shards = streams.list().iter().filter(|info| info.name != index).count() as u32;
+/// The number of shards; a stream that is neither a shard nor the index, nor in a backup the list of what is touched,
+/// is refused.
+pub fn count_shards(streams: &dyn StreamSource, is_backup: bool) -> Result<u32> {
+    let mut lists = vec![index_name()?];
+    lists.extend(is_backup.then(touched_name).transpose()?);
+    let shards = streams.list().iter().filter(|info| !lists.contains(&info.name)).count() as u32;
     let names: HashSet<_> = streams.list().iter().map(|info| &info.name).collect();
     let numbered = (1..=shards).map(shard_name).collect::<Result<Vec<_>>>()?;
-    if !names.contains(&index) || !numbered.iter().all(|name| names.contains(name)) {
+    if !lists.iter().all(|list| names.contains(list)) || !numbered.iter().all(|name| names.contains(name)) {
         return Err(Error::rule("F1", "the streams are not an index and shards numbered from 1"));
     }
     Ok(shards)
@@ -145,7 +161,13 @@ fn has_something(place: &Place, target: &Target) -> Result<bool> {
 }
 
 /// The plan that takes the whole root away, where it can be taken by one rename.
-fn remove_root(files: &Files, scope: &Scope<'_>, place: &Place) -> Result<Option<Plan>> {
+fn remove_root(
+    files: &Files,
+    scope: &Scope<'_>,
+    place: &Place,
+    above: u32,
+    edits: Option<&Edits>,
+) -> Result<Option<Plan>> {
     let (Some(base), Some(name)) = (place.real.parent(), place.real.file_name()) else { return Ok(None) };
     let stat = |path: &Path| stat_at(CWD, path).map_err(|e| io_at(path, e));
     let root = stat(&place.real)?;
@@ -155,13 +177,16 @@ fn remove_root(files: &Files, scope: &Scope<'_>, place: &Place) -> Result<Option
     let dir = Dir::open(base).map_err(|e| io_at(base, e))?;
     let old = meta_of(&dir, &Names::default(), base)?;
     let path = join(None, name.as_encoded_bytes())?;
+    let keep = edits.is_some_and(Edits::any);
     let mut plan = Plan::new(FilesPlan {
         base: base.to_owned(),
         side: side_of(base, scope.run, files.name.as_str()),
         dirs: vec![DirStep { path: None, old, new: None }],
-        steps: vec![Step::Remove { path, slot: 0, old: Stamp::of(&root) }],
+        steps: vec![Step::Remove { path, slot: 0, old: Stamp::of(&root), keep }],
+        empties: folders_above(base, above).collect(),
         ..FilesPlan::default()
     });
+    plan.findings.extend(keep.then(|| kept(&place.real, scope.run)));
     plan.destinations = vec![destination(scope.host, &place.real)];
     plan.changes.push(Change { kind: ChangeKind::Removed, what: ".".to_owned() });
     if !may_change(base) {
@@ -172,4 +197,9 @@ fn remove_root(files: &Files, scope: &Scope<'_>, place: &Place) -> Result<Option
         ));
     }
     Ok(Some(plan))
+}
+
+/// `path` and the folders above it, `number` in all.
+fn folders_above(path: &Path, number: u32) -> impl Iterator<Item = PathBuf> + '_ {
+    path.ancestors().take(number as usize).map(Path::to_owned)
 }

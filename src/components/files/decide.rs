@@ -7,6 +7,7 @@ use super::meta::{Meta, Xattrs};
 use super::place::{refusal, Placed};
 use super::plan::{row_meta, Expect, Source, Stamp, Step};
 use super::site::io_at;
+use super::touched::Left;
 use super::walk::{Entry, Kind, Stat};
 use crate::base::path::BundlePath;
 use crate::component::{Change, ChangeKind, Result};
@@ -28,6 +29,10 @@ impl Builder<'_> {
         let mut leaders: HashMap<usize, usize> = HashMap::new();
         for (number, placed) in self.placed.iter().enumerate() {
             let content = groups.content_of(self.rows, placed.row);
+            if self.is_edited(content, placed, number) {
+                self.out.unchanged += 1;
+                continue;
+            }
             let members = groups.members.get(&content);
             let diff = match members {
                 Some(members) => self.group_diff(content, members, number),
@@ -68,6 +73,20 @@ impl Builder<'_> {
 
     fn there(&self, placed: &Placed) -> Option<&Entry> {
         placed.there.map(|i| &self.target.walk.entries[i])
+    }
+
+    /// In a rollback of an import that changed only the metadata here: whether the content was edited since. That stays,
+    /// with all that it is.
+    fn is_edited(&self, content: usize, placed: &Placed, number: usize) -> bool {
+        if self.left_at(&placed.path) != Some(&Left::Content) {
+            return false;
+        }
+        let Some(there) = self.there(placed) else { return false };
+        match (&self.rows[content].node, there.stat.kind) {
+            (Node::File(_), Kind::File) => !self.probes.get(number).is_some_and(|probe| probe.same_content),
+            (Node::Symlink(_, target), Kind::Symlink) => *target != there.target,
+            _ => true,
+        }
     }
 
     /// How the entry at `placed` stands to the row `content`.

@@ -91,10 +91,11 @@ impl Profile {
 }
 
 /// What was at the root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Nothing.
+    #[default]
     Absent,
     /// One regular file: the tree's only entry, without a directory.
     File,
@@ -103,7 +104,7 @@ pub enum State {
 }
 
 /// The component's part of the manifest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Facts {
     /// Where it came from: `~/...` or absolute.
@@ -122,6 +123,17 @@ pub struct Facts {
     pub entries: u64,
     /// Bytes of all files.
     pub bytes: u64,
+    /// It is a backup: the stream `touched` names the paths that are meant, and no others are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub touched: bool,
+    /// In a backup of a root that did not exist: how many folders above it did not either.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub above: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants it so
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl Facts {
@@ -138,6 +150,9 @@ impl Facts {
         let facts = Facts::deserialize(facts).map_err(|e| bad(&e))?;
         if facts.top.is_some() && (facts.state != State::Directory || !facts.only.is_empty()) {
             return Err(bad(&"metadata of a root that was not captured"));
+        }
+        if facts.above > 0 && !(facts.touched && facts.state == State::Absent) {
+            return Err(bad(&"folders above the root that only a backup of what did not exist can tell of"));
         }
         if facts.top.as_ref().is_some_and(|top| top.mode.0 & 0o4000 != 0) {
             return Err(bad(&"the root has the setuid bit"));

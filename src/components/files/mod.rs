@@ -12,8 +12,10 @@ mod check;
 mod commit;
 mod compare;
 mod decide;
+mod edits;
 mod facts;
 mod index;
+mod kept;
 mod meta;
 mod pack;
 mod place;
@@ -26,6 +28,7 @@ mod sparse;
 mod stage;
 mod sweep;
 mod tarfmt;
+mod touched;
 mod undo;
 mod unpack;
 mod walk;
@@ -86,9 +89,13 @@ impl Kind for FilesKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let facts = Facts::read(name.as_str(), facts)?;
-        // What comes from the bundle breaks a rule where the same word in a profile is a mistake in its use.
-        let of_bundle = Files::new(name, &facts.root, facts.options.clone(), None, host)
-            .map_err(|e| Error::rule("F1", e))?;
+        if facts.touched {
+            return Err(Error::rule(
+                "F1",
+                format_args!("facts of component {name}: they are those of a backup"),
+            ));
+        }
+        let of_bundle = of_bundle(name, &facts, host)?;
         let Some(overrides) = overrides else {
             return Ok(Files { facts: Some(facts), ..of_bundle }.boxed());
         };
@@ -99,6 +106,19 @@ impl Kind for FilesKind {
         let files = Files::new(name, &path, options, Some(facts), host)?;
         Ok(Files { absent, ..files }.boxed())
     }
+
+    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
+        let facts = Facts::read(name.as_str(), facts)?;
+        let of_bundle = of_bundle(name, &facts, host)?;
+        // What was not there before the import goes.
+        Ok(Files { facts: Some(facts), absent: Absent::Remove, ..of_bundle }.boxed())
+    }
+}
+
+/// A component whose rules and root are those of a bundle. What comes from there breaks a rule where the same word in
+/// a profile is a mistake in its use.
+fn of_bundle(name: &ComponentName, facts: &Facts, host: &Host) -> Result<Files> {
+    Files::new(name, &facts.root, facts.options.clone(), None, host).map_err(|e| Error::rule("F1", e))
 }
 
 impl Files {
@@ -148,7 +168,8 @@ impl Component for Files {
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
-        let shards = compare::count_shards(streams)?;
+        let is_backup = self.facts.as_ref().is_some_and(|facts| facts.touched);
+        let shards = compare::count_shards(streams, is_backup)?;
         index::read_each(streams.open(&capture::index_name()?)?, shards, &mut |row| each(row.listed()))
     }
 
@@ -158,6 +179,10 @@ impl Component for Files {
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
         capture::capture(self, scope, sink)
+    }
+
+    fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
+        capture::back_up(self, scope, plan::FilesPlan::of(plan)?, sink)
     }
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {

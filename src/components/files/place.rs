@@ -26,6 +26,8 @@ pub struct Target {
     pub found: Found,
     /// What is below the base, as far as it matters.
     pub walk: Walk,
+    /// The name inside the component of a root that is a file.
+    single: Option<BundlePath>,
     by_path: HashMap<BundlePath, usize>,
 }
 
@@ -86,7 +88,8 @@ impl Target {
         let home = if place.found == Found::Dir { side_home(&base) } else { base.clone() };
         let by_path = walk.entries.iter().enumerate().map(|(i, e)| (e.path.clone(), i)).collect();
         let side = side_of(&home, scope.run, files.name.as_str());
-        Ok(Target { base, dir, side, root, found: place.found, walk, by_path })
+        let single = (place.found == Found::File).then(|| place.entry_name()).transpose()?;
+        Ok(Target { base, dir, side, root, found: place.found, walk, single, by_path })
     }
 
     /// The number of the entry at `path`.
@@ -103,6 +106,18 @@ impl Target {
             b"" => ".".to_owned(),
             inner => path_text(inner),
         }
+    }
+
+    /// The path inside the component of one that lies below its root, in a backup.
+    pub fn inner(&self, path: &BundlePath) -> BundlePath {
+        if let Some(name) = &self.single {
+            return name.clone();
+        }
+        let below = self
+            .root
+            .as_ref()
+            .and_then(|root| path.as_bytes().strip_prefix(root.as_bytes())?.strip_prefix(b"/"));
+        below.and_then(|below| BundlePath::new(below).ok()).unwrap_or_else(|| path.clone())
     }
 
     /// A path for people.

@@ -28,6 +28,8 @@ pub struct FilesPlan {
     pub steps: Vec<Step>,
     /// What should be there in the end.
     pub expect: Vec<Expect>,
+    /// Directories, deepest first and absolute, that go in the end if nothing is in them by then.
+    pub empties: Vec<PathBuf>,
 }
 
 /// Something to be built.
@@ -82,6 +84,8 @@ pub enum Step {
         slot: u32,
         /// What the plan found there.
         old: Option<Stamp>,
+        /// Whether that is kept beside it in the end, instead of dropped.
+        keep: bool,
     },
     /// What is at `path` moves aside, to `slot`.
     Remove {
@@ -91,6 +95,8 @@ pub enum Step {
         slot: u32,
         /// What the plan found there.
         old: Stamp,
+        /// Whether that is kept beside it in the end, instead of dropped.
+        keep: bool,
     },
     /// A file or symlink whose content is right already gets other metadata.
     Meta {
@@ -170,6 +176,11 @@ pub struct Expect {
 }
 
 impl FilesPlan {
+    /// Whether there is nothing to be done.
+    pub fn is_idle(&self) -> bool {
+        self.items.is_empty() && self.steps.is_empty() && self.dirs.is_empty() && self.empties.is_empty()
+    }
+
     /// The detail of a plan that this kind made.
     pub fn of(plan: &Plan) -> Result<&FilesPlan> {
         plan.detail().ok_or_else(|| {

@@ -1,6 +1,7 @@
 //! Which paths of a tree belong to the component: excludes, carved-out parts, `--only`.
 
 use super::site::{shown, Place, STAGE_PREFIX};
+use super::touched::{Reach, Touched};
 use crate::base::path::BundlePath;
 use crate::component::{Error, Result, Scope};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -26,6 +27,8 @@ pub struct Selection<'a> {
     left: HashSet<Vec<u8>>,
     /// Each a list of paths of which one must hold what is taken.
     limits: Vec<&'a [BundlePath]>,
+    /// Of a backup: nothing else is meant.
+    touched: Option<&'a Touched>,
 }
 
 /// Patterns that a component may have.
@@ -62,12 +65,13 @@ fn reason(error: &ignore::Error) -> String {
 }
 
 impl<'a> Selection<'a> {
-    /// The rules for a tree at `place`. `bundle_only` is the part that the bundle was made of.
+    /// The rules for a tree at `place`. `bundle_only` is the part that the bundle was made of, `touched` that of a backup.
     pub fn new(
         exclude: &'a Gitignore,
         place: &Place,
         scope: &Scope<'a>,
         bundle_only: &'a [BundlePath],
+        touched: Option<&'a Touched>,
     ) -> Result<Self> {
         let mut left = HashSet::new();
         let own = scope.host.own.iter();
@@ -86,7 +90,7 @@ impl<'a> Selection<'a> {
             }
         }
         let limits = [scope.only, bundle_only].into_iter().filter(|paths| !paths.is_empty()).collect();
-        Ok(Selection { exclude, left, limits })
+        Ok(Selection { exclude, left, limits, touched })
     }
 
     /// What happens to `path`, whose parent is not left.
@@ -100,6 +104,11 @@ impl<'a> Selection<'a> {
                 return Verdict::Leave;
             }
             verdict = Verdict::Pass;
+        }
+        match self.touched.map(|touched| touched.reach(path)) {
+            Some(Reach::Beside) => return Verdict::Leave,
+            Some(Reach::Above) => verdict = Verdict::Pass,
+            Some(Reach::Within) | None => {}
         }
         let staging = path.file_name().as_bytes().starts_with(STAGE_PREFIX);
         if staging || self.left.contains(path.as_bytes()) || self.excludes(path.as_path(), is_dir) {

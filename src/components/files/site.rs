@@ -2,7 +2,7 @@
 
 use super::walk::{stat_at, Kind};
 use crate::base::fsx::Dir;
-use crate::base::path::path_text;
+use crate::base::path::{path_text, BundlePath};
 use crate::component::{Error, Result};
 use rustix::fs::{accessat, Access, AtFlags, CWD};
 use std::ffi::{OsStr, OsString};
@@ -33,6 +33,15 @@ pub struct Place {
     pub real: PathBuf,
     /// What is there.
     pub found: Found,
+}
+
+impl Place {
+    /// The name under which a root that is a file travels: the last segment of its path, symlink or not.
+    pub fn entry_name(&self) -> Result<BundlePath> {
+        let name = self.lexical.file_name().unwrap_or_default();
+        BundlePath::new(name.as_encoded_bytes())
+            .map_err(|e| Error::usage(format_args!("the path of the file: {e}")))
+    }
 }
 
 /// A path for people: bytes that could disturb stand as `%XX`.

@@ -29,7 +29,7 @@ pub const MARK: &str = "staged";
 
 /// Builds everything. What an earlier attempt of the same run left is removed.
 pub fn stage(plan: &FilesPlan, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
-    if plan.items.is_empty() && plan.steps.is_empty() && plan.dirs.is_empty() {
+    if plan.is_idle() {
         return Ok(());
     }
     // 1.

@@ -29,6 +29,11 @@ impl Builder<'_> {
             if !with_parent {
                 if entry.stat.kind == Kind::Dir && self.keeps_something(&entry.path) {
                     let at = self.target.at(&entry.path);
+                    if self.backup.is_some() {
+                        // What it holds belongs to another component, which may take it away in the end.
+                        self.detail.empties.push(at);
+                        continue;
+                    }
                     self.out
                         .findings
                         .push(note(&at, "it stays, for it holds something that is not to be removed"));
@@ -38,7 +43,7 @@ impl Builder<'_> {
                 let parent = entry.path.parent();
                 self.on_this_mount(&entry.path, parent.as_ref(), Some(number));
                 let old = Stamp::of(&entry.stat);
-                self.detail.steps.push(Step::Remove { path: entry.path.clone(), slot, old });
+                self.detail.steps.push(Step::Remove { path: entry.path.clone(), slot, old, keep: false });
                 self.touched.insert(parent);
             }
             self.going.insert(entry.path.clone());
@@ -58,7 +63,8 @@ impl Builder<'_> {
         for placed in self.placed {
             let Some(there) = placed.there.map(|i| &target.walk.entries[i]) else { continue };
             if let (Node::Dir(meta), Kind::Dir) = (&self.rows[placed.row].node, there.stat.kind) {
-                let new = (!placed.pass).then(|| meta.clone());
+                let meant = !placed.pass || self.left_at(&placed.path).is_some();
+                let new = meant.then(|| meta.clone());
                 self.directory(Some(&placed.path), &there.stat, &there.xattrs, new, selection);
             }
         }

@@ -1,6 +1,7 @@
 //! Takes a commit back, from its acts alone: each may be done, half done or not done. And ends it for good.
 
 use super::act::{path_of, FileAct};
+use super::kept::{clear_empties, keep, names, to_free};
 use super::meta::Meta;
 use super::plan::Stamp;
 use super::seat::{is_tight, is_unmovable, slot_stat, Seat, Slots};
@@ -11,7 +12,7 @@ use super::Files;
 use crate::base::fsx::Dir;
 use crate::base::path::BundlePath;
 use crate::component::{Act, Error, Finding, Result, Scope};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -89,14 +90,15 @@ pub fn finalise(files: &Files, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
     if !base.exists() && side.parent().is_some_and(Path::exists) {
         return remove_side(&side);
     }
-    let seat = Seat::open(&base)?;
+    let mut seat = Seat::open(&base)?;
+    keep(&acts, &mut seat, &side, scope.run)?;
     let before = seat.base_stat().map_err(|e| Error::io(shown(&base), e))?.mtime;
     remove_side(&side)?;
     // A staging area inside the root leaves a trace in the root's time.
     if side.parent().and_then(Path::parent) == Some(&base) {
         seat.set_base_time(before).map_err(|e| Error::io(shown(&base), e))?;
     }
-    Ok(())
+    clear_empties(&acts)
 }
 
 /// Where a commit worked.
@@ -173,12 +175,12 @@ impl Undo<'_> {
 
     fn take_back(&mut self, act: &FileAct, slots: &Slots, staged: Option<&Stat>) -> Result<()> {
         let (path, done) = match act {
-            FileAct::Open { .. } | FileAct::Dir { .. } => return Ok(()),
+            FileAct::Open { .. } | FileAct::Dir { .. } | FileAct::Empty { .. } => return Ok(()),
             FileAct::Folder { path, slot, new } => (path, self.folder(path, *slot, new, slots)),
-            FileAct::Put { path, slot, new, old } => {
+            FileAct::Put { path, slot, new, old, .. } => {
                 (path, self.put(path, *slot, new, old.as_ref(), slots, staged))
             }
-            FileAct::Remove { path, slot, old } => (path, self.bring_back(path, &slots.old, *slot, old)),
+            FileAct::Remove { path, slot, old, .. } => (path, self.bring_back(path, &slots.old, *slot, old)),
             FileAct::Meta { path, stamp, old, new } => (path, self.meta(path, stamp, old, new)),
         };
         done.map_err(|e| self.seat.failed(path, e))
@@ -287,20 +289,7 @@ impl Undo<'_> {
 
     /// Keeps what is at `path` under a name of its own, and says so.
     fn keep(&mut self, path: &BundlePath, slot: u32) -> io::Result<()> {
-        let mut name = OsString::from(path.file_name());
-        name.push(format!(".kbpack-kept-{}", self.run));
-        if name.len() > 240 {
-            name = format!("kbpack-kept-{}-{slot}", self.run).into();
-        }
-        let (first, mut number) = (name.clone(), 1);
-        while let Err(e) = self.seat.rename(path, &name) {
-            if e.kind() != io::ErrorKind::AlreadyExists {
-                return Err(e);
-            }
-            number += 1;
-            name.clone_from(&first);
-            name.push(format!("-{number}"));
-        }
+        let name = to_free(names(path, self.run, slot), |name| self.seat.rename(path, name))?;
         let at = self.seat.at(path);
         let kept = at.with_file_name(&name);
         self.findings

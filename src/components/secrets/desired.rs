@@ -14,8 +14,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Works out the plan.
-pub(super) fn plan(component: &str, model: &Model, scope: &Scope<'_>, values: Values) -> Result<Plan> {
-    let mut draft = Draft { component, model, scope, detail: Planned::default(), plan: Plan::new(()) };
+pub(super) fn plan(component: &str, model: &Model, scope: &Scope<'_>, mut values: Values) -> Result<Plan> {
+    let left = std::mem::take(&mut values.left);
+    let (detail, plan) = (Planned::default(), Plan::new(()));
+    let mut draft = Draft { component, model, scope, left, detail, plan };
     draft.shell_variables(&values)?;
     draft.dotenv_files(&values)?;
     draft.pgpass(&values)?;
@@ -220,7 +222,7 @@ impl Draft<'_> {
     }
 
     fn absent(&mut self) -> Result<()> {
-        for file in &self.model.absent {
+        for file in self.model.absent() {
             let path = expand(self.scope.host, file)?;
             let Some(place) = self.place(&path)? else { continue };
             if place.seen.is_none() {
@@ -229,6 +231,10 @@ impl Draft<'_> {
             }
             self.plan.changes.push(Change { kind: ChangeKind::Removed, what: file.clone() });
             self.target(place, None, 0)?;
+        }
+        let folders = self.model.backup.iter().flat_map(|backup| &backup.folders);
+        for folder in folders {
+            self.detail.empties.push(expand(self.scope.host, folder)?);
         }
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(super) struct Seen {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
+    /// Last modification: seconds since 1970, nanoseconds.
+    pub(super) mtime: (i64, u32),
 }
 
 impl Seen {
@@ -83,7 +85,9 @@ fn read_open(path: &Path, file: File) -> Result<Seen> {
         return Err(Error::not_ready(format_args!("{} grows while it is read", path.display())));
     }
     let mode = meta.mode() & 0o7777;
-    Ok(Seen { bytes: Secret::from(bytes[..len].to_vec()), mode, uid: meta.uid(), gid: meta.gid() })
+    let mtime = (meta.mtime(), u32::try_from(meta.mtime_nsec()).unwrap_or(0));
+    let (uid, gid) = (meta.uid(), meta.gid());
+    Ok(Seen { bytes: Secret::from(bytes[..len].to_vec()), mode, uid, gid, mtime })
 }
 
 /// The directory in which `path` lies or will lie that exists already, the nearest one; symlinks resolved.

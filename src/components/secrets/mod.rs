@@ -29,7 +29,7 @@ mod values;
 
 use self::buffer::SecretBuf;
 use self::disk::Links;
-use self::model::{FileEntry, Mode, Model, Policy};
+use self::model::{Backup, FileEntry, Mode, Model, Policy};
 use self::target::Planned;
 use self::values::{FileValue, Packed, Values, MAX_DOCUMENT};
 use crate::base::fault::Fault;
@@ -50,20 +50,10 @@ const OPTIONS_REMEDY: &str = "correct it in the profile; the README lists the op
 /// The kind `secrets`.
 pub struct SecretsKind;
 
-/// Which machine a component was described for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    /// By a profile: its secrets are to be packed.
-    Source,
-    /// By a bundle: its secrets are to be put in place; captured, it is a backup of the files that this touches.
-    Target,
-}
-
 struct Secrets {
     name: ComponentName,
     model: Model,
     host: Host,
-    side: Side,
 }
 
 impl Kind for SecretsKind {
@@ -78,7 +68,7 @@ impl Kind for SecretsKind {
             return Err(usage(flaw));
         }
         supported(&model, Fault::Usage)?;
-        let component = Secrets { name: name.clone(), model, host: host.clone(), side: Side::Source };
+        let component = Secrets { name: name.clone(), model, host: host.clone() };
         component.paths().map_err(|e| usage(e.to_string()))?;
         Ok(Box::new(component))
     }
@@ -90,17 +80,10 @@ impl Kind for SecretsKind {
         overrides: Option<&Value>,
         host: &Host,
     ) -> Result<Box<dyn Component>> {
-        let broken = |what: &dyn std::fmt::Display| Error::rule("X1", what);
-        let model = Model::deserialize(facts).map_err(|e| broken(&e))?;
-        if let Some(flaw) = model.flaw() {
-            return Err(Error::rule("X2", flaw));
+        let mut component = Secrets::of_facts(name, facts, host)?;
+        if component.model.backup.is_some() {
+            return Err(Error::rule("X1", "the facts are those of a backup"));
         }
-        if let Some(file) = model.files.iter().find(|f| f.mode.is_none() && f.policy == Policy::Copy) {
-            return Err(broken(&format_args!("{} has no mode", file.path)));
-        }
-        supported(&model, Fault::NotReady)?;
-        let mut component = Secrets { name: name.clone(), model, host: host.clone(), side: Side::Target };
-        component.paths().map_err(|e| broken(&e))?;
         if let Some(own) = overrides {
             let usage = |what: String| {
                 Error::usage(format_args!("in this machine's profile: {what}")).todo(OPTIONS_REMEDY)
@@ -111,6 +94,10 @@ impl Kind for SecretsKind {
             component.paths().map_err(|e| usage(e.to_string()))?;
         }
         Ok(Box::new(component))
+    }
+
+    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
+        Ok(Box::new(Secrets::of_facts(name, facts, host)?))
     }
 }
 
@@ -140,6 +127,21 @@ fn env_dir(host: &Host, component: &str) -> Result<PathBuf> {
 }
 
 impl Secrets {
+    fn of_facts(name: &ComponentName, facts: &Value, host: &Host) -> Result<Secrets> {
+        let broken = |what: &dyn std::fmt::Display| Error::rule("X1", what);
+        let model = Model::deserialize(facts).map_err(|e| broken(&e))?;
+        if let Some(flaw) = model.flaw() {
+            return Err(Error::rule("X2", flaw));
+        }
+        if let Some(file) = model.files.iter().find(|f| f.mode.is_none() && f.policy == Policy::Copy) {
+            return Err(broken(&format_args!("{} has no mode", file.path)));
+        }
+        supported(&model, Fault::NotReady)?;
+        let component = Secrets { name: name.clone(), model, host: host.clone() };
+        component.paths().map_err(|e| broken(&e))?;
+        Ok(component)
+    }
+
     /// The files that it reads or edits, each once; `env.sh` and its like not among them.
     fn paths(&self) -> Result<Vec<PathBuf>> {
         let model = &self.model;
@@ -150,7 +152,7 @@ impl Secrets {
             paths.insert(expand(&self.host, file)?);
         }
         let alone = model.pgpass.iter().map(|p| &p.file).chain(model.files.iter().map(|f| &f.path));
-        for file in alone.chain(&model.absent) {
+        for file in alone.chain(model.absent()) {
             let path = expand(&self.host, file)?;
             if paths.contains(&path) || !whole.insert(path) {
                 return Err(Error::usage(format_args!("{file} is declared twice")));
@@ -172,16 +174,6 @@ impl Secrets {
         Ok(self.paths()?.into_iter().chain(generated).collect())
     }
 
-    /// The same, symlinks resolved.
-    fn destinations(&self) -> Result<Vec<PathBuf>> {
-        let real = |path: PathBuf| {
-            let settled = disk::settle(&path)?;
-            Ok(std::fs::canonicalize(&settled).unwrap_or(settled))
-        };
-        let paths: BTreeSet<PathBuf> = self.written()?.into_iter().map(real).collect::<Result<_>>()?;
-        Ok(paths.into_iter().collect())
-    }
-
     /// Beside or above which paths a staging area may be: those of the files, by their names and by where these lead
     /// now. A commit of another component may have put a symlink in between since the plan.
     fn staged_beside(&self) -> Result<Vec<PathBuf>> {
@@ -194,23 +186,47 @@ impl Secrets {
         Ok(paths)
     }
 
-    /// A backup: the files themselves, as they are, and the names of those that are not there.
-    fn back_up(&self) -> Result<(Values, Model)> {
-        let (mut values, mut model) = (Values::default(), Model::default());
-        for path in self.destinations()? {
-            let shown = self.host.contract(&path).ok_or_else(|| {
-                Error::not_ready(format_args!("{} is not UTF-8", path.display())).todo("use --map")
-            })?;
-            match disk::read(&path, Links::Refuse)? {
-                None => model.absent.push(shown),
+    /// A backup of what `plan` changes: the files themselves, as they are, and the names of those that are not there.
+    fn before(&self, plan: &Planned) -> Result<(Values, Model)> {
+        let shown = |path: &Path| {
+            let text = self.host.contract(path);
+            let bad = || Error::not_ready(format_args!("{} is not UTF-8", path.display())).todo("use --map");
+            text.ok_or_else(bad)
+        };
+        let (mut values, mut files, mut backup) = (Values::default(), Vec::new(), Backup::default());
+        for target in plan.targets.iter().filter(|target| target.changes()) {
+            let path = shown(&target.path)?;
+            values.left.extend(target.digest().map(|new| (path.clone(), new)));
+            match disk::read(&target.path, Links::Refuse)? {
+                None => backup.absent.push(path),
                 Some(seen) => {
+                    backup.times.insert(path.clone(), seen.mtime);
                     let mode = Some(Mode(seen.mode & 0o777));
-                    model.files.push(FileEntry { path: shown.clone(), mode, policy: Policy::Copy });
-                    values.files.push(FileValue { path: shown, value: Packed(seen.bytes) });
+                    files.push(FileEntry { path: path.clone(), mode, policy: Policy::Copy });
+                    values.files.push(FileValue { path, value: Packed(seen.bytes) });
                 }
             }
         }
-        Ok((values, model))
+        backup.folders = plan.dirs.iter().map(|dir| shown(dir)).collect::<Result<_>>()?;
+        Ok((values, Model { files, backup: Some(backup), ..Model::default() }))
+    }
+
+    /// Writes the one stream.
+    fn write(
+        &self,
+        scope: &Scope<'_>,
+        sink: &dyn StreamSink,
+        values: &Values,
+        model: &Model,
+    ) -> Result<Value> {
+        scope.progress.expect(values.size());
+        let mut document = SecretBuf::with_capacity(values.size() as usize * 4 / 3 + 64 * 1024);
+        values.write(&mut document)?;
+        let mut stream = sink.create(&stream_name()?, Holds::Secrets)?;
+        stream.write_all(document.bytes()).map_err(|e| Error::io("the secrets' values", e))?;
+        stream.finish()?;
+        scope.progress.advance(values.size());
+        serde_json::to_value(model).map_err(|e| Error::io("the facts", e.into()))
     }
 
     fn read_values(&self, streams: &dyn StreamSource) -> Result<Values> {
@@ -286,25 +302,15 @@ impl Component for Secrets {
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
         whole(scope)?;
-        let (values, model, findings) = match self.side {
-            Side::Source => {
-                let found = source::gather(&self.host, &self.model)?;
-                (found.values, found.model, found.findings)
-            }
-            Side::Target => {
-                let (values, model) = self.back_up()?;
-                (values, model, Vec::new())
-            }
-        };
-        scope.progress.expect(values.size());
-        let mut document = SecretBuf::with_capacity(values.size() as usize * 4 / 3 + 64 * 1024);
-        values.write(&mut document)?;
-        let mut stream = sink.create(&stream_name()?, Holds::Secrets)?;
-        stream.write_all(document.bytes()).map_err(|e| Error::io("the secrets' values", e))?;
-        stream.finish()?;
-        scope.progress.advance(values.size());
-        let facts = serde_json::to_value(&model).map_err(|e| Error::io("the facts", e.into()))?;
-        Ok(Captured { facts, findings })
+        let found = source::gather(&self.host, &self.model)?;
+        let facts = self.write(scope, sink, &found.values, &found.model)?;
+        Ok(Captured { facts, findings: found.findings })
+    }
+
+    fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
+        let (values, model) = self.before(planned(plan)?)?;
+        let facts = self.write(scope, sink, &values, &model)?;
+        Ok(Captured { facts, findings: Vec::new() })
     }
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
@@ -347,6 +353,8 @@ impl Component for Secrets {
     }
 
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-        side::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())
+        side::keep_edits(acts, scope.run)?;
+        side::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())?;
+        side::clear_folders(acts)
     }
 }

@@ -4,7 +4,7 @@ use super::pgpass::Key;
 use super::shell_words::is_name;
 use crate::component::Listed;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Bytes of a whole file, and of any file that is read or edited.
@@ -181,12 +181,29 @@ pub(super) struct Model {
     /// Which file of the target's sources the variables; without it, the file they came from.
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub(super) shell_file: Option<String>,
-    /// Files that are to be gone: where a backup was made, they did not exist.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What only a backup has.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub(super) backup: Option<Backup>,
+}
+
+/// What a backup says besides the files that an import replaces.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backup {
+    /// Files that are to be gone: they did not exist.
     pub(super) absent: Vec<String>,
+    /// When each file was last modified: seconds since 1970, nanoseconds.
+    pub(super) times: BTreeMap<String, (i64, u32)>,
+    /// Folders that the import makes, parents first.
+    pub(super) folders: Vec<String>,
 }
 
 impl Model {
+    /// Files that are to be gone.
+    pub(super) fn absent(&self) -> &[String] {
+        self.backup.as_ref().map_or(&[], |backup| &backup.absent)
+    }
+
     /// The files with variables in shell form.
     pub(super) fn shell_env(&self) -> impl Iterator<Item = &EnvEntry> {
         self.env.iter().filter(|e| e.format == Format::Shell)
@@ -238,10 +255,10 @@ impl Model {
 
     /// The rule that the model breaks, if it breaks one: something is declared twice, empty, or too much.
     pub(super) fn flaw(&self) -> Option<String> {
-        if self.count() + self.absent.len() > MAX_ITEMS {
+        if self.count() + self.absent().len() > MAX_ITEMS {
             return Some(format!("more than {MAX_ITEMS} secrets in one component"));
         }
-        if self.count() + self.absent.len() == 0 {
+        if self.count() + self.absent().len() == 0 {
             return Some("no secret is declared".to_owned());
         }
         let mut variables = BTreeSet::new();
@@ -260,7 +277,7 @@ impl Model {
         let mut paths: BTreeSet<&str> = self.env.iter().map(|e| e.file.as_str()).collect();
         paths.extend(self.shell_file.as_deref());
         let edited = self.pgpass.iter().map(|p| &p.file);
-        let whole = self.files.iter().map(|f| &f.path).chain(&self.absent);
+        let whole = self.files.iter().map(|f| &f.path).chain(self.absent());
         let twice = edited.chain(whole).find(|path| !paths.insert(path))?;
         Some(format!("{twice} is declared twice"))
     }

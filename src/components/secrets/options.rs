@@ -86,7 +86,7 @@ pub(super) fn read(options: &Value) -> Result<Model, String> {
             .map(|f| FileEntry { path: f.path, mode: f.mode, policy: f.policy })
             .collect(),
         shell_file: options.shell_file,
-        absent: Vec::new(),
+        backup: None,
     })
 }
 

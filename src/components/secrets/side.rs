@@ -8,6 +8,7 @@ use super::target::{Planned, Target};
 use crate::base::digest::Digest;
 use crate::base::fsx;
 use crate::component::{Act, CheckResult, Error, Finding, Journal, Result, Severity};
+use rustix::fs::{futimens, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -28,7 +29,12 @@ pub(super) enum Step {
         aside: PathBuf,
         old: Option<Digest>,
         new: Option<Digest>,
+        /// Whether the old content is kept beside it in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
+    /// A directory goes in the end if nothing is in it by then.
+    Empty { path: PathBuf },
 }
 
 /// The name of a run's side directory; each component has one below it.
@@ -74,6 +80,10 @@ pub(super) fn stage(plan: &Planned) -> Result<()> {
                 fchown(&file, None, target.gid)?;
             }
             file.set_permissions(Permissions::from_mode(target.mode))?;
+            if let Some((seconds, nanoseconds)) = target.mtime {
+                let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+                futimens(&file, &Timestamps { last_access: time, last_modification: time })?;
+            }
             file.sync_all()
         };
         write().map_err(at(&path))?;
@@ -143,10 +153,15 @@ pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
             aside: target.side.join(format!("{n}.old")),
             old: target.old,
             new: target.digest(),
+            keep: target.keep,
         };
         if !is_done(&step)? {
             steps.push(step);
         }
+    }
+    // Deepest first.
+    for path in plan.empties.iter().rev() {
+        intend(journal, &Step::Empty { path: path.clone() })?;
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
         intend(journal, &Step::MakeDir { path: dir.clone() })?;
@@ -176,7 +191,7 @@ fn intend(journal: &mut dyn Journal, step: &Step) -> Result<()> {
 
 /// Whether a commit did this step before. An error if the file is neither as the plan saw it nor as it is to be.
 fn is_done(step: &Step) -> Result<bool> {
-    let Step::Replace { path, staged, aside, old, new } = step else { return Ok(false) };
+    let Step::Replace { path, staged, aside, old, new, .. } = step else { return Ok(false) };
     let now = disk::read(path, Links::Refuse)?.map(|seen| seen.digest());
     let waiting = match staged {
         Some(staged) => fs::symlink_metadata(staged).is_ok(),
@@ -235,7 +250,8 @@ pub(super) fn undo(acts: &[Act], run: &str) -> Result<Vec<Finding>> {
                 Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 removed => if_there(removed).map_err(at(path))?,
             },
-            Step::Replace { path, staged, aside, old, new } => {
+            Step::Empty { .. } => {}
+            Step::Replace { path, staged, aside, old, new, .. } => {
                 // Without the side directory, it was taken back before, or somebody else took that away.
                 if !parent(aside).is_dir() {
                     is_taken_back(path, parent(aside), *new)?;
@@ -284,7 +300,12 @@ fn put_back(
     if now.is_some() {
         let ours = disk::read(path, Links::Refuse).ok().flatten().map(|seen| seen.digest());
         if new.is_none() || ours != new {
-            kept = Some(keep(path, run)?);
+            let name = keep(path, path, run)?;
+            let what =
+                format!("{} was edited after the import: that copy is {}", path.display(), name.display());
+            kept = Some(
+                Finding::new(Severity::Warning, what).todo("take over what you need from it, and remove it"),
+            );
         } else if !existed {
             fs::remove_file(path).map_err(at(path))?;
         }
@@ -296,17 +317,42 @@ fn put_back(
     Ok(kept)
 }
 
-/// Moves away what was edited after the commit, under a name that is still free.
-fn keep(path: &Path, run: &str) -> Result<Finding> {
+/// Finalise: moves what is to be kept out of the side directory. May run twice.
+pub(super) fn keep_edits(acts: &[Act], run: &str) -> Result<()> {
+    for step in steps(acts)? {
+        match step {
+            Step::Replace { path, aside, keep: true, .. } if fs::symlink_metadata(&aside).is_ok() => {
+                keep(&aside, &path, run)?;
+                sync_dir(parent(&path))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Finalise: removes the directories that go if nothing is in them. What others put there keeps them.
+pub(super) fn clear_folders(acts: &[Act]) -> Result<()> {
+    for step in steps(acts)? {
+        let Step::Empty { path } = step else { continue };
+        match fs::remove_dir(&path) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            removed => if_there(removed).map_err(at(&path))?,
+        }
+    }
+    Ok(())
+}
+
+/// Moves `from`, which was edited, to a name beside `path` that is still free.
+fn keep(from: &Path, path: &Path, run: &str) -> Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".kbpack-kept-{run}"));
     while fs::symlink_metadata(&name).is_ok() {
         name.push("-");
     }
     let kept = PathBuf::from(name);
-    fs::rename(path, &kept).map_err(at(path))?;
-    let what = format!("{} was edited after the import: that copy is {}", path.display(), kept.display());
-    Ok(Finding::new(Severity::Warning, what).todo("take over what you need from it, and remove it"))
+    fs::rename(from, &kept).map_err(at(from))?;
+    Ok(kept)
 }
 
 /// Removes the side directories of `component` that the acts name, and those beside `paths` and above.

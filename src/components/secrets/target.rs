@@ -6,7 +6,7 @@ use crate::base::digest::Digest;
 use crate::base::secret::Secret;
 use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity};
 use rustix::fs::{access, Access};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,14 @@ pub(super) struct Target {
     /// What it is to be; `None` if it is to be gone.
     pub(super) new: Option<Secret>,
     pub(super) mode: u32,
+    /// Its time of last modification (seconds since 1970, nanoseconds), if it is not that of the import.
+    pub(super) mtime: Option<(i64, u32)>,
     /// The group it keeps.
     pub(super) gid: Option<u32>,
     /// Where its new and its old content wait.
     pub(super) side: PathBuf,
+    /// Whether the old content is kept beside it in the end, for it was edited since the import that is taken back.
+    pub(super) keep: bool,
 }
 
 impl Target {
@@ -45,6 +49,8 @@ pub(super) struct Planned {
     pub(super) targets: Vec<Target>,
     /// Directories to make, parents first.
     pub(super) dirs: Vec<PathBuf>,
+    /// Directories that go in the end if nothing is in them by then, parents first.
+    pub(super) empties: Vec<PathBuf>,
     /// What a fresh shell must say after it read `env.sh`.
     pub(super) env: Option<(PathBuf, Vec<(VarName, Secret)>)>,
 }
@@ -60,6 +66,8 @@ pub(super) struct Draft<'a> {
     pub(super) component: &'a str,
     pub(super) model: &'a Model,
     pub(super) scope: &'a Scope<'a>,
+    /// What the import left at each path that is taken back.
+    pub(super) left: BTreeMap<String, Digest>,
     pub(super) detail: Planned,
     pub(super) plan: Plan,
 }
@@ -141,6 +149,14 @@ impl Draft<'_> {
         Ok(Some(Place { path: real, shown, seen }))
     }
 
+    /// Whether what is there is not what the import left that is taken back.
+    fn is_edited(&self, place: &Place) -> bool {
+        match (&self.model.backup, &place.seen) {
+            (Some(_), Some(seen)) => self.left.get(&place.shown) != Some(&seen.digest()),
+            _ => false,
+        }
+    }
+
     pub(super) fn target(&mut self, place: Place, new: Option<Secret>, mode: u32) -> Result<()> {
         let dir = disk::nearest_dir(&place.path)?;
         let target = Target {
@@ -148,10 +164,17 @@ impl Draft<'_> {
             old_mode: place.seen.as_ref().map(|s| s.mode),
             gid: place.seen.as_ref().map(|s| s.gid),
             mode: mode & 0o777,
+            mtime: self.model.backup.as_ref().and_then(|backup| backup.times.get(&place.shown).copied()),
             side: dir.join(super::side::run_dir(self.scope.run)).join(self.component),
+            keep: self.is_edited(&place),
             path: place.path,
             new,
         };
+        if target.keep && target.changes() {
+            let what = "was edited after the import; it will be kept as";
+            let kept = format!("{}.kbpack-kept-{}", place.shown, self.scope.run);
+            self.warn(format_args!("{} {what} {kept}", place.shown));
+        }
         if target.path.to_str().is_none() {
             self.refuse(format_args!("{} is not UTF-8", place.shown), "use --map");
         }

@@ -122,7 +122,9 @@ impl Home {
     }
     /// A whole import, up to its checks.
     fn import(&self, facts: &Value, streams: &Memory) -> (Plan, Vec<Act>) {
-        let component = self.arriving(facts);
+        self.import_as(&*self.arriving(facts), streams)
+    }
+    fn import_as(&self, component: &dyn Component, streams: &Memory) -> (Plan, Vec<Act>) {
         let plan = component.plan(&self.scope(), streams).unwrap();
         assert!(!refused(&plan), "{:?}", plan.findings);
         component.stage(&self.scope(), &plan, streams).unwrap();
@@ -141,6 +143,13 @@ fn name() -> ComponentName {
 fn capture(component: &dyn Component, scope: &Scope<'_>) -> (Captured, Memory) {
     let memory = Memory::default();
     let captured = component.capture(scope, &memory).unwrap();
+    (captured, memory.sealed())
+}
+/// What an import of `streams` would touch, as it is before.
+fn back_up(component: &dyn Component, scope: &Scope<'_>, streams: &Memory) -> (Captured, Memory) {
+    let memory = Memory::default();
+    let plan = component.plan(scope, streams).unwrap();
+    let captured = component.back_up(scope, &plan, &memory).unwrap();
     (captured, memory.sealed())
 }
 fn passed(results: &[CheckResult]) {
@@ -341,22 +350,37 @@ fn a_backup_brings_back_what_was_there_and_what_was_not() {
     let target = Home::new();
     target.put("dotfiles/bashrc", BASHRC, 0o644);
     symlink("dotfiles/bashrc", target.dir.path().join(".bashrc")).unwrap();
+    let before = target.state();
     let component = target.arriving(&captured.facts);
-    let (backup, backed_up) = capture(&*component, &target.scope());
+    let (backup, backed_up) = back_up(&*component, &target.scope(), &streams);
     let acts = target.import(&captured.facts, &streams).1;
     component.finalise(&target.scope(), &acts).unwrap();
     assert!(target.get("dotfiles/bashrc").contains(">>> kbpack"));
     assert!(fs::symlink_metadata(target.dir.path().join(".bashrc")).unwrap().is_symlink());
 
-    let (plan, acts) = target.import(&backup.facts, &backed_up);
+    // No bundle may say of itself that it is a backup.
+    assert!(SecretsKind.from_facts(&name(), &backup.facts, None, &target.host).is_err());
+    target.put(".claude/.credentials.json", "edited since", 0o600);
+    let component = SecretsKind.from_backup(&name(), &backup.facts, &target.host).unwrap();
+    let (plan, acts) = target.import_as(&*component, &backed_up);
     assert!(plan.changes.iter().any(|c| c.kind == ChangeKind::Removed && c.what == "~/.pgpass"));
     assert_eq!(target.get("dotfiles/bashrc"), BASHRC);
     assert_eq!(target.mode("dotfiles/bashrc"), 0o644);
     for gone in [".pgpass", ".claude/.credentials.json", ".config/kbpack-env/keys/env.sh"] {
         assert!(!target.dir.path().join(gone).exists(), "{gone}");
     }
-    target.arriving(&backup.facts).undo(&target.scope(), &acts).unwrap();
+    component.undo(&target.scope(), &acts).unwrap();
     assert!(target.dir.path().join(".pgpass").exists());
+    assert_eq!(target.get(".claude/.credentials.json"), "edited since");
+
+    // What was edited stays, everything else is as it was.
+    let (_, acts) = target.import_as(&*component, &backed_up);
+    component.finalise(&target.scope(), &acts).unwrap();
+    component.finalise(&target.scope(), &acts).unwrap();
+    let kept = format!(".claude/.credentials.json.kbpack-kept-{RUN}");
+    assert_eq!(target.get(&kept), "edited since");
+    fs::remove_dir_all(target.dir.path().join(".claude")).unwrap();
+    assert_eq!(target.state(), before);
 }
 
 #[test]

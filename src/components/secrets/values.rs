@@ -7,6 +7,7 @@
 //! ```
 
 use super::model::{Model, Policy, MAX_ENV_VALUE, MAX_FILE};
+use crate::base::digest::Digest;
 use crate::base::json;
 use crate::base::secret::Secret;
 use crate::component::{Error, Result};
@@ -14,6 +15,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 
@@ -81,6 +83,9 @@ pub(super) struct Values {
     pub(super) env: Vec<EnvValue>,
     pub(super) pgpass: Vec<PgpassValue>,
     pub(super) files: Vec<FileValue>,
+    /// In a backup: the digest of what the import leaves at each path; one that is missing here is removed by it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) left: BTreeMap<String, Digest>,
 }
 
 impl Values {
@@ -118,7 +123,9 @@ impl Values {
         let env = env.flat_map(|e| e.names.iter().map(move |n| (e.file.as_str(), n.as_str())));
         let lines = model.pgpass.iter().filter(|p| copied(&p.policy)).flat_map(|p| &p.lines);
         let files = model.files.iter().filter(|f| copied(&f.policy));
-        env.eq(self.env.iter().map(|v| (v.file.as_str(), v.name.as_str())))
+        let is_backup = model.backup.is_some();
+        (is_backup || self.left.is_empty())
+            && env.eq(self.env.iter().map(|v| (v.file.as_str(), v.name.as_str())))
             && lines.map(ToString::to_string).eq(self.pgpass.iter().map(|v| v.line.clone()))
             && files.map(|f| f.path.as_str()).eq(self.files.iter().map(|v| v.path.as_str()))
     }

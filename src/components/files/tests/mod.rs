@@ -6,6 +6,7 @@ mod capture;
 mod import;
 mod mounts;
 mod random;
+mod rollback;
 mod stock;
 mod undo;
 mod world;

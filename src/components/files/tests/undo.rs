@@ -3,7 +3,7 @@ use serde_json::json;
 use std::os::unix::fs::symlink;
 
 /// A target on which an import of the rich tree does every kind of step.
-fn world() -> World {
+pub fn mixed() -> World {
     let world = World::with(json!({"mode": "mirror", "symlinks": "replace"}));
     rich(&world.src(""));
     rich(&world.dst(""));
@@ -37,7 +37,7 @@ fn also_where_names_cannot_be_exchanged() {
 }
 
 fn undo_everywhere() {
-    let world = world();
+    let world = mixed();
     let before = snapshot(&world.dst(""));
     let steps = {
         let mut job = world.plan();
@@ -75,7 +75,7 @@ fn interrupted(plan: &super::super::plan::FilesPlan, world: &World, journal: &mu
 
 #[test]
 fn an_undo_goes_on_where_it_was_interrupted() {
-    let world = world();
+    let world = mixed();
     let before = snapshot(&world.dst(""));
     let (_, captured) = world.capture();
     let facts = super::super::facts::Facts::read("tree", &captured.facts).unwrap();
@@ -101,7 +101,7 @@ fn an_undo_goes_on_where_it_was_interrupted() {
 
 #[test]
 fn a_commit_goes_on_where_it_was_interrupted() {
-    let world = world();
+    let world = mixed();
     let mut job = world.plan();
     job.stage().unwrap();
     let detail = super::super::plan::FilesPlan::of(&job.plan).unwrap();
@@ -113,7 +113,7 @@ fn a_commit_goes_on_where_it_was_interrupted() {
 
 #[test]
 fn a_journal_that_fails_stops_the_commit_before_the_act() {
-    let world = world();
+    let world = mixed();
     let before = snapshot(&world.dst(""));
     let mut job = world.plan();
     job.stage().unwrap();
@@ -124,7 +124,7 @@ fn a_journal_that_fails_stops_the_commit_before_the_act() {
 
 #[test]
 fn without_acts_only_the_staging_area_goes() {
-    let world = world();
+    let world = mixed();
     let before = snapshot(&world.dst(""));
     let job = world.plan();
     job.stage().unwrap();

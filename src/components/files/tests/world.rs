@@ -199,7 +199,12 @@ impl World {
     pub fn job(&self, streams: Streams, facts: &Value) -> Result<Job<'_>> {
         let target = self.target(facts);
         let plan = target.plan(&self.scope(), &streams)?;
-        Ok(Job { world: self, target, streams, plan, journal: Acts::default() })
+        Ok(self.planned(target, streams, plan))
+    }
+
+    /// An import of which the plan is there.
+    pub fn planned(&self, target: Box<dyn Component>, streams: Streams, plan: Plan) -> Job<'_> {
+        Job { world: self, target, streams, plan, journal: Acts::default() }
     }
 
     /// The whole way; every check must pass.

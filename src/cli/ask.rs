@@ -57,7 +57,11 @@ impl Decide for Answers<'_> {
         if !self.console.interactive() {
             return Confirmation::NobodyToAsk;
         }
-        match self.console.ask("Import this?") {
+        let question = match plan.rolls_back {
+            Some(_) => "Take the import back?",
+            None => "Import this?",
+        };
+        match self.console.ask(question) {
             true => Confirmation::Yes,
             false => Confirmation::No,
         }

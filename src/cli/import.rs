@@ -3,8 +3,9 @@
 use crate::base::name::ComponentName;
 use crate::cli::ask::Answers;
 use crate::cli::error::CliError;
-use crate::cli::keys::BundleArgs;
+use crate::cli::keys::{own_keys, BundleArgs};
 use crate::cli::Context;
+use crate::engine::events::Events;
 use crate::engine::import::Import;
 use crate::engine::machine;
 use crate::engine::plan::refuse;
@@ -16,8 +17,8 @@ use std::path::PathBuf;
 
 /// Verify a bundle, show what it would change, and put it in place
 ///
-/// Nothing is touched before everything was verified, planned, confirmed and staged. If anything fails after
-/// that, what was replaced is put back. The target's own profile, found as for export, overrides what the
+/// Nothing is touched before everything was verified, planned, confirmed, backed up and staged. If anything fails
+/// after that, what was replaced is put back; `kbpack rollback` does so later. The target's own profile, found as for export, overrides what the
 /// bundle asks: tables of the same names say where to, and how.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -52,6 +53,9 @@ pub struct Args {
     /// Import it although a newer one was imported before
     #[arg(long)]
     allow_older: bool,
+    /// Do not back up first what is replaced: `kbpack rollback` cannot take this import back then
+    #[arg(long)]
+    no_backup: bool,
 }
 
 impl Args {
@@ -76,6 +80,8 @@ impl Args {
                 selection: &selection,
                 allow_older: self.allow_older,
                 dry_run: self.dry_run,
+                no_backup: self.no_backup,
+                keys: &|| own_keys(context),
                 decide: &answers,
             };
             Ok(import.run(self.bundle.incoming(context)?, console)?)
@@ -84,10 +90,8 @@ impl Args {
             console.data(&report, text::plan(&report.plan, console.verbose()))?;
             return refuse(&report.plan).map_err(|error| CliError::from(error).told());
         }
-        for (component, finding) in
-            report.plan.components.iter().flat_map(|c| c.plan.findings.iter().map(move |f| (c, f)))
-        {
-            crate::engine::events::Events::finding(console, component.name.as_str(), finding);
+        for (component, finding) in report.plan.findings() {
+            console.finding(component, finding);
         }
         Ok(console.summary(&report, text::imported(&report))?)
     }

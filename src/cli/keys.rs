@@ -5,6 +5,7 @@ use crate::cli::error::CliError;
 use crate::cli::Context;
 use crate::crypto::error::CryptoError;
 use crate::crypto::identity::Identities;
+use crate::crypto::own::OwnKeys;
 use crate::crypto::passphrase::{Prompt, SystemPrompt};
 use crate::crypto::paths::KeyPaths;
 use crate::crypto::recipient::Recipients;
@@ -81,16 +82,7 @@ impl BundleArgs {
 
     /// The identities named, else this machine's own; a passphrase is asked for when a bundle has one.
     pub fn identities(&self, context: &Context) -> Result<Identities, CliError> {
-        let prompt = Arc::new(SystemPrompt::new());
-        let mut identities = Identities::new();
-        identities.set_passphrase_prompt(prompt.clone());
-        for file in &self.identity {
-            identities.add_file(file, prompt.clone())?;
-        }
-        if self.identity.is_empty() {
-            identities.add_default(&KeyPaths::new(&context.dirs.config), prompt)?;
-        }
-        Ok(identities)
+        named_identities(&self.identity, context)
     }
 
     /// Runs `act` with the gate that this bundle passes through.
@@ -130,6 +122,25 @@ pub fn refuse_terminal(output: Option<&Path>) -> Result<(), CliError> {
         }
         false => Ok(()),
     }
+}
+
+/// The identities in `files`, else this machine's own; a passphrase is asked for when a bundle has one.
+pub fn named_identities(files: &[PathBuf], context: &Context) -> Result<Identities, CliError> {
+    let prompt = Arc::new(SystemPrompt::new());
+    let mut identities = Identities::new();
+    identities.set_passphrase_prompt(prompt.clone());
+    for file in files {
+        identities.add_file(file, prompt.clone())?;
+    }
+    if files.is_empty() {
+        identities.add_default(&KeyPaths::new(&context.dirs.config), prompt)?;
+    }
+    Ok(identities)
+}
+
+/// What this machine's backups are kept with.
+pub fn own_keys(context: &Context) -> Result<OwnKeys, CryptoError> {
+    OwnKeys::load(&KeyPaths::new(&context.dirs.config), Arc::new(SystemPrompt::new()))
 }
 
 /// This machine's signing key.

@@ -20,6 +20,7 @@ pub mod keygen;
 pub mod keys;
 pub mod recover;
 pub mod rekey;
+pub mod rollback;
 pub mod trust;
 pub mod verify;
 
@@ -65,7 +66,7 @@ struct Global {
     /// Where keys, trusted signers and the profile stand [default: ~/.config/kbpack]
     #[arg(long, global = true, value_name = "DIR")]
     config_dir: Option<PathBuf>,
-    /// Where sequence marks and the lock stand [default: ~/.local/state/kbpack]
+    /// Where backups, journals, sequence marks and the lock stand [default: ~/.local/state/kbpack]
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -77,6 +78,7 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Import(import::Args),
+    Rollback(rollback::Args),
     Recover(recover::RecoverArgs),
     History(recover::HistoryArgs),
     Trust(trust::Args),
@@ -157,6 +159,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Inspect(args) => args.run(context),
         Command::Verify(args) => args.run(context),
         Command::Import(args) => args.run(context),
+        Command::Rollback(args) => args.run(context),
         Command::Recover(args) => args.run(context),
         Command::History(args) => args.run(context),
         Command::Trust(args) => args.run(context),

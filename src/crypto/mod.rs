@@ -8,7 +8,8 @@
 //! passphrase  where a passphrase comes from  plugin     age plugins, kept at arm's length
 //! helper      the child that runs them       wire       what it and we say
 //! prescan     age headers, before age reads  envelope   keys/<n>.age: sealed and opened
-//! bundle_key  the one key of a bundle        error      what can go wrong
+//! bundle_key  the one key of a bundle        own        what backups are kept with
+//! error       what can go wrong
 //! ```
 
 pub mod allowed;
@@ -18,6 +19,7 @@ pub mod error;
 mod helper;
 pub mod identity;
 pub mod keygen;
+pub mod own;
 pub mod passphrase;
 pub mod paths;
 pub mod plugin;

@@ -197,8 +197,10 @@ pub enum SealError {
     #[error("its signature is not an SSH signature (SSHSIG, version 1)")]
     NotSshsig,
     /// The signature was made for another purpose.
-    #[error("its signature was made for another purpose than {wanted}")]
+    #[error("its signature was made for {}, not for {wanted}", found.map_or("another purpose", Namespace::as_str))]
     WrongNamespace {
+        /// The purpose it has, if it is one of ours.
+        found: Option<Namespace>,
         /// The purpose it must have.
         wanted: Namespace,
     },
@@ -226,6 +228,9 @@ impl Faulty for SealError {
     fn remedy(&self) -> Option<String> {
         Some(match self {
             SealError::BadSignature | SealError::NotCanonical => "get it again from its source".into(),
+            SealError::WrongNamespace { found: Some(Namespace::Backup), .. } => {
+                "it is the backup of an import; on the machine where it was made, `kbpack rollback` puts back what is in it".into()
+            }
             _ => "have it made again by kbpack on its source".into(),
         })
     }
@@ -247,7 +252,8 @@ pub fn verify(namespace: Namespace, armored: &[u8], msg: &[u8]) -> Result<Signer
         return Err(SealError::NotSshsig);
     }
     if signature.namespace() != namespace.as_str() {
-        return Err(SealError::WrongNamespace { wanted: namespace });
+        let found = Namespace::parse(signature.namespace());
+        return Err(SealError::WrongNamespace { found, wanted: namespace });
     }
     let signer = Signer::of(signature.public_key());
     let (Some(signer), Algorithm::Ed25519) = (signer, signature.algorithm()) else {
@@ -335,9 +341,9 @@ mod tests {
         assert_eq!(check(b"hello"), Err(SealError::NotSshsig));
         assert_eq!(check(&[b'x'; 10_000]), Err(SealError::NotSshsig));
         let other = signed_by_ssh(dir, "key", "kbpack-backup", &[]);
-        assert_eq!(check(&other), Err(SealError::WrongNamespace { wanted: Namespace::Bundle }));
+        assert!(matches!(check(&other), Err(SealError::WrongNamespace { found: Some(_), .. })));
         let git = signed_by_ssh(dir, "key", "git", &[]);
-        assert_eq!(check(&git), Err(SealError::WrongNamespace { wanted: Namespace::Bundle }));
+        assert!(matches!(check(&git), Err(SealError::WrongNamespace { found: None, .. })));
         let weak = signed_by_ssh(dir, "key", "kbpack-bundle", &["-O", "hashalg=sha256"]);
         assert_eq!(check(&weak), Err(SealError::WrongHash));
         let rsa = signed_by_ssh(dir, "rsa", "kbpack-bundle", &[]);

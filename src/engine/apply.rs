@@ -1,35 +1,37 @@
-//! Steps 9 to 12 of an import: stage, check, commit, check. All of it, or nothing.
+//! Steps 9 to 13: stage, check, commit, check, finalise. All of it, or nothing.
 
+use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
-use crate::base::name::ComponentName;
-use crate::base::path::BundlePath;
-use crate::component::{self, Act, Component, Finding, Journal, Scope, Severity};
+use crate::component::{self, Act, Finding, Host, Journal, Scope, Severity};
+use crate::engine::backup::discard;
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
-use crate::engine::import::{ComponentChecks, Import};
-use crate::engine::journal::{Entry, JournalError, JournalFile};
-use crate::engine::machine;
+use crate::engine::import::ComponentChecks;
+use crate::engine::journal::{Begin, End, Entry, JournalError, JournalFile};
+use crate::engine::participants::Participant;
 use crate::engine::plan::ImportPlan;
-use crate::engine::state::SignerMark;
-use crate::pipeline::unpack::ComponentSource;
-use serde_json::Value;
+use crate::engine::recover::{not_dropped, not_put_away};
+use crate::engine::state::State;
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::path::PathBuf;
 
-/// A component that takes part, with all that its acts need.
-pub(super) struct Participant {
-    pub(super) name: ComponentName,
-    pub(super) kind: String,
-    pub(super) component: Box<dyn Component>,
-    pub(super) carved: Vec<PathBuf>,
-    pub(super) only: Vec<BundlePath>,
-    pub(super) source: ComponentSource,
-    pub(super) facts: Value,
-    pub(super) overrides: Option<Value>,
-    /// What it intended so far.
-    pub(super) acts: RefCell<Vec<Act>>,
+/// A change of this machine that was planned and confirmed: an import, or a rollback.
+pub(super) struct Transaction<'a> {
+    pub(super) host: &'a Host,
+    pub(super) state: &'a State,
+    /// 16 hex digits that name it.
+    pub(super) run: &'a str,
+    pub(super) participants: &'a [Participant],
+    pub(super) plan: &'a ImportPlan,
+    pub(super) events: &'a dyn Events,
+}
+
+/// What a transaction that holds has to tell.
+pub(super) struct Applied {
+    pub(super) checks: Vec<ComponentChecks>,
+    /// What could not be cleared away.
+    pub(super) leftovers: Vec<Finding>,
 }
 
 /// The journal as one component sees it.
@@ -51,38 +53,60 @@ impl Journal for Intents<'_> {
     }
 }
 
-impl Import<'_> {
-    pub(super) fn scope<'s>(
-        &'s self,
-        participant: &'s Participant,
-        run: &'s str,
-        events: &'s dyn Events,
-    ) -> Scope<'s> {
-        Scope {
-            host: self.host,
-            carved: &participant.carved,
-            only: &participant.only,
-            run,
-            threads: machine::threads(),
-            progress: events,
+impl Transaction<'_> {
+    pub(super) fn scope<'s>(&'s self, participant: &'s Participant) -> Scope<'s> {
+        participant.scope(self.host, self.run, self.events)
+    }
+
+    /// Steps 9 to 13. `keep` is called when all is in place and checked: it writes down what is to be remembered.
+    pub(super) fn run(&self, begin: &Begin, keep: impl FnOnce() -> Result<()>) -> Result<Applied> {
+        interrupt::watch().map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
+        let history = self.state.ensure_history()?;
+        let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);
+        let checks = match self.apply(&journal, keep) {
+            Ok(checks) => checks,
+            // The journal stays: `recover` goes on with it.
+            Err(half_done) if half_done.fault() == Fault::RecoveryNeeded => return Err(half_done),
+            Err(undone) => {
+                if let Err(error) = journal.into_inner().end(begin, End::Undone, &history) {
+                    self.events.finding("journal", &not_put_away("everything is as it was", &error));
+                }
+                discard(self.run, self.state);
+                return Err(undone);
+            }
+        };
+
+        // 13. Finalise: what was replaced is dropped, the innermost component's first. The import holds, whatever is
+        // left lying about.
+        let mut leftovers = Vec::new();
+        for participant in self.participants.iter().rev() {
+            let finalised =
+                participant.component.finalise(&self.scope(participant), &participant.acts.borrow());
+            if let Err(error) = finalised {
+                leftovers.push((participant.name.as_str(), not_dropped(&error)));
+            }
         }
+        // Else the journal stays, for `recover` to try again.
+        if leftovers.is_empty() {
+            if let Err(error) = journal.into_inner().end(begin, End::Imported, &history) {
+                leftovers.push(("journal", not_put_away("the import is done", &error)));
+            }
+        }
+        leftovers.iter().for_each(|(of, finding)| self.events.finding(of, finding));
+        Ok(Applied { checks, leftovers: leftovers.into_iter().map(|(_, finding)| finding).collect() })
     }
 
     /// Stages, checks and commits all components; if anything fails, takes everything back in reverse order.
-    pub(super) fn apply(
+    fn apply(
         &self,
-        participants: &[Participant],
-        mark: SignerMark,
-        plan: &ImportPlan,
-        run: &str,
         journal: &RefCell<JournalFile>,
-        events: &dyn Events,
+        keep: impl FnOnce() -> Result<()>,
     ) -> Result<Vec<ComponentChecks>> {
         // A panic is a failure like any other: what was begun is undone.
         let attempt = catch_unwind(AssertUnwindSafe(|| {
-            self.stage(participants, plan, run, events)?;
-            let checks = self.commit(participants, plan, run, journal, events)?;
-            self.remember(mark, plan)?;
+            self.stage()?;
+            let checks = self.commit(journal)?;
+            keep()?;
             journal.borrow_mut().append(&Entry::Kept)?;
             Ok(checks)
         }));
@@ -95,22 +119,26 @@ impl Import<'_> {
             Err(cause) => cause,
             kept => return kept,
         };
-        events.step("undoing");
+        Err(self.undo(cause))
+    }
+
+    /// Takes everything back after `cause`, in reverse order. Returns what to say.
+    fn undo(&self, cause: EngineError) -> EngineError {
+        self.events.step("undoing");
         if interrupt::check().is_err() {
             let what = "interrupted: everything is put back; another signal would stop that at once";
             let finding =
                 Finding::new(Severity::Warning, what).todo("after another one, run `kbpack recover`");
-            events.finding("import", &finding);
+            self.events.finding("import", &finding);
         }
-        let committed = participants.iter().any(|p| !p.acts.borrow().is_empty());
+        let committed = self.participants.iter().any(|p| !p.acts.borrow().is_empty());
         let mut failures = Vec::new();
-        for participant in participants.iter().rev() {
-            let scope = self.scope(participant, run, events);
-            let undo = || participant.component.undo(&scope, &participant.acts.borrow());
+        for participant in self.participants.iter().rev() {
+            let undo = || participant.component.undo(&self.scope(participant), &participant.acts.borrow());
             // One that panics must not keep the others from being undone.
             let failure = match catch_unwind(AssertUnwindSafe(undo)) {
                 Ok(Ok(kept)) => {
-                    kept.iter().for_each(|finding| events.finding(participant.name.as_str(), finding));
+                    kept.iter().for_each(|finding| self.events.finding(participant.name.as_str(), finding));
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
@@ -119,24 +147,18 @@ impl Import<'_> {
             failures.push(format!("component '{}': {failure}", participant.name));
         }
         let cause = Box::new(cause);
-        Err(match (failures.is_empty(), committed) {
+        match (failures.is_empty(), committed) {
             (false, _) => EngineError::HalfDone { cause, undo: failures.join("; ") },
             (true, true) => EngineError::RolledBack(cause),
             (true, false) => *cause,
-        })
+        }
     }
 
-    fn stage(
-        &self,
-        participants: &[Participant],
-        plan: &ImportPlan,
-        run: &str,
-        events: &dyn Events,
-    ) -> Result<()> {
-        for (participant, planned) in participants.iter().zip(&plan.components) {
+    fn stage(&self) -> Result<()> {
+        for (participant, planned) in self.participants.iter().zip(&self.plan.components) {
             let name = &participant.name;
-            events.step(&format!("unpacking {name}"));
-            let scope = self.scope(participant, run, events);
+            self.events.step(&format!("unpacking {name}"));
+            let scope = self.scope(participant);
             // 9. Out of sight.
             participant.component.stage(&scope, &planned.plan, &participant.source).within(name)?;
             // 10. Against the recorded facts.
@@ -152,26 +174,19 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn commit(
-        &self,
-        participants: &[Participant],
-        plan: &ImportPlan,
-        run: &str,
-        journal: &RefCell<JournalFile>,
-        events: &dyn Events,
-    ) -> Result<Vec<ComponentChecks>> {
+    fn commit(&self, journal: &RefCell<JournalFile>) -> Result<Vec<ComponentChecks>> {
         // 11. Quick, reversible acts, one component after the other.
-        events.step("putting in place");
-        for (participant, planned) in participants.iter().zip(&plan.components) {
-            let scope = self.scope(participant, run, events);
+        self.events.step("putting in place");
+        for (participant, planned) in self.participants.iter().zip(&self.plan.components) {
+            let scope = self.scope(participant);
             let mut intents = Intents { file: journal, participant };
             participant.component.commit(&scope, &planned.plan, &mut intents).within(&participant.name)?;
         }
         // 12. The checks.
-        events.step("checking");
+        self.events.step("checking");
         let mut checks = Vec::new();
-        for (participant, planned) in participants.iter().zip(&plan.components) {
-            let scope = self.scope(participant, run, events);
+        for (participant, planned) in self.participants.iter().zip(&self.plan.components) {
+            let scope = self.scope(participant);
             let results = participant.component.check(&scope, &planned.plan).within(&participant.name)?;
             if let Some((name, failure)) = results.iter().find_map(|r| Some((&r.name, r.failure.as_ref()?))) {
                 let name = format!("{}: {name}", participant.name);

@@ -110,6 +110,37 @@ pub enum EngineError {
         /// What the components said.
         failures: String,
     },
+    /// The backup cannot be encrypted or signed.
+    #[error("a backup of what is replaced is made first, and this machine has no key for it: {0}")]
+    NoBackupKey(CryptoError),
+    /// The backup cannot be made.
+    #[error("the backup of what would be replaced cannot be made: {error}")]
+    Backup {
+        /// Where it should have been.
+        path: PathBuf,
+        /// Why not.
+        error: Box<EngineError>,
+    },
+    /// What stands where a backup should is another bundle.
+    #[error("{}: it is not the backup that was made", .0.display())]
+    OtherBackup(PathBuf),
+    /// No import can be taken back.
+    #[error("there is no import to take back")]
+    NothingToRollBack,
+    /// No import has that name.
+    #[error("there is no import '{0}'")]
+    NoSuchImport(String),
+    /// Several imports have names that begin so.
+    #[error("several imports have names that begin with '{0}'")]
+    AmbiguousImport(String),
+    /// It has no backup, or has none any more.
+    #[error("the import {run} cannot be taken back: {why}")]
+    CannotRollBack {
+        /// Which.
+        run: String,
+        /// Why not.
+        why: String,
+    },
     /// Staging would fill the file system.
     #[error("{} has {free} bytes free, and the import needs up to {need} there", folder.display())]
     NoSpace {

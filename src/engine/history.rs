@@ -1,13 +1,15 @@
 //! `history`: the imports on this machine, from their journals.
 
+use crate::engine::backup::{self, Backup};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::journal::{list, End, JournalError, Record};
 use crate::engine::machine;
 use crate::engine::state::State;
 use crate::format::BundleId;
 use serde::Serialize;
+use std::path::Path;
 
-/// One import.
+/// One import, or rollback.
 #[derive(Debug, Serialize)]
 pub struct PastImport {
     /// Its run.
@@ -26,35 +28,83 @@ pub struct PastImport {
     pub signer: String,
     /// What became of it; `None` is one that was cut off and waits for `recover`.
     pub outcome: Option<End>,
+    /// What can take it back.
+    pub backup: KeptBackup,
+    /// The run that this one took back, if it is a rollback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<String>,
+    /// The rollback that took it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back_by: Option<String>,
     /// The components.
     pub components: Vec<String>,
 }
 
-/// All imports that changed this machine or tried to, the oldest first; and why one cannot be shown, of each such.
-pub fn history(state: &State) -> Result<(Vec<PastImport>, Vec<EngineError>)> {
-    let (mut imports, mut unreadable) = (Vec::new(), Vec::new());
-    for path in list(&state.history_dir())? {
-        match Record::read(&path) {
-            Ok(record) => imports.extend(past(record)),
-            // It is over: nothing is to be recovered.
-            Err(JournalError::Damaged { path, .. }) => unreadable.push(EngineError::DamagedHistory(path)),
-            Err(error) => unreadable.push(error.into()),
-        }
-    }
-    for path in list(&state.journals_dir())? {
-        match Record::read(&path) {
-            Ok(record) => imports.extend(past(record)),
-            Err(error) => unreadable.push(error.into()),
-        }
-    }
-    imports.sort_by_key(|(started, _)| *started);
-    Ok((imports.into_iter().map(|(_, past)| past).collect(), unreadable))
+/// The backup of what an import replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeptBackup {
+    /// It is there.
+    Kept,
+    /// It was made, and is gone.
+    Gone,
+    /// None was wanted.
+    None,
+    /// None was needed: nothing changed.
+    Unneeded,
 }
 
-/// When it began, in milliseconds, and what it was; `None` if nothing was begun.
-fn past(record: Record) -> Option<(u64, PastImport)> {
+/// All imports that changed this machine or tried to, the oldest first; and why one cannot be shown, of each such.
+pub fn history(state: &State) -> Result<(Vec<PastImport>, Vec<EngineError>)> {
+    let (mut all, mut unreadable) = records(&state.history_dir())?;
+    let (unfinished, damaged) = records(&state.journals_dir())?;
+    all.extend(unfinished);
+    // One that is over is not to be recovered, damaged or not.
+    unreadable = unreadable.into_iter().map(over).collect();
+    unreadable.extend(damaged);
+    let mut imports: Vec<PastImport> = all.into_iter().filter_map(|record| past(record, state)).collect();
+    let rollbacks: Vec<(String, String)> = imports
+        .iter()
+        .filter(|import| import.outcome == Some(End::Imported))
+        .filter_map(|import| Some((import.rolls_back.clone()?, import.run.clone())))
+        .collect();
+    for import in &mut imports {
+        let by = rollbacks.iter().find(|(taken_back, _)| *taken_back == import.run);
+        import.rolled_back_by = by.map(|(_, by)| by.clone());
+    }
+    Ok((imports, unreadable))
+}
+
+/// The journals in `dir` in the order of their beginnings, and why one cannot be read, of each such.
+pub(super) fn records(dir: &Path) -> Result<(Vec<Record>, Vec<EngineError>)> {
+    let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+    for path in list(dir)? {
+        match Record::read(&path) {
+            Ok(record) => records.push(record),
+            Err(error) => unreadable.push(error.into()),
+        }
+    }
+    records.sort_by_key(|record| record.begin.as_ref().map(|begin| begin.started));
+    Ok((records, unreadable))
+}
+
+fn over(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Journal(JournalError::Damaged { path, .. }) => EngineError::DamagedHistory(path),
+        error => error,
+    }
+}
+
+/// What it was; `None` if nothing was begun.
+fn past(record: Record, state: &State) -> Option<PastImport> {
     let begin = record.begin?;
-    let past = PastImport {
+    let backup = match begin.backup {
+        Backup::Made { .. } if backup::path(&begin.run, state).is_file() => KeptBackup::Kept,
+        Backup::Made { .. } => KeptBackup::Gone,
+        Backup::None => KeptBackup::None,
+        Backup::Unneeded => KeptBackup::Unneeded,
+    };
+    Some(PastImport {
         run: begin.run,
         started: machine::timestamp(begin.started / 1000),
         bundle: begin.bundle,
@@ -63,7 +113,9 @@ fn past(record: Record) -> Option<(u64, PastImport)> {
         origin: begin.origin,
         signer: begin.signer,
         outcome: record.end,
+        backup,
+        rolls_back: begin.rolls_back,
+        rolled_back_by: None,
         components: begin.components.into_iter().map(|c| c.name.to_string()).collect(),
-    };
-    Some((begin.started, past))
+    })
 }

@@ -1,33 +1,32 @@
 //! `import`: from a bundle to the target's new state. The steps are those of the design, and stand in the
-//! code as numbered comments.
+//! code as numbered comments; steps 9 to 13 are those of every [`Transaction`].
 
-use crate::base::fault::{Fault, Faulty};
-use crate::base::interrupt;
 use crate::base::name::ComponentName;
-use crate::base::path::shown;
-use crate::component::{CheckResult, Finding, Host};
-use crate::components;
+use crate::component::{CheckResult, Finding, Host, Severity};
 use crate::crypto::identity::Identities;
-use crate::engine::apply::Participant;
-use crate::engine::claims::{carve, order, Named};
-use crate::engine::error::{EngineError, In, Result};
+use crate::crypto::own::OwnKeys;
+use crate::crypto::CryptoError;
+use crate::engine::apply::{Applied, Transaction};
+use crate::engine::backup::{self, back_up, Backup, BackupMade};
+use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
-use crate::engine::journal::{Begin, Begun, End, JournalFile, JournalPath};
+use crate::engine::journal::{Begin, JournalPath};
 use crate::engine::machine;
-use crate::engine::plan::{
-    destinations, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
-};
+use crate::engine::participants::{self, participants, From, Participant};
+use crate::engine::plan::{destinations, new_destinations, refuse, require_space, ImportPlan};
 use crate::engine::profile::Profile;
-use crate::engine::recover::{not_dropped, not_put_away, recover};
+use crate::engine::recover::recover;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
-use crate::format::{BundleId, ComponentEntry, Manifest, Target};
+use crate::format::{BundleId, ComponentEntry, Target};
 use crate::pipeline::pack::PackError;
 use serde::Serialize;
 use serde_json::Value;
-use std::cell::RefCell;
 use std::collections::BTreeSet;
+
+/// How this machine's own keys are loaded, when they are needed.
+pub type LoadKeys<'a> = &'a dyn Fn() -> std::result::Result<OwnKeys, CryptoError>;
 
 /// What to import, and how.
 pub struct Import<'a> {
@@ -47,6 +46,10 @@ pub struct Import<'a> {
     pub allow_older: bool,
     /// Stop after the plan.
     pub dry_run: bool,
+    /// Do without the backup.
+    pub no_backup: bool,
+    /// What the backup is kept with.
+    pub keys: LoadKeys<'a>,
     /// Asked before the first change.
     pub decide: &'a dyn Decide,
 }
@@ -59,6 +62,9 @@ pub struct ImportReport {
     pub plan: ImportPlan,
     /// Whether it was only planned.
     pub dry_run: bool,
+    /// The backup of what was replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupMade>,
     /// The checks after the commit.
     pub checks: Vec<ComponentChecks>,
     /// What could not be cleared away; `recover` does it.
@@ -90,59 +96,38 @@ impl Import<'_> {
         // 5. Plan: read-only.
         events.step("planning");
         let run = random_run()?;
-        let participants = self.participants(&bundle)?;
+        let overrides = |entry: &ComponentEntry| self.overrides(entry);
+        let participants =
+            participants(&bundle.opened, self.host, self.selection, &From::Bundle(&overrides))?;
         let plan = self.plan(&bundle, &participants, &run, events)?;
         if self.dry_run {
-            return Ok(ImportReport { plan, dry_run: true, checks: Vec::new(), leftovers: Vec::new() });
+            return Ok(ImportReport::planned(plan));
         }
         refuse(&plan)?;
         require_space(&plan, self.host)?;
+        let keys = own_keys(&plan, self.no_backup, self.keys)?;
 
         // 6. Confirm.
         let news = new_destinations(&mark, &plan);
-        match self.decide.confirm(&plan, &news) {
-            Confirmation::Yes => {}
-            Confirmation::No => return Err(EngineError::Declined),
-            Confirmation::NobodyToAsk => return Err(EngineError::NobodyToAsk),
-            Confirmation::NewDestinations => return Err(EngineError::NewDestinations(news.join(", "))),
-        }
+        confirm(self.decide, &plan, &news)?;
 
-        // 7. (Hooks.) 8. (The encrypted backup of what the plan touches.)
-        // 9. to 12. Stage, check, commit, check, remember: or undo.
-        interrupt::watch().map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
-        let begin = self.begin(&bundle, &participants, &plan, &run);
-        let history = self.state.ensure_history()?;
-        let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);
-        let applied = self.apply(&participants, mark, &plan, &run, &journal, events);
-        let checks = match applied {
-            Ok(checks) => checks,
-            // The journal stays: `recover` goes on with it.
-            Err(half_done) if half_done.fault() == Fault::RecoveryNeeded => return Err(half_done),
-            Err(undone) => {
-                if let Err(error) = journal.into_inner().end(&begin, End::Undone, &history) {
-                    events.finding("journal", &not_put_away("everything is as it was", &error));
-                }
-                return Err(undone);
-            }
+        // 7. (Hooks.)
+        // 8. The backup of what the plan touches.
+        let transaction = Transaction {
+            host: self.host,
+            state: self.state,
+            run: &run,
+            participants: &participants,
+            plan: &plan,
+            events,
         };
+        let backup = backed_up(&transaction, keys, self.no_backup)?;
 
-        // 13. Finalise: what was replaced is dropped. The import holds, whatever is left lying about.
-        let mut leftovers = Vec::new();
-        for participant in &participants {
-            let scope = self.scope(participant, &run, events);
-            if let Err(error) = participant.component.finalise(&scope, &participant.acts.borrow()) {
-                leftovers.push((participant.name.as_str(), not_dropped(&error)));
-            }
-        }
-        // Else the journal stays, for `recover` to try again.
-        if leftovers.is_empty() {
-            if let Err(error) = journal.into_inner().end(&begin, End::Imported, &history) {
-                leftovers.push(("journal", not_put_away("the import is done", &error)));
-            }
-        }
-        leftovers.iter().for_each(|(of, finding)| events.finding(of, finding));
-        let leftovers = leftovers.into_iter().map(|(_, finding)| finding).collect();
-        Ok(ImportReport { plan, dry_run: false, checks, leftovers })
+        // 9. to 13. Stage, check, commit, check, remember, finalise: or undo.
+        let begin = Begin { place: bundle.place.clone(), ..begin(&transaction, backup) };
+        let applied = transaction.run(&begin, || self.remember(mark, &plan))?;
+        let backup = backup.made(&run, self.state);
+        Ok(ImportReport::done(plan, backup, applied))
     }
 
     /// Expiry, target and sequence (chapter R). Returns what is remembered of the signer.
@@ -176,52 +161,6 @@ impl Import<'_> {
         Ok(mark)
     }
 
-    /// The components that take part, in the order in which they are staged and committed.
-    fn participants(&self, bundle: &Bundle) -> Result<Vec<Participant>> {
-        let manifest = bundle.opened.manifest();
-        self.selection.check(manifest.components.iter().map(|c| &c.name))?;
-        let all = self.all_components(manifest)?;
-        let carved = carve(&all, self.host).map_err(|error| EngineError::BadClaims(Box::new(error)))?;
-        let order = order(&all, &carved)?;
-        let mut all: Vec<_> = all.into_iter().zip(carved).zip(&manifest.components).map(Some).collect();
-        let mut participants = Vec::new();
-        for index in order {
-            let Some((((name, component), carved), entry)) = all[index].take() else { continue };
-            if self.selection.takes(&name) {
-                let source = bundle.opened.streams(entry);
-                let overrides = self.overrides(entry)?;
-                participants.push(Participant {
-                    only: self.selection.paths_in(&name),
-                    name,
-                    kind: entry.kind.clone(),
-                    component,
-                    carved,
-                    source,
-                    facts: entry.facts.clone(),
-                    overrides,
-                    acts: RefCell::default(),
-                });
-            }
-        }
-        Ok(participants)
-    }
-
-    fn all_components(&self, manifest: &Manifest) -> Result<Vec<Named>> {
-        let mut all = Vec::new();
-        for entry in &manifest.components {
-            let kind = components::kind(&entry.kind).ok_or_else(|| EngineError::UnknownKind {
-                name: entry.name.clone(),
-                kind: entry.kind.clone(),
-            })?;
-            let overrides = self.overrides(entry)?;
-            let component = kind
-                .from_facts(&entry.name, &entry.facts, overrides.as_ref(), self.host)
-                .within(&entry.name)?;
-            all.push((entry.name.clone(), component));
-        }
-        Ok(all)
-    }
-
     /// What this machine's own profile says of a component of the bundle.
     fn overrides(&self, entry: &ComponentEntry) -> Result<Option<Value>> {
         let Some(profile) = self.profile else { return Ok(None) };
@@ -245,18 +184,6 @@ impl Import<'_> {
         events: &dyn Events,
     ) -> Result<ImportPlan> {
         let manifest = bundle.opened.manifest();
-        let mut planned = Vec::new();
-        for participant in participants {
-            let scope = self.scope(participant, run, events);
-            let plan = participant.component.plan(&scope, &participant.source).within(&participant.name)?;
-            planned.push(PlannedComponent {
-                name: participant.name.clone(),
-                kind: participant.kind.clone(),
-                undo: participant.component.undo_strength(),
-                left_out: shown(&participant.carved),
-                plan,
-            });
-        }
         let named =
             |profile: &&Profile| manifest.components.iter().any(|c| profile.components.contains_key(&c.name));
         Ok(ImportPlan {
@@ -267,43 +194,14 @@ impl Import<'_> {
             sequence: manifest.sequence,
             origin: format!("{}@{}", manifest.origin.user, manifest.origin.host),
             created: machine::timestamp(manifest.created),
+            rolls_back: None,
             overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
-            components: planned,
+            components: participants::plan(participants, self.host, run, events)?,
         })
     }
 
-    /// All that recovery needs to know.
-    fn begin(&self, bundle: &Bundle, participants: &[Participant], plan: &ImportPlan, run: &str) -> Begin {
-        let begun = |participant: &Participant| Begun {
-            name: participant.name.clone(),
-            kind: participant.kind.clone(),
-            facts: participant.facts.clone(),
-            overrides: participant.overrides.clone(),
-            carved: participant.carved.iter().cloned().map(JournalPath).collect(),
-            only: participant.only.clone(),
-        };
-        Begin {
-            run: run.to_owned(),
-            started: machine::now_ms(),
-            bundle: plan.id,
-            place: bundle.place.clone(),
-            signer: plan.signer.clone(),
-            profile: plan.profile.clone(),
-            sequence: plan.sequence,
-            origin: plan.origin.clone(),
-            home: JournalPath(self.host.home.clone()),
-            maps: self
-                .host
-                .maps
-                .iter()
-                .map(|(a, b)| (JournalPath(a.clone()), JournalPath(b.clone())))
-                .collect(),
-            components: participants.iter().map(begun).collect(),
-        }
-    }
-
     /// The sequence and the destinations. `--allow-older` never lowers the mark.
-    pub(super) fn remember(&self, mut mark: SignerMark, plan: &ImportPlan) -> Result<()> {
+    fn remember(&self, mut mark: SignerMark, plan: &ImportPlan) -> Result<()> {
         let fresh = ProfileMark { sequence: plan.sequence, id: plan.id, destinations: BTreeSet::new() };
         let profile = mark.profiles.entry(plan.profile.clone()).or_insert(fresh);
         if plan.sequence > profile.sequence {
@@ -316,8 +214,84 @@ impl Import<'_> {
     }
 }
 
+impl ImportReport {
+    /// Of a dry run.
+    pub(super) fn planned(plan: ImportPlan) -> Self {
+        ImportReport { plan, dry_run: true, backup: None, checks: Vec::new(), leftovers: Vec::new() }
+    }
+
+    /// Of what was done.
+    pub(super) fn done(plan: ImportPlan, backup: Option<BackupMade>, applied: Applied) -> Self {
+        let Applied { checks, leftovers } = applied;
+        ImportReport { plan, dry_run: false, backup, checks, leftovers }
+    }
+}
+
+/// The keys for the backup, if there is to be one: before anything is asked or done.
+pub(super) fn own_keys(plan: &ImportPlan, no_backup: bool, load: LoadKeys<'_>) -> Result<Option<OwnKeys>> {
+    match backup::is_needed(plan) && !no_backup {
+        true => load().map(Some).map_err(EngineError::NoBackupKey),
+        false => Ok(None),
+    }
+}
+
+/// Asks whether to go on.
+pub(super) fn confirm(decide: &dyn Decide, plan: &ImportPlan, news: &[String]) -> Result<()> {
+    match decide.confirm(plan, news) {
+        Confirmation::Yes => Ok(()),
+        Confirmation::No => Err(EngineError::Declined),
+        Confirmation::NobodyToAsk => Err(EngineError::NobodyToAsk),
+        Confirmation::NewDestinations => Err(EngineError::NewDestinations(news.join(", "))),
+    }
+}
+
+/// Makes the backup, or says why there is none.
+pub(super) fn backed_up(
+    transaction: &Transaction<'_>,
+    keys: Option<OwnKeys>,
+    no_backup: bool,
+) -> Result<Backup> {
+    let plan = transaction.plan;
+    match keys {
+        Some(keys) => {
+            let backup = back_up(transaction, &keys)?;
+            // It may have taken the room that staging needs.
+            require_space(plan, transaction.host)?;
+            Ok(backup)
+        }
+        None if !backup::is_needed(plan) => Ok(Backup::Unneeded),
+        None => {
+            debug_assert!(no_backup);
+            let what = "no backup is made: when this is done, nothing brings back what it replaces";
+            transaction.events.finding("backup", &Finding::new(Severity::Warning, what));
+            Ok(Backup::None)
+        }
+    }
+}
+
+/// All that recovery needs to know.
+pub(super) fn begin(transaction: &Transaction<'_>, backup: Backup) -> Begin {
+    let Transaction { host, plan, .. } = transaction;
+    let map = |(from, to): &(_, _)| (JournalPath(Clone::clone(from)), JournalPath(Clone::clone(to)));
+    Begin {
+        run: transaction.run.to_owned(),
+        started: machine::now_ms(),
+        bundle: plan.id,
+        place: String::new(),
+        signer: plan.signer.clone(),
+        profile: plan.profile.clone(),
+        sequence: plan.sequence,
+        origin: plan.origin.clone(),
+        home: JournalPath(host.home.clone()),
+        maps: host.maps.iter().map(map).collect(),
+        backup,
+        rolls_back: plan.rolls_back.clone(),
+        components: transaction.participants.iter().map(Participant::begun).collect(),
+    }
+}
+
 /// 16 hex digits that no other run has.
-fn random_run() -> Result<String> {
+pub(super) fn random_run() -> Result<String> {
     let id = BundleId::random().map_err(PackError::from)?;
     Ok(id.to_string()[..16].to_owned())
 }

@@ -13,6 +13,7 @@ use crate::base::fsx;
 use crate::base::name::ComponentName;
 use crate::base::path::{path_text, text_path, BundlePath};
 use crate::component::Act;
+use crate::engine::backup::Backup;
 use crate::format::BundleId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -120,6 +121,12 @@ pub struct Begin {
     pub home: JournalPath,
     /// `--map`, each.
     pub maps: Vec<(JournalPath, JournalPath)>,
+    /// The backup of what it replaces.
+    #[serde(default)]
+    pub backup: Backup,
+    /// The run that it takes back, if it is a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<String>,
     /// The components that take part, in the order of their commits.
     pub components: Vec<Begun>,
 }
@@ -356,6 +363,8 @@ mod tests {
             origin: "a@b".into(),
             home: JournalPath(OsString::from_vec(b"/home/\xff".to_vec()).into()),
             maps: vec![],
+            backup: Backup::Made { sums: Digest::of(b""), size: 1 },
+            rolls_back: None,
             components: vec![],
         }
     }

@@ -4,6 +4,7 @@
 //! [`claims`] settles who owns what; [`state`] is what this machine remembers between runs.
 
 mod apply;
+pub mod backup;
 pub mod claims;
 pub mod error;
 pub mod events;
@@ -15,11 +16,13 @@ pub mod import;
 pub mod inspect;
 pub mod journal;
 pub mod machine;
+mod participants;
 pub mod plan;
 pub mod profile;
 pub mod recover;
 pub mod rekey;
 mod remedy;
+pub mod rollback;
 pub mod selection;
 pub mod state;
 pub mod verify;

@@ -2,7 +2,7 @@
 
 use crate::base::name::ComponentName;
 use crate::base::path::ShownPath;
-use crate::component::{self, ChangeKind, Host, Plan, Severity, UndoStrength};
+use crate::component::{self, ChangeKind, Finding, Host, Plan, Severity, UndoStrength};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::state::SignerMark;
 use crate::format::BundleId;
@@ -28,6 +28,9 @@ pub struct ImportPlan {
     pub origin: String,
     /// When it was made: RFC 3339.
     pub created: String,
+    /// The run that this takes back, if it is a rollback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<String>,
     /// The target's own profile, if one had a say.
     pub overrides: Option<ShownPath>,
     /// Each component, in the order in which they are committed.
@@ -48,6 +51,13 @@ pub struct PlannedComponent {
     /// The kind's plan.
     #[serde(serialize_with = "plan_summary")]
     pub plan: Plan,
+}
+
+impl ImportPlan {
+    /// What every component's plan found, each with the component's name.
+    pub fn findings(&self) -> impl Iterator<Item = (&str, &Finding)> {
+        self.components.iter().flat_map(|c| c.plan.findings.iter().map(move |f| (c.name.as_str(), f)))
+    }
 }
 
 fn plan_summary<S: serde::Serializer>(plan: &Plan, s: S) -> std::result::Result<S::Ok, S::Error> {

@@ -3,6 +3,7 @@
 use crate::base::path::ShownPath;
 use crate::component::{self, Component, Finding, Host, Scope, Severity};
 use crate::components;
+use crate::engine::backup::discard;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::Events;
 use crate::engine::journal::{list, Begin, Begun, End, JournalError, JournalFile, Record};
@@ -67,6 +68,9 @@ fn end(
         }
     }
     JournalFile::reopen(record)?.end(begin, outcome, &state.ensure_history()?)?;
+    if outcome == End::Undone {
+        discard(&begin.run, state);
+    }
     Ok((outcome, true))
 }
 
@@ -82,11 +86,11 @@ pub fn not_put_away(state: &str, error: &JournalError) -> Finding {
     Finding::new(Severity::Warning, what).todo("put that right and run `kbpack recover`")
 }
 
-/// What was replaced is dropped. Whether all of it is.
+/// What was replaced is dropped, the innermost component's first. Whether all of it is.
 fn forwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -> bool {
     let mut dropped = true;
-    for begun in &begin.components {
-        let finalised = remake(begun, host).and_then(|component| {
+    for begun in begin.components.iter().rev() {
+        let finalised = remake(begin, begun, host).and_then(|component| {
             let carved = carved(begun);
             let scope = scope(begin, begun, host, &carved, events);
             component.finalise(&scope, &record.acts_of(&begun.name))
@@ -103,7 +107,7 @@ fn forwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) ->
 fn backwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -> Result<()> {
     let mut failures = Vec::new();
     for begun in begin.components.iter().rev() {
-        let undone = remake(begun, host).and_then(|component| {
+        let undone = remake(begin, begun, host).and_then(|component| {
             let carved = carved(begun);
             let scope = scope(begin, begun, host, &carved, events);
             component.undo(&scope, &record.acts_of(&begun.name))
@@ -124,10 +128,13 @@ fn backwards(record: &Record, begin: &Begin, host: &Host, events: &dyn Events) -
 }
 
 /// The component as it was then. One that cannot be made (by an older kbpack) does not keep the others from their turn.
-fn remake(begun: &Begun, host: &Host) -> component::Result<Box<dyn Component>> {
+fn remake(begin: &Begin, begun: &Begun, host: &Host) -> component::Result<Box<dyn Component>> {
     let unknown = || component::Error::not_ready(format_args!("this kbpack has no kind '{}'", begun.kind));
     let kind = components::kind(&begun.kind).ok_or_else(unknown)?;
-    kind.from_facts(&begun.name, &begun.facts, begun.overrides.as_ref(), host)
+    match begin.rolls_back {
+        Some(_) => kind.from_backup(&begun.name, &begun.facts, host),
+        None => kind.from_facts(&begun.name, &begun.facts, begun.overrides.as_ref(), host),
+    }
 }
 
 fn carved(begun: &Begun) -> Vec<PathBuf> {

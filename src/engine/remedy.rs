@@ -33,6 +33,10 @@ impl Faulty for EngineError {
             Scan(e) => e.fault(),
             Interrupted(e) => e.fault(),
             NoSpace { .. } => Fault::Limit,
+            NoBackupKey(_) | NothingToRollBack | CannotRollBack { .. } => Fault::NotReady,
+            Backup { error, .. } => error.fault(),
+            OtherBackup(_) => Fault::Damaged,
+            NoSuchImport(_) | AmbiguousImport(_) => Fault::Usage,
             Panicked(_) | DamagedHistory(_) => Fault::Unexpected,
             Journal(e) => e.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
@@ -64,6 +68,14 @@ impl Faulty for EngineError {
             },
             Scan(e) => return e.remedy(),
             Interrupted(e) => return e.remedy(),
+            NoBackupKey(_) => "make one with `kbpack keygen`, or go without a backup: --no-backup",
+            Backup { .. } => {
+                "nothing was changed; make room in the state directory, name another with --state-dir, or go without a backup: --no-backup"
+            }
+            OtherBackup(_) => "find the right file, and put it there under that name",
+            NothingToRollBack => "`kbpack history` shows what was imported on this machine",
+            NoSuchImport(_) | AmbiguousImport(_) => "`kbpack history` shows their names",
+            CannotRollBack { .. } => "name another one (`kbpack history` shows them), or import an older bundle with --allow-older",
             NoSpace { .. } => "make room there, or import less of it with --only",
             Panicked(_) => "nothing was left changed; please report it, with the command that you ran",
             Home { .. } => "set HOME to the user's home directory",

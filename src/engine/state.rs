@@ -1,6 +1,6 @@
 //! What this machine remembers between runs, in the state directory, outside the reach of bundles.
 //!
-//! `journals/` and `history/` (what imports did), `lock`, `exports.json` (the last sequence for each profile), `signers/<hex>.json` (for each trusted
+//! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `lock`, `exports.json` (the last sequence for each profile), `signers/<hex>.json` (for each trusted
 //! signer: the highest sequence applied and the destinations written, for each profile).
 
 use crate::base::digest::Digest;
@@ -169,7 +169,7 @@ impl State {
 
     /// Removes what a kill left of files that were being written. The lock is held, so nobody writes any now.
     fn sweep(&self) -> Result<()> {
-        for dir in ["", "signers", "journals", "history"].map(|name| self.dir.join(name)) {
+        for dir in ["", "signers", "journals", "history", "backups"].map(|name| self.dir.join(name)) {
             for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(fsx::TEMPORARY) {
                     remove_if_there(entry.path())?;
@@ -197,6 +197,16 @@ impl State {
     /// The same, made if it is not there, its name on disk.
     pub fn ensure_history(&self) -> Result<PathBuf> {
         self.lasting(self.history_dir())
+    }
+
+    /// Where the backups stand: `<run>.kbp` is what the import of that run replaced.
+    pub fn backups_dir(&self) -> PathBuf {
+        self.dir.join("backups")
+    }
+
+    /// The same, made if it is not there, its name on disk.
+    pub fn ensure_backups(&self) -> Result<PathBuf> {
+        self.lasting(self.backups_dir())
     }
 
     /// Also where an earlier run was killed between making it and putting its name on disk.

@@ -114,8 +114,9 @@ impl Unverified {
         let sums = self.container.read(&self.file, self.container.sums())?;
         let seal = self.container.read(&self.file, self.container.seal())?;
         let signer = verify(namespace, &seal, &sums)?;
+        let digest = Digest::of(&sums);
         let sums = Sums::parse(&sums, &self.container)?;
-        Ok(Sealed(Arc::new(Contents { file: self.file, container: self.container, sums, signer })))
+        Ok(Sealed(Arc::new(Contents { file: self.file, container: self.container, sums, digest, signer })))
     }
 }
 
@@ -124,6 +125,8 @@ struct Contents {
     file: Arc<File>,
     container: Container,
     sums: Sums,
+    /// Of `SHA256SUMS`.
+    digest: Digest,
     signer: Signer,
 }
 
@@ -176,6 +179,11 @@ impl Sealed {
     /// The bundle's id.
     pub fn id(&self) -> BundleId {
         self.0.container.id()
+    }
+
+    /// The digest of `SHA256SUMS`: it stands for every byte under the seal.
+    pub fn digest(&self) -> Digest {
+        self.0.digest
     }
 
     /// How many members stand under the seal, and how many bytes they have.

@@ -3,7 +3,7 @@
 use crate::base::path::ShownPath;
 use crate::component::{ChangeKind, Listed, Plan, Severity, UndoStrength};
 use crate::engine::export::{ExportPlan, ExportReport};
-use crate::engine::history::PastImport;
+use crate::engine::history::{KeptBackup, PastImport};
 use crate::engine::import::ImportReport;
 use crate::engine::journal::End;
 use crate::engine::machine::timestamp;
@@ -127,16 +127,19 @@ pub fn verified(verified: &Verified) -> Vec<String> {
 
 /// A plan, before the question. With `each`, every change has its line.
 pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
-    let mut lines = vec![
-        format!(
-            "bundle {} of profile {}, made {} by {}",
-            &plan.id.to_string()[..16],
-            plan.profile,
-            plan.created,
-            plan.origin
-        ),
-        format!("signed by {} ({})", plan.signer, plan.principal),
-    ];
+    let mut lines = match &plan.rolls_back {
+        Some(run) => vec![format!("takes the import {run} back, by its backup of {}", plan.created)],
+        None => vec![
+            format!(
+                "bundle {} of profile {}, made {} by {}",
+                &plan.id.to_string()[..16],
+                plan.profile,
+                plan.created,
+                plan.origin
+            ),
+            format!("signed by {} ({})", plan.signer, plan.principal),
+        ],
+    };
     if let Some(path) = &plan.overrides {
         lines.push(format!("with this machine's own settings from {path}"));
     }
@@ -172,23 +175,40 @@ pub fn imported(report: &ImportReport) -> Vec<String> {
         lines.push(format!("  {:<20} {}", c.name.as_str(), counts(&c.plan)));
         lines.extend(checks.results.iter().map(|check| format!("    ✓ {}", check.name)));
     }
-    lines.push(format!(
-        "imported bundle {} (sequence {})",
-        &report.plan.id.to_string()[..16],
-        report.plan.sequence
-    ));
+    let taken_back = report.plan.rolls_back.as_ref();
+    lines.push(match taken_back {
+        Some(run) => format!("the import {run} is taken back"),
+        None => format!(
+            "imported bundle {} (sequence {})",
+            &report.plan.id.to_string()[..16],
+            report.plan.sequence
+        ),
+    });
+    if let Some(backup) = &report.backup {
+        let what = if taken_back.is_some() { "what was there before" } else { "what it replaced" };
+        lines.push(format!("{what} is in {} ({})", backup.path, bytes(backup.size)));
+        lines.extend(taken_back.is_none().then(|| "to take it back: kbpack rollback".to_owned()));
+    }
     lines
 }
 
 /// One row of `history`.
 pub fn import_in_history(past: &PastImport) -> String {
-    let outcome = match past.outcome {
-        Some(End::Imported) => "imported",
-        Some(End::Undone) => "undone",
-        None => "cut off: run `kbpack recover`",
-    };
     let PastImport { started, run, profile, origin, components, .. } = past;
-    format!("{started}  {run}  {profile} from {origin}: {outcome} ({})", components.join(", "))
+    let what = match &past.rolls_back {
+        Some(taken_back) => format!("rollback of {taken_back}"),
+        None => format!("{profile} from {origin}"),
+    };
+    let outcome = match (past.outcome, &past.rolled_back_by, past.backup) {
+        (None, ..) => "cut off: run `kbpack recover`".to_owned(),
+        (Some(End::Undone), ..) => "undone".to_owned(),
+        (_, Some(by), _) => format!("imported, rolled back by {by}"),
+        (.., KeptBackup::Kept) => "imported".to_owned(),
+        (.., KeptBackup::Gone) => "imported, its backup is gone".to_owned(),
+        (.., KeptBackup::None) => "imported without a backup".to_owned(),
+        (.., KeptBackup::Unneeded) => "imported, nothing changed".to_owned(),
+    };
+    format!("{started}  {run}  {what}: {outcome} ({})", components.join(", "))
 }
 
 fn counts(plan: &Plan) -> String {

@@ -1,0 +1,141 @@
+//! The components of an opened bundle, ready to be planned and put in place.
+
+use crate::base::name::ComponentName;
+use crate::base::path::{shown, BundlePath};
+use crate::component::{Act, Component, Host, Scope};
+use crate::components;
+use crate::engine::claims::{carve, order};
+use crate::engine::error::{EngineError, In, Result};
+use crate::engine::events::Events;
+use crate::engine::journal::{Begun, JournalPath};
+use crate::engine::machine;
+use crate::engine::plan::PlannedComponent;
+use crate::engine::selection::Selection;
+use crate::format::ComponentEntry;
+use crate::pipeline::unpack::{ComponentSource, Opened};
+use serde_json::Value;
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+/// A component that takes part, with all that its acts need.
+pub(super) struct Participant {
+    pub(super) name: ComponentName,
+    pub(super) kind: String,
+    pub(super) component: Box<dyn Component>,
+    pub(super) carved: Vec<PathBuf>,
+    pub(super) only: Vec<BundlePath>,
+    pub(super) source: ComponentSource,
+    pub(super) facts: Value,
+    pub(super) overrides: Option<Value>,
+    /// What it intended so far.
+    pub(super) acts: RefCell<Vec<Act>>,
+}
+
+impl Participant {
+    /// The surroundings of its acts in the run `run`.
+    pub(super) fn scope<'s>(&'s self, host: &'s Host, run: &'s str, events: &'s dyn Events) -> Scope<'s> {
+        Scope {
+            host,
+            carved: &self.carved,
+            only: &self.only,
+            run,
+            threads: machine::threads(),
+            progress: events,
+        }
+    }
+
+    /// What recovery needs to make it again.
+    pub(super) fn begun(&self) -> Begun {
+        Begun {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            facts: self.facts.clone(),
+            overrides: self.overrides.clone(),
+            carved: self.carved.iter().cloned().map(JournalPath).collect(),
+            only: self.only.clone(),
+        }
+    }
+
+    fn plan(&self, host: &Host, run: &str, events: &dyn Events) -> Result<PlannedComponent> {
+        let plan = self.component.plan(&self.scope(host, run, events), &self.source).within(&self.name)?;
+        Ok(PlannedComponent {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            undo: self.component.undo_strength(),
+            left_out: shown(&self.carved),
+            plan,
+        })
+    }
+}
+
+/// Where the components come from.
+pub(super) enum From<'a> {
+    /// A bundle, with what this machine says to each of its components, if anything.
+    Bundle(&'a dyn Fn(&ComponentEntry) -> Result<Option<Value>>),
+    /// This machine's own backup.
+    Backup,
+}
+
+impl From<'_> {
+    fn overrides(&self, entry: &ComponentEntry) -> Result<Option<Value>> {
+        match self {
+            From::Bundle(overrides) => overrides(entry),
+            From::Backup => Ok(None),
+        }
+    }
+
+    fn component(&self, entry: &ComponentEntry, host: &Host) -> Result<Box<dyn Component>> {
+        let ComponentEntry { name, kind, facts, .. } = entry;
+        let unknown = || EngineError::UnknownKind { name: name.clone(), kind: kind.clone() };
+        let kind = components::kind(kind).ok_or_else(unknown)?;
+        match self {
+            From::Bundle(overrides) => kind.from_facts(name, facts, overrides(entry)?.as_ref(), host),
+            From::Backup => kind.from_backup(name, facts, host),
+        }
+        .within(name)
+    }
+}
+
+/// The components of `opened` that take part, in the order in which they are staged and committed.
+pub(super) fn participants(
+    opened: &Opened,
+    host: &Host,
+    selection: &Selection,
+    from: &From<'_>,
+) -> Result<Vec<Participant>> {
+    let entries = &opened.manifest().components;
+    selection.check(entries.iter().map(|c| &c.name))?;
+    let make = |entry: &ComponentEntry| Ok((entry.name.clone(), from.component(entry, host)?));
+    let all = entries.iter().map(make).collect::<Result<Vec<_>>>()?;
+    let carved = carve(&all, host).map_err(|error| EngineError::BadClaims(Box::new(error)))?;
+    let order = order(&all, &carved)?;
+    let mut all: Vec<_> = all.into_iter().zip(carved).zip(entries).map(Some).collect();
+    let mut participants = Vec::new();
+    for index in order {
+        let Some((((name, component), carved), entry)) = all[index].take() else { continue };
+        if selection.takes(&name) {
+            participants.push(Participant {
+                only: selection.paths_in(&name),
+                name,
+                kind: entry.kind.clone(),
+                component,
+                carved,
+                source: opened.streams(entry),
+                facts: entry.facts.clone(),
+                overrides: from.overrides(entry)?,
+                acts: RefCell::default(),
+            });
+        }
+    }
+    Ok(participants)
+}
+
+/// What would change, component by component. Read-only.
+pub(super) fn plan(
+    participants: &[Participant],
+    host: &Host,
+    run: &str,
+    events: &dyn Events,
+) -> Result<Vec<PlannedComponent>> {
+    participants.iter().map(|participant| participant.plan(host, run, events)).collect()
+}

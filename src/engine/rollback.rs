@@ -1,0 +1,170 @@
+//! `rollback`: takes an import back that was finalised, by importing its backup. The backup is taken by the digest in the
+//! history, whatever its age; no sequence mark is lowered. Before it, what is there now is backed up like in any import.
+
+use crate::component::{Finding, Host, Severity};
+use crate::crypto::identity::Identities;
+use crate::engine::apply::Transaction;
+use crate::engine::backup::{self, Backup};
+use crate::engine::error::{EngineError, Result};
+use crate::engine::events::{Decide, Events};
+use crate::engine::history::records;
+use crate::engine::import::{backed_up, begin, confirm, own_keys, random_run, ImportReport, LoadKeys};
+use crate::engine::journal::{Begin, End, Record};
+use crate::engine::machine;
+use crate::engine::participants::{self, participants, From};
+use crate::engine::plan::{refuse, require_space, ImportPlan};
+use crate::engine::recover::recover;
+use crate::engine::selection::Selection;
+use crate::engine::state::State;
+use crate::pipeline::unpack::Opened;
+
+/// How to take an import back.
+pub struct Rollback<'a> {
+    /// This machine.
+    pub host: &'a Host,
+    /// What this machine remembers.
+    pub state: &'a State,
+    /// What opens the backup.
+    pub identities: &'a Identities,
+    /// The beginning of the import's run; `None` is the last one that changed anything.
+    pub import: Option<&'a str>,
+    /// Stop after the plan.
+    pub dry_run: bool,
+    /// Do without a backup of what is there now.
+    pub no_backup: bool,
+    /// What the backup is kept with.
+    pub keys: LoadKeys<'a>,
+    /// Asked before the first change.
+    pub decide: &'a dyn Decide,
+}
+
+impl Rollback<'_> {
+    /// Takes it back.
+    pub fn run(&self, events: &dyn Events) -> Result<ImportReport> {
+        let _lock = self.state.lock()?;
+        recover(self.state, self.host, events)?;
+        let (past, later) = self.choose()?;
+        self.warn_of(&later, events);
+
+        events.step("verifying");
+        let (opened, place) = self.open(&past, events)?;
+        // Where it was imported, not where this user's home is by now.
+        let host = Host { home: past.home.0.clone(), maps: Vec::new(), ..self.host.clone() };
+
+        events.step("planning");
+        let run = random_run()?;
+        let participants = participants(&opened, &host, &Selection::default(), &From::Backup)?;
+        let components = participants::plan(&participants, &host, &run, events)?;
+        let plan = ImportPlan { components, ..plan_of(&opened, &past) };
+        if self.dry_run {
+            return Ok(ImportReport::planned(plan));
+        }
+        refuse(&plan)?;
+        require_space(&plan, &host)?;
+        let keys = own_keys(&plan, self.no_backup, self.keys)?;
+        confirm(self.decide, &plan, &[])?;
+        let transaction = Transaction {
+            host: &host,
+            state: self.state,
+            run: &run,
+            participants: &participants,
+            plan: &plan,
+            events,
+        };
+        let backup = backed_up(&transaction, keys, self.no_backup)?;
+        let begin = Begin { place, ..begin(&transaction, backup) };
+        let applied = transaction.run(&begin, || Ok(()))?;
+        let backup = backup.made(&run, self.state);
+        Ok(ImportReport::done(plan, backup, applied))
+    }
+
+    /// The import to take back, and those that came after it.
+    fn choose(&self) -> Result<(Begin, Vec<Begin>)> {
+        let (records, _) = records(&self.state.history_dir())?;
+        let held = |record: Record| record.begin.filter(|_| record.end == Some(End::Imported));
+        let undone = |name: &str, records: &[Record]| {
+            let began =
+                records.iter().filter(|r| r.end == Some(End::Undone)).filter_map(|r| r.begin.as_ref());
+            began.map(|begin| begin.run.clone()).find(|run| run.starts_with(name))
+        };
+        let undone = self.import.and_then(|name| undone(name, &records));
+        let held: Vec<Begin> = records.into_iter().filter_map(held).collect();
+        let taken_back = |run: &str| held.iter().find(|other| other.rolls_back.as_deref() == Some(run));
+        let at = match self.import {
+            // What changed nothing, and what was taken back already, are passed over; a rollback is taken back by name only.
+            None => held.iter().rposition(|import| {
+                import.rolls_back.is_none()
+                    && import.backup != Backup::Unneeded
+                    && taken_back(&import.run).is_none()
+            }),
+            Some(name) => {
+                let mut named = (0..held.len()).filter(|i| held[*i].run.starts_with(name));
+                let at = named.next();
+                if named.next().is_some() {
+                    return Err(EngineError::AmbiguousImport(name.to_owned()));
+                }
+                if let (None, Some(run)) = (at, undone) {
+                    let why = "it failed and was undone: nothing of it is left".to_owned();
+                    return Err(EngineError::CannotRollBack { run, why });
+                }
+                Some(at.ok_or_else(|| EngineError::NoSuchImport(name.to_owned()))?)
+            }
+        };
+        let at = at.ok_or(EngineError::NothingToRollBack)?;
+        if let Some(by) = taken_back(&held[at].run) {
+            let why = format!("the rollback {} did so already", by.run);
+            return Err(EngineError::CannotRollBack { run: held[at].run.clone(), why });
+        }
+        let mut held = held;
+        let later = held.split_off(at + 1);
+        let past = held.pop().ok_or(EngineError::NothingToRollBack)?;
+        Ok((past, later))
+    }
+
+    /// Imports that came later and hold may have changed the same places.
+    fn warn_of(&self, later: &[Begin], events: &dyn Events) {
+        let changed = later.iter().filter(|import| import.backup != Backup::Unneeded);
+        for import in changed {
+            let when = machine::timestamp(import.started / 1000);
+            let what = format!(
+                "the import {} of {when} came after it; what that put in the same places is kept aside",
+                import.run
+            );
+            events.finding("rollback", &Finding::new(Severity::Warning, what));
+        }
+    }
+
+    /// The backup of `past`, and where it stands.
+    fn open(&self, past: &Begin, events: &dyn Events) -> Result<(Opened, String)> {
+        let cannot = |why: String| EngineError::CannotRollBack { run: past.run.clone(), why };
+        let sums = match past.backup {
+            Backup::Made { sums, .. } => sums,
+            Backup::Unneeded => return Err(cannot("it changed nothing".to_owned())),
+            Backup::None => return Err(cannot("it was made without a backup".to_owned())),
+        };
+        let path = backup::path(&past.run, self.state);
+        let place = crate::base::path::ShownPath::from(path.as_path()).to_string();
+        if path.symlink_metadata().is_err() {
+            return Err(cannot(format!("its backup {place} is gone")));
+        }
+        let (opened, _) = backup::open(&path, Some(sums), self.identities, events)?;
+        Ok((opened, place))
+    }
+}
+
+/// What there is to say of the rollback, but for its components.
+fn plan_of(opened: &Opened, past: &Begin) -> ImportPlan {
+    let manifest = opened.manifest();
+    ImportPlan {
+        id: manifest.id,
+        signer: opened.signer().fingerprint(),
+        principal: opened.trust().principal.clone(),
+        profile: manifest.profile.clone(),
+        sequence: manifest.sequence,
+        origin: format!("{}@{}", manifest.origin.user, manifest.origin.host),
+        created: machine::timestamp(manifest.created),
+        rolls_back: Some(past.run.clone()),
+        overrides: None,
+        components: Vec::new(),
+    }
+}

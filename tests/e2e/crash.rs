@@ -94,12 +94,30 @@ fn killed_anywhere_it_is_the_old_or_the_new_state() {
     furnish(&world.source);
     lived_in(&world.target);
     let bundle = world.export("b.kbp");
-    let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
+    old_or_new_wherever_killed(&world, &["import", bundle.to_str().unwrap(), "--yes", "-q"]);
+}
+
+#[test]
+fn a_rollback_killed_anywhere_is_the_old_or_the_new_state() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    world.import(&bundle, &[]).ok();
+    world.target.write("app/hooks/run.sh", "#!/bin/sh\necho edited\n");
+    let mut bashrc = world.target.read(".bashrc");
+    bashrc.extend(b"alias later=l\n");
+    world.target.write(".bashrc", bashrc);
+    old_or_new_wherever_killed(&world, &["rollback", "--yes", "-q"]);
+}
+
+/// Kills `args` at every changing call, or in the suite at some. What `args` does must be there when it is run twice.
+fn old_or_new_wherever_killed(world: &World, args: &[&str]) {
     let pristine = world.path("pristine");
     copy(&world.target.path, &pristine);
-    let before = snapshot_but_times_of_folders(&world.target);
-    let points = points(&world.target, &args, &world.path("calls"));
-    let after = snapshot_but_times_of_folders(&world.target);
+    let before = seen(world);
+    let points = points(&world.target, args, &world.path("calls"));
+    let after = seen(world);
     assert!(points.len() > 80, "{points:?}");
     assert_ne!(before, after);
 
@@ -108,7 +126,7 @@ fn killed_anywhere_it_is_the_old_or_the_new_state() {
     let (mut olds, mut news) = (0, 0);
     for (n, (call, nth)) in points.iter().enumerate().step_by(step) {
         copy(&pristine, &world.target.path);
-        let run = killed(&world.target, &args, call, *nth);
+        let run = killed(&world.target, args, call, *nth);
         // And killed again in the middle of the recovery, every other time.
         if n / step % 2 == 0 {
             killed(
@@ -119,22 +137,37 @@ fn killed_anywhere_it_is_the_old_or_the_new_state() {
             );
         }
         world.target.kbpack(&["recover"]).ok();
-        let now = snapshot_but_times_of_folders(&world.target);
+        let now = seen(world);
         let point = format!("killed at {call} number {nth} ({})", run.code);
         assert_eq!(leftovers(&now), Vec::<&String>::new(), "{point}");
-        match (now == before, content(&now) == content(&after)) {
+        let is_new = content(&now) == content(&after);
+        match (now == before, is_new) {
             (true, _) => olds += 1,
             (_, true) => news += 1,
             _ => panic!("{point}: neither the old nor the new state: {now:#?}"),
         }
         // What was cut off does not stand in the way.
         assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
-        world.target.kbpack(&args).ok();
-        let again = snapshot_but_times_of_folders(&world.target);
-        assert_eq!(content(&again), content(&after), "{point}");
+        // A rollback that was done has nothing more to do.
+        if args[0] == "import" || !is_new {
+            world.target.kbpack(args).ok();
+        }
+        assert_eq!(content(&seen(world)), content(&after), "{point}");
     }
-    println!("{olds} times the old state, {news} times the new one");
+    println!("{}: {} points, {olds} times the old state, {news} times the new one", args[0], points.len());
     assert!(olds > 0 && news > 0);
+}
+
+/// The target as it is, with one name for every run's kept files.
+fn seen(world: &World) -> Vec<String> {
+    let rows = snapshot_but_times_of_folders(&world.target);
+    let one_name = |row: String| match row.split_once(".kbpack-kept-") {
+        Some((path, rest)) => format!("{path}.kept-RUN{}", &rest[16..]),
+        None => row,
+    };
+    let mut rows: Vec<String> = rows.into_iter().map(one_name).collect();
+    rows.sort();
+    rows
 }
 
 /// Runs an import in which the write that says 'kept' fails, and which is killed in the undo that follows.

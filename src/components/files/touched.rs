@@ -236,3 +236,66 @@ impl Line {
         Some((self.path, left))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: [&str; 6] = [
+        r#"{"path":"a","left":"nothing"}"#,
+        r#"{"path":"b","left":"file","size":3,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#,
+        r#"{"path":"c","left":"symlink","target":"../x%25"}"#,
+        r#"{"path":"d","left":"dir"}"#,
+        r#"{"path":"e/f","left":"content"}"#,
+        r#"{"path":"g","left":"folder"}"#,
+    ];
+
+    fn read(lines: &[&str]) -> Result<Touched> {
+        Touched::read((lines.join("\n") + "\n").as_bytes())
+    }
+
+    fn path(text: &str) -> BundlePath {
+        BundlePath::new(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_meant() {
+        let touched = read(&GOOD).unwrap();
+        assert_eq!(touched.at(&path("c")), Some(&Left::Symlink(b"../x%".to_vec())));
+        for within in ["a", "a/b/c", "d/new", "e/f"] {
+            assert_eq!(touched.reach(&path(within)), Reach::Within, "{within}");
+        }
+        for above in ["e", "g"] {
+            assert_eq!(touched.reach(&path(above)), Reach::Above, "{above}");
+        }
+        for beside in ["ab", "e/g", "g/h", "z"] {
+            assert_eq!(touched.reach(&path(beside)), Reach::Beside, "{beside}");
+        }
+    }
+
+    #[test]
+    fn rows_that_break_rule_f10() {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            r#"{"path":"z","left":"gone"}"#,
+            r#"{"path":"z","left":"file"}"#,
+            r#"{"path":"z","left":"file","size":1}"#,
+            r#"{"path":"z","left":"dir","size":1}"#,
+            r#"{"path":"z","left":"symlink"}"#,
+            r#"{"path":"z","left":"symlink","target":"%2f"}"#,
+            r#"{"path":"z","left":"nothing","target":"x"}"#,
+            r#"{"path":"z","left":"dir","left":"dir"}"#,
+            r#"{"path":"z","left":"dir","more":1}"#,
+            r#"{"path":"../z","left":"dir"}"#,
+            r#"{"path":"/z","left":"dir"}"#,
+            GOOD[5],
+            GOOD[0],
+        ] {
+            let error = read(&[&GOOD[..], &[bad]].concat()).unwrap_err();
+            assert!(error.to_string().contains("(rule F10)"), "{bad}: {error}");
+        }
+        assert!(Touched::read(GOOD[0].as_bytes()).is_err(), "no end of line");
+    }
+}

@@ -27,7 +27,7 @@ impl Args {
     /// Extracts.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
-        let bundle = self.bundle.open(context)?;
+        let bundle = self.bundle.open(context, true)?;
         let extracted = extract(&bundle, &self.name, &self.directory, console)?;
         let lines: Vec<String> = extracted.iter().map(|e| e.path.to_string()).collect();
         Ok(console.data(&extracted, lines)?)

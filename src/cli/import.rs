@@ -70,7 +70,7 @@ impl Args {
         let identities = self.bundle.identities(context)?;
         let answers = Answers { console, yes: self.yes, accept_new: self.accept_new };
         let selection = Selection { only: self.only, skip: self.skip };
-        let report = self.bundle.through(context, &answers, |gate| {
+        let report = self.bundle.through(context, &answers, false, |gate| {
             let import = Import {
                 gate,
                 host: &host,

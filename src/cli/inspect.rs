@@ -46,7 +46,7 @@ impl Args {
     /// Shows.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
-        let bundle = self.bundle.open(context)?;
+        let bundle = self.bundle.open(context, true)?;
         let signer = bundle.opened.signer().fingerprint();
         let manifest = bundle.opened.manifest();
         if console.json() {

@@ -85,22 +85,23 @@ impl BundleArgs {
         named_identities(&self.identity, context)
     }
 
-    /// Runs `act` with the gate that this bundle passes through.
+    /// Runs `act` with the gate that this bundle passes through; `backups` are let through too where they are only read.
     pub fn through<T>(
         &self,
         context: &Context,
         decide: &dyn Decide,
+        backups: bool,
         act: impl FnOnce(&Gate<'_>) -> Result<T, CliError>,
     ) -> Result<T, CliError> {
         let paths = KeyPaths::new(&context.dirs.config);
         let state = State::new(context.dirs.state.clone());
         let at = self.verify_time.unwrap_or_else(machine::now);
-        act(&Gate { paths: &paths, state: &state, pin: self.trust.as_deref(), at, decide })
+        act(&Gate { paths: &paths, state: &state, pin: self.trust.as_deref(), at, decide, backups })
     }
 
-    /// The opened bundle, each member checked when it is read.
-    pub fn open(&self, context: &Context) -> Result<Bundle, CliError> {
-        self.through(context, &Answers::asking(&context.console), |gate| {
+    /// The opened bundle, each member checked when it is read; with `backups`, also one that is a backup.
+    pub fn open(&self, context: &Context, backups: bool) -> Result<Bundle, CliError> {
+        self.through(context, &Answers::asking(&context.console), backups, |gate| {
             Ok(gate.open(self.incoming(context)?, &self.identities(context)?, None)?)
         })
     }

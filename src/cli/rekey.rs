@@ -32,7 +32,7 @@ impl Args {
         refuse_terminal(output)?;
         let recipients = self.recipients.recipients(&[])?;
         let signer = signing_key(context)?;
-        let bundle = self.bundle.open(context)?;
+        let bundle = self.bundle.open(context, false)?;
         let rekeyed = rekey(&bundle, &recipients, &signer, output, console)?;
         let lines = [
             format!("wrote {}, sealed by {}", text::place(rekeyed.path.as_ref()), rekeyed.signer),

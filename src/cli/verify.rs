@@ -24,7 +24,7 @@ impl Args {
     /// Verifies.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
-        let verified = self.bundle.through(context, &Answers::asking(console), |gate| {
+        let verified = self.bundle.through(context, &Answers::asking(console), true, |gate| {
             let incoming = self.bundle.incoming(context)?;
             Ok(match self.deep {
                 true => verify::deep(gate, incoming, &self.bundle.identities(context)?, console)?,

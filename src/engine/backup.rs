@@ -143,7 +143,7 @@ pub(super) fn open(
 ) -> Result<(Opened, Digest)> {
     let place = ShownPath::from(path).to_string();
     let file = File::open(path).map_err(|error| EngineError::Io { path: path.to_owned(), error })?;
-    let sealed = Unverified::scan(file).at(&place)?.check_seal(Namespace::Backup).at(&place)?;
+    let sealed = Unverified::scan(file).at(&place)?.check_seal(&[Namespace::Backup]).at(&place)?;
     let sums = sealed.digest();
     if wanted.is_some_and(|wanted| wanted != sums) {
         return Err(EngineError::OtherBackup(path.to_owned()));

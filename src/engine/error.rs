@@ -84,6 +84,14 @@ pub enum EngineError {
         /// The public key.
         key: PathBuf,
     },
+    /// A backup that another machine made for itself.
+    #[error("{place}: it is a backup that another machine made for itself, signed by {signer}")]
+    ForeignBackup {
+        /// The backup's path, or `-`.
+        place: String,
+        /// Who made the seal.
+        signer: String,
+    },
     /// `--trust` names another signer than the bundle's.
     #[error("{place}: signed by {signer}, not by {pin} that --trust names")]
     OtherSigner {

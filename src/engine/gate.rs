@@ -77,13 +77,19 @@ pub struct Gate<'a> {
     pub at: u64,
     /// Asked about an unknown signer.
     pub decide: &'a dyn Decide,
+    /// Whether backups that this machine made for itself are let through too: to be read, never to be imported.
+    pub backups: bool,
 }
 
 impl Gate<'_> {
     /// Checks container and seal (chapters C and S); no digest yet, no trust yet.
     pub fn sealed(&self, incoming: Incoming) -> Result<(String, Sealed)> {
         let Incoming { place, file } = incoming;
-        let sealed = Unverified::scan(file).at(&place)?.check_seal(Namespace::Bundle).at(&place)?;
+        let purposes: &[Namespace] = match self.backups {
+            true => &[Namespace::Bundle, Namespace::Backup],
+            false => &[Namespace::Bundle],
+        };
+        let sealed = Unverified::scan(file).at(&place)?.check_seal(purposes).at(&place)?;
         Ok((place, sealed))
     }
 
@@ -93,6 +99,14 @@ impl Gate<'_> {
         if let Some(pin) = self.pin.filter(|pin| *pin != signer.fingerprint()) {
             let (place, pin) = (place.to_owned(), pin.to_owned());
             return Err(EngineError::OtherSigner { place, signer: signer.fingerprint(), pin });
+        }
+        if sealed.purpose() == Namespace::Backup {
+            return match self.pin.is_some() || self.is_own(&signer) {
+                true => Ok(sealed.trust(Trust { principal: "this machine".into(), hooks: false })),
+                false => {
+                    Err(EngineError::ForeignBackup { place: place.to_owned(), signer: signer.fingerprint() })
+                }
+            };
         }
         let store = TrustStore::load(self.paths)?;
         let trust = match store.check(&signer, Namespace::Bundle, self.at) {
@@ -115,7 +129,7 @@ impl Gate<'_> {
             self.state.begin_mark(&fingerprint)?;
             return Ok(Trust { principal: "pinned".into(), hooks: false });
         }
-        if crate::crypto::keygen::made(self.paths).is_ok_and(|made| made.fingerprint == fingerprint) {
+        if self.is_own(signer) {
             return Err(EngineError::OwnSigner {
                 place: place.to_owned(),
                 key: self.paths.signing_key_pub(),
@@ -128,6 +142,11 @@ impl Gate<'_> {
         self.state.begin_mark(&fingerprint)?;
         store.add("confirmed-at-import", signer, &[Namespace::Bundle], None, None)?;
         store.check(signer, Namespace::Bundle, self.at).at(place)
+    }
+
+    /// Whether it is this machine's own key.
+    fn is_own(&self, signer: &Signer) -> bool {
+        crate::crypto::keygen::made(self.paths).is_ok_and(|made| made.fingerprint == signer.fingerprint())
     }
 
     /// R1: fails if the bundle's time is over.

@@ -3,6 +3,7 @@
 use crate::base::name::ComponentName;
 use crate::component::{Host, Listed};
 use crate::components;
+use crate::crypto::sign::Namespace;
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::gate::Bundle;
 
@@ -13,7 +14,11 @@ pub fn list(bundle: &Bundle, each: &mut dyn FnMut(&ComponentName, Listed)) -> Re
     for entry in &bundle.opened.manifest().components {
         let kind = components::kind(&entry.kind)
             .ok_or_else(|| EngineError::UnknownKind { name: entry.name.clone(), kind: entry.kind.clone() })?;
-        let component = kind.from_facts(&entry.name, &entry.facts, None, &nowhere).within(&entry.name)?;
+        let component = match bundle.opened.sealed().purpose() {
+            Namespace::Backup => kind.from_backup(&entry.name, &entry.facts, &nowhere),
+            _ => kind.from_facts(&entry.name, &entry.facts, None, &nowhere),
+        };
+        let component = component.within(&entry.name)?;
         let streams = bundle.opened.streams(entry);
         component.list(&streams, &mut |listed| each(&entry.name, listed)).within(&entry.name)?;
     }

@@ -41,6 +41,7 @@ impl Faulty for EngineError {
             Journal(e) => e.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
             OwnSigner { .. }
+            | ForeignBackup { .. }
             | OtherSigner { .. }
             | Expired { .. }
             | OtherTarget { .. }
@@ -81,6 +82,9 @@ impl Faulty for EngineError {
             Home { .. } => "set HOME to the user's home directory",
             OwnSigner { key, .. } => {
                 return Some(format!("to read or restore your own bundles here: kbpack trust add me {}", key.display()))
+            }
+            ForeignBackup { signer, .. } => {
+                return Some(format!("if you know that machine, read it with --trust {signer} and an identity that opens it (-i)"))
             }
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Journal(e) => return e.remedy(),

@@ -108,15 +108,24 @@ impl Unverified {
         Ok(Unverified { file: Arc::new(file), container })
     }
 
-    /// Checks the signature over `SHA256SUMS`, and that it lists exactly the members (chapter S). What the
-    /// members hold is compared when they are read, or by [`Sealed::check_digests`].
-    pub fn check_seal(self, namespace: Namespace) -> Result<Sealed> {
+    /// Checks the signature over `SHA256SUMS`, and that it lists exactly the members (chapter S). It must have been
+    /// made for one of `purposes`. What the members hold is compared when they are read, or by [`Sealed::check_digests`].
+    pub fn check_seal(self, purposes: &[Namespace]) -> Result<Sealed> {
         let sums = self.container.read(&self.file, self.container.sums())?;
         let seal = self.container.read(&self.file, self.container.seal())?;
-        let signer = verify(namespace, &seal, &sums)?;
+        let mut checked = purposes.iter().map(|purpose| (*purpose, verify(*purpose, &seal, &sums)));
+        let first = checked.next().ok_or(SealError::Empty)?;
+        let (purpose, signer) = match first {
+            (_, Err(SealError::WrongNamespace { .. })) => {
+                checked.find(|(_, signer)| signer.is_ok()).unwrap_or(first)
+            }
+            _ => first,
+        };
+        let signer = signer?;
         let digest = Digest::of(&sums);
         let sums = Sums::parse(&sums, &self.container)?;
-        Ok(Sealed(Arc::new(Contents { file: self.file, container: self.container, sums, digest, signer })))
+        let Unverified { file, container } = self;
+        Ok(Sealed(Arc::new(Contents { file, container, sums, digest, purpose, signer })))
     }
 }
 
@@ -127,6 +136,8 @@ struct Contents {
     sums: Sums,
     /// Of `SHA256SUMS`.
     digest: Digest,
+    /// What the seal was made for.
+    purpose: Namespace,
     signer: Signer,
 }
 
@@ -179,6 +190,11 @@ impl Sealed {
     /// The bundle's id.
     pub fn id(&self) -> BundleId {
         self.0.container.id()
+    }
+
+    /// What the seal was made for.
+    pub fn purpose(&self) -> Namespace {
+        self.0.purpose
     }
 
     /// The digest of `SHA256SUMS`: it stands for every byte under the seal.

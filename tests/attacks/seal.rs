@@ -31,7 +31,7 @@ fn seals() {
                 "seal-for-backups",
                 with(&signed("kbpack-backup", HashAlg::Sha512)),
                 4,
-                "made for kbpack-backup, not for kbpack-bundle",
+                "backup",
                 Seen::ByAll,
             ),
             attack(

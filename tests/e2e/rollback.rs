@@ -65,6 +65,28 @@ fn an_import_is_backed_up_and_taken_back() {
 }
 
 #[test]
+fn a_backup_is_read_where_it_was_made_and_nowhere_else_unasked() {
+    let world = lived_in();
+    let bundle = world.export("b.kbp");
+    let import = world.import(&bundle, &["--json"]).ok().json();
+    let backup = import["backup"]["path"].as_str().unwrap();
+    let files = world.target.kbpack(&["inspect", backup, "--files"]).ok().text();
+    assert!(files.contains("app  file ") && files.contains("  settings.json"), "{files}");
+    assert!(!files.contains("mine.txt"), "what is not touched is not in it: {files}");
+    world.target.kbpack(&["verify", backup, "--deep"]).ok();
+    world.target.kbpack(&["extract", backup, "app", "-C", "out"]).ok();
+    let tar = world.target.join("out/app/tree/000001");
+    let out =
+        std::process::Command::new("tar").args(["-xOf", tar.to_str().unwrap(), "settings.json"]).output();
+    assert_eq!(out.unwrap().stdout, b"{\"mine\": true}\n");
+    world
+        .target
+        .kbpack(&["rekey", backup, "-r", &world.recipient, "-o", "new.kbp"])
+        .fails(4, "kbpack-backup");
+    world.source.kbpack(&["verify", backup]).fails(4, "a backup that another machine made for itself");
+}
+
+#[test]
 fn a_bare_target_is_bare_again() {
     let world = World::new();
     furnish(&world.source);

@@ -112,6 +112,7 @@ fn a_rollback_killed_anywhere_is_the_old_or_the_new_state() {
 }
 
 /// Kills `args` at every changing call, or in the suite at some. What `args` does must be there when it is run twice.
+#[allow(clippy::print_stdout)] // for who runs a campaign
 fn old_or_new_wherever_killed(world: &World, args: &[&str]) {
     let pristine = world.path("pristine");
     copy(&world.target.path, &pristine);

@@ -29,6 +29,9 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+/// What a second signal says.
+const STOPPED: &str = "error: stopped by a second signal, in the middle of the import or of undoing it\n todo: run `kbpack recover` before anything else; it ends what was begun\n";
+
 /// What to import, and how.
 pub struct Import<'a> {
     /// How bundles are opened.
@@ -109,7 +112,7 @@ impl Import<'_> {
 
         // 7. (Hooks.) 8. (The encrypted backup of what the plan touches.)
         // 9. to 12. Stage, check, commit, check, remember: or undo.
-        interrupt::watch().map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
+        interrupt::watch(STOPPED).map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
         let begin = self.begin(&bundle, &participants, &plan, &run);
         let history = self.state.ensure_history()?;
         let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);

@@ -36,6 +36,7 @@ pub(super) struct Participant {
 struct Intents<'a> {
     file: &'a RefCell<JournalFile>,
     participant: &'a Participant,
+    events: &'a dyn Events,
 }
 
 impl Journal for Intents<'_> {
@@ -47,6 +48,9 @@ impl Journal for Intents<'_> {
             .append(&Entry::Acts { component: component.clone(), acts: acts.to_vec() })
             .map_err(component::Error::of)?;
         self.participant.acts.borrow_mut().extend_from_slice(acts);
+        for act in acts {
+            self.events.act(component.as_str(), &self.participant.component.describe(act));
+        }
         Ok(())
     }
 }
@@ -164,7 +168,7 @@ impl Import<'_> {
         events.step("putting in place");
         for (participant, planned) in participants.iter().zip(&plan.components) {
             let scope = self.scope(participant, run, events);
-            let mut intents = Intents { file: journal, participant };
+            let mut intents = Intents { file: journal, participant, events };
             participant.component.commit(&scope, &planned.plan, &mut intents).within(&participant.name)?;
         }
         // 12. The checks.

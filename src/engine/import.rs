@@ -5,7 +5,7 @@ use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
 use crate::base::name::ComponentName;
 use crate::base::path::shown;
-use crate::component::{CheckResult, Finding, Host};
+use crate::component::{CheckResult, Finding, Host, Severity};
 use crate::components;
 use crate::crypto::identity::Identities;
 use crate::engine::apply::Participant;
@@ -14,6 +14,7 @@ use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
 use crate::engine::journal::{Begin, Begun, End, JournalFile, JournalPath};
+use crate::engine::log::{self, Log};
 use crate::engine::machine;
 use crate::engine::plan::{
     destinations, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
@@ -83,8 +84,21 @@ impl Import<'_> {
     pub fn run(&self, incoming: Incoming, events: &dyn Events) -> Result<ImportReport> {
         // 1. Lock. 2. Recover what an earlier import left.
         let _lock = self.state.lock()?;
-        recover(self.state, self.host, events)?;
+        for earlier in recover(self.state, self.host, events)? {
+            events.finding("recover", &Finding::new(Severity::Warning, earlier.in_words()));
+        }
+        let log = Log::new(events);
+        let outcome = self.steps(incoming, &log);
+        match &outcome {
+            Ok(report) if report.leftovers.is_empty() => log.end("imported"),
+            Ok(_) => log.end("imported; `kbpack recover` removes what is left over"),
+            Err(error) => log.end(&log::failure(error)),
+        }
+        outcome
+    }
 
+    fn steps(&self, incoming: Incoming, log: &Log<'_>) -> Result<ImportReport> {
+        let events: &dyn Events = log;
         // 3. Seal, signer, digests. 4. Keys and manifest; id and signer are held against each other inside.
         events.step("verifying");
         let bundle = self.gate.open(incoming, self.identities, Some(events))?;
@@ -114,6 +128,7 @@ impl Import<'_> {
         // 9. to 12. Stage, check, commit, check, remember: or undo.
         interrupt::watch(STOPPED).map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
         let begin = self.begin(&bundle, &participants, &plan, &run);
+        log.begin(self.state, "import", &begin);
         let history = self.state.ensure_history()?;
         let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);
         let applied = self.apply(&participants, mark, &plan, &run, &journal, events);

@@ -14,6 +14,7 @@ pub mod history;
 pub mod import;
 pub mod inspect;
 pub mod journal;
+mod log;
 pub mod machine;
 pub mod plan;
 pub mod profile;

@@ -11,6 +11,7 @@ mod crash;
 mod files;
 mod independent_reader;
 mod keys;
+mod logs;
 mod messages;
 mod round_trip;
 mod stock_tools;

@@ -8,11 +8,14 @@ mod terminal;
 
 mod command_line;
 mod crash;
+mod edited;
 mod files;
 mod independent_reader;
 mod keys;
 mod logs;
 mod messages;
 mod round_trip;
+mod signals;
+mod small_disk;
 mod stock_tools;
 mod trust;

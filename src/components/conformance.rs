@@ -33,8 +33,18 @@ pub trait Subject {
     /// The kind.
     fn kind(&self) -> &'static dyn Kind;
 
-    /// A component of it, as a profile describes it.
-    fn options(&self) -> Value;
+    /// A component of it, as a profile on a machine describes it.
+    fn options(&self, host: &Host) -> Value;
+
+    /// What a target's own profile says, where the facts alone would lead to the source's (a server's database).
+    fn overrides(&self, _host: &Host) -> Option<Value> {
+        None
+    }
+
+    /// What the engine's backup and rollback say beside the facts, in the same words.
+    fn backup_overrides(&self, host: &Host) -> Option<Value> {
+        self.overrides(host)
+    }
 
     /// Makes a state (but [`State::Absent`], which a new machine is in) on a new machine.
     fn furnish(&self, host: &Host, state: State);
@@ -52,15 +62,17 @@ pub trait Subject {
         })
     }
 
-    /// All that an import may touch, one line a thing, so that two can be compared. What an undo keeps aside, and a
+    /// All that an import may touch on a machine, one line a thing, so that two can be compared. What an undo keeps aside, and a
     /// staging area, are lines that name the run; folders, whose times an edit moves, begin with `folder `.
     fn world(&self, host: &Host) -> Vec<String> {
         tree(&host.home)
     }
 
-    /// What the engine's backup and rollback say beside the facts, as a target's own profile would.
-    fn backup_overrides(&self) -> Option<Value> {
-        None
+    /// What a capture says that is the same for the same state, on whichever machine.
+    fn content(&self, facts: &Value, streams: &Streams) -> Vec<(String, Vec<u8>)> {
+        let mut content = streams.content();
+        content.push(("the facts".to_owned(), facts.to_string().into_bytes()));
+        content
     }
 }
 
@@ -97,9 +109,8 @@ impl Bundle {
         Bundle { facts, streams }
     }
 
-    /// All that it says, so that two can be compared.
-    fn content(&self) -> (String, Vec<(String, Vec<u8>)>) {
-        (self.facts.to_string(), self.streams.content())
+    fn content(&self, subject: &dyn Subject) -> Vec<(String, Vec<u8>)> {
+        subject.content(&self.facts, &self.streams)
     }
 }
 
@@ -108,7 +119,7 @@ fn name() -> ComponentName {
 }
 
 fn from_options(subject: &dyn Subject, machine: &Machine) -> Box<dyn Component> {
-    subject.kind().from_options(&name(), &subject.options(), &machine.host).unwrap()
+    subject.kind().from_options(&name(), &subject.options(&machine.host), &machine.host).unwrap()
 }
 
 fn from_facts(

@@ -145,6 +145,7 @@ impl Import<'_> {
         };
 
         // 13. Finalise: what was replaced is dropped. The import holds, whatever is left lying about.
+        events.step("dropping what was replaced");
         let mut leftovers = Vec::new();
         for participant in &participants {
             let scope = self.scope(participant, &run, events);

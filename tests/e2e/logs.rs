@@ -69,7 +69,15 @@ fn it_says_what_was_done_and_when_and_so_does_the_terminal() {
         assert!(what.contains(&format!("act {act}").as_str()), "{act}: {log}");
         assert!(run.stderr.lines().any(|line| line.trim_start() == act), "{act}: {}", run.stderr);
     }
-    for step in ["verifying", "planning", "unpacking app", "unpacking keys", "putting in place", "checking"] {
+    for step in [
+        "verifying",
+        "planning",
+        "unpacking app",
+        "unpacking keys",
+        "putting in place",
+        "checking",
+        "dropping what was replaced",
+    ] {
         assert!(what.contains(&format!("step {step}").as_str()), "{step}: {log}");
         let took = |line: &str| line.contains(" s ") && line.ends_with(step);
         assert!(what.iter().any(|line| line.starts_with("took ") && took(line)), "{step}: {log}");

@@ -22,7 +22,8 @@ impl<'a> Import<'a> {
         if start != State::Absent {
             subject.furnish(&machine.host, start);
         }
-        Import::on(subject, bundle, machine, None)
+        let overrides = subject.overrides(&machine.host);
+        Import::on(subject, bundle, machine, overrides.as_ref())
     }
 
     fn on(subject: &'a dyn Subject, bundle: &'a Bundle, machine: Machine, overrides: Option<&Value>) -> Self {
@@ -103,7 +104,8 @@ fn without_folders(world: &[String]) -> Vec<String> {
 /// Facts are all that it takes to make the component again; a survey announces what is then listed.
 pub fn facts_and_counts(subject: &dyn Subject, source: &Machine, bundle: &Bundle) {
     let described = from_options(subject, source);
-    let again = from_facts(subject, &bundle.facts, None, source);
+    let overrides = subject.overrides(&source.host);
+    let again = from_facts(subject, &bundle.facts, overrides.as_ref(), source);
     assert_eq!(again.claims().unwrap(), described.claims().unwrap());
     assert_eq!(again.undo_strength(), described.undo_strength());
     let secrets = described.secrets().unwrap();
@@ -126,9 +128,10 @@ pub fn round_trip(subject: &dyn Subject, bundle: &Bundle, start: State) {
     assert!(!import.plan.changes.is_empty() && !import.plan.destinations.is_empty());
     let machine = import.run();
     let captured = Bundle::of(&*from_options(subject, &machine), &machine);
-    assert_eq!(captured.content(), bundle.content(), "onto {start:?}");
+    assert_eq!(captured.content(subject), bundle.content(subject), "onto {start:?}");
 
-    let mut again = Import::on(subject, bundle, machine, None);
+    let overrides = subject.overrides(&machine.host);
+    let mut again = Import::on(subject, bundle, machine, overrides.as_ref());
     assert!(again.plan.changes.is_empty(), "onto {start:?}: {:?}", again.plan.changes);
     assert!(again.plan.executes.is_empty() && again.plan.unchanged > 0);
     again.stage();
@@ -266,15 +269,16 @@ pub fn an_edit_after_the_commit_is_kept(subject: &dyn Subject, bundle: &Bundle, 
 
 /// A component made from the facts captures what a target has, or that it has nothing; importing that brings it back.
 pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State) {
-    let overrides = subject.backup_overrides();
-    let capture = |facts: &Value, machine: &Machine| {
-        Bundle::of(&*from_facts(subject, facts, overrides.as_ref(), machine), machine)
-    };
     let import = Import::onto(subject, bundle, start);
-    let backup = capture(&bundle.facts, &import.machine);
+    let overrides = subject.backup_overrides(&import.machine.host);
+    let capture = |facts: &Value, machine: &Machine| {
+        let captured = Bundle::of(&*from_facts(subject, facts, overrides.as_ref(), machine), machine);
+        (captured.content(subject), captured)
+    };
+    let (had, backup) = capture(&bundle.facts, &import.machine);
     assert_same(&import.world(), &import.before, "backed up");
     let machine = import.run();
-    assert_ne!(capture(&backup.facts, &machine).content(), backup.content());
+    assert_ne!(capture(&backup.facts, &machine).0, had);
     let machine = Import::on(subject, &backup, machine, overrides.as_ref()).run();
-    assert_eq!(capture(&backup.facts, &machine).content(), backup.content(), "onto {start:?}");
+    assert_eq!(capture(&backup.facts, &machine).0, had, "onto {start:?}");
 }

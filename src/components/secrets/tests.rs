@@ -113,7 +113,7 @@ impl Subject for Keys {
     fn kind(&self) -> &'static dyn Kind {
         &SecretsKind
     }
-    fn options(&self) -> Value {
+    fn options(&self, _: &Host) -> Value {
         let dotenv = json!({ "file": "~/app/.env", "names": ["TOKEN"] });
         let mut options = options();
         options["env"] = json!([options["env"], dotenv]);

@@ -12,7 +12,7 @@ impl Subject for Tree {
     fn kind(&self) -> &'static dyn Kind {
         &FilesKind
     }
-    fn options(&self) -> Value {
+    fn options(&self, _: &Host) -> Value {
         json!({"path": "~/tree", "mode": "mirror", "symlinks": "replace"})
     }
     fn furnish(&self, host: &Host, state: State) {
@@ -25,7 +25,7 @@ impl Subject for Tree {
     fn edit(&self, host: &Host) {
         write(host.home.join("tree/plain"), EDIT);
     }
-    fn backup_overrides(&self) -> Option<Value> {
+    fn backup_overrides(&self, _: &Host) -> Option<Value> {
         Some(json!({"absent": "remove"}))
     }
 }
@@ -42,7 +42,7 @@ impl Subject for File {
     fn kind(&self) -> &'static dyn Kind {
         &FilesKind
     }
-    fn options(&self) -> Value {
+    fn options(&self, _: &Host) -> Value {
         json!({"path": "~/etc/app.conf"})
     }
     fn furnish(&self, host: &Host, state: State) {
@@ -55,7 +55,7 @@ impl Subject for File {
     fn edit(&self, host: &Host) {
         write(host.home.join("etc/app.conf"), EDIT);
     }
-    fn backup_overrides(&self) -> Option<Value> {
+    fn backup_overrides(&self, _: &Host) -> Option<Value> {
         Some(json!({"absent": "remove"}))
     }
 }

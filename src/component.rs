@@ -176,6 +176,10 @@ pub trait Component: Send + Sync {
     /// is done. What is replaced is moved aside, not deleted. May run twice.
     fn commit(&self, scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()>;
 
+    /// What `act`, one of the kind's own, does, for the log and for people: one line, with no secret and no digest of
+    /// one in it. Also of acts that an older kbpack wrote down.
+    fn describe(&self, act: &Act) -> String;
+
     /// Target: takes back `acts` (all that this run intended for the component, in their order; each may
     /// be done, half done or not done) and removes the staging area. Works from the acts alone. May run
     /// twice. Returns what it kept aside because it was edited since.
@@ -184,7 +188,8 @@ pub trait Component: Send + Sync {
     /// Target: whether the component is in place as the plan wanted it. Read-only.
     fn check(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>>;
 
-    /// Target: drops what was replaced and the staging area. After this there is no undo. May run twice.
+    /// Target: drops what was replaced and the staging area. After this there is no undo: one that is tried is refused,
+    /// or does nothing. May run twice.
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()>;
 }
 

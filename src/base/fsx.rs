@@ -136,6 +136,25 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Does `work`, which makes or removes a name in the folder `dir`, and gives the folder the time back that it had: what
+/// comes and goes unseen leaves no trace there. A time that cannot be set is no error.
+pub fn keeping_time<T>(dir: &Path, work: impl FnOnce() -> T) -> T {
+    let before = fs::stat(dir).ok();
+    let outcome = work();
+    if let Some(stat) = before {
+        let _ = set_time(dir, stat.st_mtime, stat.st_mtime_nsec as i64);
+    }
+    outcome
+}
+
+/// Sets the time of last modification of `path` (seconds since 1970, and nanoseconds), and no other.
+pub fn set_time(path: &Path, seconds: i64, nanoseconds: i64) -> io::Result<()> {
+    let omitted = fs::Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT };
+    let time = fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = fs::Timestamps { last_access: omitted, last_modification: time };
+    Ok(fs::utimensat(CWD, path, &times, AtFlags::empty())?)
+}
+
 /// The folder that a file at `path` stands in: `.` for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))

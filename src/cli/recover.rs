@@ -3,9 +3,8 @@
 use crate::cli::error::CliError;
 use crate::cli::Context;
 use crate::engine::history::history;
-use crate::engine::journal::End;
 use crate::engine::machine;
-use crate::engine::recover::recover;
+use crate::engine::recover::{recover, Recovered};
 use crate::engine::state::State;
 use crate::report::text;
 
@@ -25,14 +24,7 @@ impl RecoverArgs {
         let host = machine::host(&context.dirs, Vec::new())?;
         let _lock = state.lock()?;
         let recovered = recover(&state, &host, console)?;
-        let line = |r: &crate::engine::recover::Recovered| match r.outcome {
-            End::Imported if !r.cleared => {
-                format!("import {}: it was done; not all that it had left over could be removed", r.run)
-            }
-            End::Imported => format!("import {}: it was done; what it had left over is removed", r.run),
-            End::Undone => format!("import {}: undone; everything is as it was before it", r.run),
-        };
-        let mut lines: Vec<String> = recovered.iter().map(line).collect();
+        let mut lines: Vec<String> = recovered.iter().map(Recovered::in_words).collect();
         if lines.is_empty() {
             lines.push("there is nothing to recover".to_owned());
         }

@@ -2,6 +2,8 @@
 
 use crate::component::Kind;
 
+#[cfg(test)]
+mod conformance;
 pub mod files;
 pub mod secrets;
 

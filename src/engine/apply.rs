@@ -8,6 +8,7 @@ use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::import::ComponentChecks;
 use crate::engine::journal::{Begin, End, Entry, JournalError, JournalFile};
+use crate::engine::log::Log;
 use crate::engine::participants::Participant;
 use crate::engine::plan::ImportPlan;
 use crate::engine::recover::{not_dropped, not_put_away};
@@ -15,6 +16,9 @@ use crate::engine::state::State;
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+
+/// What a second signal says.
+const STOPPED: &str = "error: stopped by a second signal, in the middle of the import or of undoing it\n todo: run `kbpack recover` before anything else; it ends what was begun\n";
 
 /// A change of this machine that was planned and confirmed: an import, or a rollback.
 pub(super) struct Transaction<'a> {
@@ -24,7 +28,7 @@ pub(super) struct Transaction<'a> {
     pub(super) run: &'a str,
     pub(super) participants: &'a [Participant],
     pub(super) plan: &'a ImportPlan,
-    pub(super) events: &'a dyn Events,
+    pub(super) events: &'a Log<'a>,
 }
 
 /// What a transaction that holds has to tell.
@@ -38,6 +42,7 @@ pub(super) struct Applied {
 struct Intents<'a> {
     file: &'a RefCell<JournalFile>,
     participant: &'a Participant,
+    events: &'a dyn Events,
 }
 
 impl Journal for Intents<'_> {
@@ -49,6 +54,9 @@ impl Journal for Intents<'_> {
             .append(&Entry::Acts { component: component.clone(), acts: acts.to_vec() })
             .map_err(component::Error::of)?;
         self.participant.acts.borrow_mut().extend_from_slice(acts);
+        for act in acts {
+            self.events.act(component.as_str(), &self.participant.component.describe(act));
+        }
         Ok(())
     }
 }
@@ -60,7 +68,9 @@ impl Transaction<'_> {
 
     /// Steps 9 to 13. `keep` is called when all is in place and checked: it writes down what is to be remembered.
     pub(super) fn run(&self, begin: &Begin, keep: impl FnOnce() -> Result<()>) -> Result<Applied> {
-        interrupt::watch().map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
+        interrupt::watch(STOPPED).map_err(|error| EngineError::Io { path: self.host.home.clone(), error })?;
+        let command = if begin.rolls_back.is_some() { "rollback" } else { "import" };
+        self.events.begin(self.state, command, begin);
         let history = self.state.ensure_history()?;
         let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);
         let checks = match self.apply(&journal, keep) {
@@ -76,6 +86,7 @@ impl Transaction<'_> {
             }
         };
 
+        self.events.step("dropping what was replaced");
         // 13. Finalise: what was replaced is dropped, the innermost component's first. The import holds, whatever is
         // left lying about.
         let mut leftovers = Vec::new();
@@ -179,7 +190,7 @@ impl Transaction<'_> {
         self.events.step("putting in place");
         for (participant, planned) in self.participants.iter().zip(&self.plan.components) {
             let scope = self.scope(participant);
-            let mut intents = Intents { file: journal, participant };
+            let mut intents = Intents { file: journal, participant, events: self.events };
             participant.component.commit(&scope, &planned.plan, &mut intents).within(&participant.name)?;
         }
         // 12. The checks.

@@ -11,6 +11,7 @@ use crate::crypto::sign::Namespace;
 use crate::crypto::trust::Trusted as Trust;
 use crate::engine::apply::Transaction;
 use crate::engine::error::{output_error, At, EngineError, In, Result};
+use crate::engine::events::Events;
 use crate::engine::machine;
 use crate::engine::plan::ImportPlan;
 use crate::engine::state::State;

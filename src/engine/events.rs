@@ -3,6 +3,7 @@
 use crate::component::{Finding, Progress};
 use crate::crypto::sign::Signer;
 use crate::engine::plan::ImportPlan;
+use std::time::Duration;
 
 /// Hears what happens.
 pub trait Events: Progress {
@@ -10,6 +11,10 @@ pub trait Events: Progress {
     fn step(&self, text: &str);
     /// Something was noticed in `component`.
     fn finding(&self, component: &str, finding: &Finding);
+    /// An act of `component` is in the journal and comes next; `text` says which, on one line.
+    fn act(&self, _component: &str, _text: &str) {}
+    /// How long a step took. Told when the run is over, of all its steps.
+    fn took(&self, _step: &str, _time: Duration) {}
 }
 
 /// Decides what only a person, or a flag, may decide.

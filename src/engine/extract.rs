@@ -22,6 +22,10 @@ pub struct Extracted {
     pub size: u64,
 }
 
+/// What a second signal says.
+const STOPPED: &str =
+    "error: stopped by a second signal: what was extracted so far is still there\n todo: remove it\n";
+
 /// Writes the streams of the component called `name` to `dir/<component>/<stream>` (directories 0700,
 /// files 0600). Nothing is overwritten; after an error none of the files is left.
 pub fn extract(bundle: &Bundle, name: &str, dir: &Path, events: &dyn Events) -> Result<Vec<Extracted>> {
@@ -36,7 +40,7 @@ pub fn extract(bundle: &Bundle, name: &str, dir: &Path, events: &dyn Events) -> 
         })?;
     events.step(&format!("extracting {name}"));
     events.expect(entry.streams.iter().map(|s| s.size).sum());
-    interrupt::watch().map_err(|error| EngineError::Io { path: dir.to_owned(), error })?;
+    interrupt::watch(STOPPED).map_err(|error| EngineError::Io { path: dir.to_owned(), error })?;
     let mut written = Vec::new();
     let outcome = write_all(bundle, entry, dir, events, &mut written);
     if outcome.is_err() {

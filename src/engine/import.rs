@@ -12,11 +12,12 @@ use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
 use crate::engine::journal::{Begin, JournalPath};
+use crate::engine::log::{self, Log};
 use crate::engine::machine;
 use crate::engine::participants::{self, participants, From, Participant};
 use crate::engine::plan::{destinations, new_destinations, refuse, require_space, ImportPlan};
 use crate::engine::profile::Profile;
-use crate::engine::recover::recover;
+use crate::engine::recover::recover_first;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
 use crate::format::{BundleId, ComponentEntry, Target};
@@ -86,8 +87,12 @@ impl Import<'_> {
     pub fn run(&self, incoming: Incoming, events: &dyn Events) -> Result<ImportReport> {
         // 1. Lock. 2. Recover what an earlier import left.
         let _lock = self.state.lock()?;
-        recover(self.state, self.host, events)?;
+        recover_first(self.state, self.host, events)?;
+        logged(events, |log| self.steps(incoming, log))
+    }
 
+    fn steps(&self, incoming: Incoming, log: &Log<'_>) -> Result<ImportReport> {
+        let events: &dyn Events = log;
         // 3. Seal, signer, digests. 4. Keys and manifest; id and signer are held against each other inside.
         events.step("verifying");
         let bundle = self.gate.open(incoming, self.identities, Some(events))?;
@@ -119,7 +124,7 @@ impl Import<'_> {
             run: &run,
             participants: &participants,
             plan: &plan,
-            events,
+            events: log,
         };
         let backup = backed_up(&transaction, keys, self.no_backup)?;
 
@@ -225,6 +230,25 @@ impl ImportReport {
         let Applied { checks, leftovers } = applied;
         ImportReport { plan, dry_run: false, backup, checks, leftovers }
     }
+}
+
+/// Has the events of `steps`, and what becomes of them, in a log.
+pub(super) fn logged(
+    events: &dyn Events,
+    steps: impl FnOnce(&Log<'_>) -> Result<ImportReport>,
+) -> Result<ImportReport> {
+    let log = Log::new(events);
+    let outcome = steps(&log);
+    match &outcome {
+        Ok(report) => {
+            let done = report.plan.rolls_back.as_ref().map_or("imported", |_| "taken back");
+            let rest =
+                if report.leftovers.is_empty() { "" } else { "; `kbpack recover` removes what is left over" };
+            log.end(&format!("{done}{rest}"));
+        }
+        Err(error) => log.end(&log::failure(error)),
+    }
+    outcome
 }
 
 /// The keys for the backup, if there is to be one: before anything is asked or done.

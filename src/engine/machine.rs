@@ -83,6 +83,12 @@ pub fn timestamp(seconds: u64) -> String {
     moment.unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
+/// `milliseconds` since 1970 as `2026-11-24T05:29:54.123Z`.
+pub fn timestamp_ms(milliseconds: u64) -> String {
+    let moment = i64::try_from(milliseconds).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    format!("{:.3}", moment.unwrap_or(jiff::Timestamp::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +98,6 @@ mod tests {
         assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
         assert_eq!(timestamp(1_795_498_194), "2026-11-24T05:29:54Z");
         assert!(timestamp(u64::MAX).starts_with("9999-"));
+        assert_eq!(timestamp_ms(1_795_498_194_007), "2026-11-24T05:29:54.007Z");
     }
 }

@@ -15,6 +15,7 @@ pub mod history;
 pub mod import;
 pub mod inspect;
 pub mod journal;
+mod log;
 pub mod machine;
 mod participants;
 pub mod plan;

@@ -7,6 +7,7 @@ use crate::engine::backup::discard;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::Events;
 use crate::engine::journal::{list, Begin, Begun, End, JournalError, JournalFile, Record};
+use crate::engine::log::{self, Log};
 use crate::engine::machine;
 use crate::engine::state::State;
 use serde::Serialize;
@@ -21,6 +22,28 @@ pub struct Recovered {
     pub outcome: End,
     /// Whether nothing of it is left: else the next recovery tries again.
     pub cleared: bool,
+}
+
+impl Recovered {
+    /// What became of it, for people.
+    pub fn in_words(&self) -> String {
+        let run = &self.run;
+        match self.outcome {
+            End::Imported if !self.cleared => {
+                format!("import {run}: it was done; not all that it had left over could be removed")
+            }
+            End::Imported => format!("import {run}: it was done; what it had left over is removed"),
+            End::Undone => format!("import {run}: undone; everything is as it was before it"),
+        }
+    }
+}
+
+/// [`recover`] at the start of something else: what it did is told.
+pub(super) fn recover_first(state: &State, host: &Host, events: &dyn Events) -> Result<()> {
+    for earlier in recover(state, host, events)? {
+        events.finding("recover", &Finding::new(Severity::Warning, earlier.in_words()));
+    }
+    Ok(())
 }
 
 /// Ends every import that was cut off. The caller holds the lock.
@@ -56,15 +79,27 @@ fn end(
         (None, false) => End::Undone,
     };
     if record.end.is_none() {
+        let log = Log::new(events);
+        log.begin(state, "recover", begin);
+        let events: &dyn Events = &log;
         events.step(&format!("recovering the import of {}", machine::timestamp(begin.started / 1000)));
         // As it was then, not as it is now.
         let maps = begin.maps.iter().map(|(from, to)| (from.0.clone(), to.0.clone())).collect();
         let host = Host { home: begin.home.0.clone(), maps, ..host.clone() };
         match outcome {
             // What cannot be removed now does no harm: the journal stays, and the next recovery tries again.
-            End::Imported if !forwards(record, begin, &host, events) => return Ok((outcome, false)),
-            End::Imported => {}
-            End::Undone => backwards(record, begin, &host, events)?,
+            End::Imported if !forwards(record, begin, &host, events) => {
+                log.end("imported; not all that was left over could be removed");
+                return Ok((outcome, false));
+            }
+            End::Imported => log.end("imported"),
+            End::Undone => match backwards(record, begin, &host, events) {
+                Ok(()) => log.end("undone"),
+                Err(error) => {
+                    log.end(&log::failure(&error));
+                    return Err(error);
+                }
+            },
         }
     }
     JournalFile::reopen(record)?.end(begin, outcome, &state.ensure_history()?)?;

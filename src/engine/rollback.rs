@@ -8,12 +8,15 @@ use crate::engine::backup::{self, Backup};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Decide, Events};
 use crate::engine::history::records;
-use crate::engine::import::{backed_up, begin, confirm, own_keys, random_run, ImportReport, LoadKeys};
+use crate::engine::import::{
+    backed_up, begin, confirm, logged, own_keys, random_run, ImportReport, LoadKeys,
+};
 use crate::engine::journal::{Begin, End, Record};
+use crate::engine::log::Log;
 use crate::engine::machine;
 use crate::engine::participants::{self, participants, From};
 use crate::engine::plan::{refuse, require_space, ImportPlan};
-use crate::engine::recover::recover;
+use crate::engine::recover::recover_first;
 use crate::engine::selection::Selection;
 use crate::engine::state::State;
 use crate::pipeline::unpack::Opened;
@@ -42,12 +45,16 @@ impl Rollback<'_> {
     /// Takes it back.
     pub fn run(&self, events: &dyn Events) -> Result<ImportReport> {
         let _lock = self.state.lock()?;
-        recover(self.state, self.host, events)?;
+        recover_first(self.state, self.host, events)?;
         let (past, later) = self.choose()?;
-        self.warn_of(&later, events);
+        logged(events, |log| self.steps(&past, &later, log))
+    }
 
+    fn steps(&self, past: &Begin, later: &[Begin], log: &Log<'_>) -> Result<ImportReport> {
+        let events: &dyn Events = log;
+        self.warn_of(later, events);
         events.step("verifying");
-        let (opened, place) = self.open(&past, events)?;
+        let (opened, place) = self.open(past, events)?;
         // Where it was imported, not where this user's home is by now.
         let host = Host { home: past.home.0.clone(), maps: Vec::new(), ..self.host.clone() };
 
@@ -55,7 +62,7 @@ impl Rollback<'_> {
         let run = random_run()?;
         let participants = participants(&opened, &host, &Selection::default(), &From::Backup)?;
         let components = participants::plan(&participants, &host, &run, events)?;
-        let plan = ImportPlan { components, ..plan_of(&opened, &past) };
+        let plan = ImportPlan { components, ..plan_of(&opened, past) };
         if self.dry_run {
             return Ok(ImportReport::planned(plan));
         }
@@ -69,7 +76,7 @@ impl Rollback<'_> {
             run: &run,
             participants: &participants,
             plan: &plan,
-            events,
+            events: log,
         };
         let backup = backed_up(&transaction, keys, self.no_backup)?;
         let begin = Begin { place, ..begin(&transaction, backup) };

@@ -1,6 +1,6 @@
 //! What this machine remembers between runs, in the state directory, outside the reach of bundles.
 //!
-//! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `lock`, `exports.json` (the last sequence for each profile), `signers/<hex>.json` (for each trusted
+//! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `logs/` (how), `lock`, `exports.json` (the last sequence for each profile), `signers/<hex>.json` (for each trusted
 //! signer: the highest sequence applied and the destinations written, for each profile).
 
 use crate::base::digest::Digest;
@@ -11,9 +11,9 @@ use crate::format::BundleId;
 use rustix::fs::{flock, FlockOperation};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The state directory cannot be used.
@@ -26,6 +26,14 @@ pub enum StateError {
         path: PathBuf,
         /// What the system says.
         error: io::Error,
+    },
+    /// It is not ours alone.
+    #[error("{}: {why}", path.display())]
+    Shared {
+        /// The state directory.
+        path: PathBuf,
+        /// Who else may do what.
+        why: &'static str,
     },
     /// Another kbpack works on this machine's state.
     #[error("another kbpack{holder} holds {}", path.display())]
@@ -57,13 +65,16 @@ impl Faulty for StateError {
     fn fault(&self) -> Fault {
         match self {
             StateError::Io { error, .. } => crate::base::fault::io_fault(error),
-            StateError::Locked { .. } => Fault::NotReady,
+            StateError::Locked { .. } | StateError::Shared { .. } => Fault::NotReady,
             StateError::Damaged { .. } | StateError::NoMark { .. } => Fault::Untrusted,
         }
     }
     fn remedy(&self) -> Option<String> {
         let text = match self {
             StateError::Io { .. } => "check the permissions and the space of the state directory, or name another with --state-dir",
+            StateError::Shared { path, .. } => {
+                return Some(format!("see that all that is in it is yours, then give it to yourself alone: chmod 700 {}", path.display()))
+            }
             StateError::Locked { .. } => "wait until it is done",
             StateError::Damaged { .. } | StateError::NoMark { .. } => {
                 "without it an old bundle could be replayed; if you know why it is gone, run `kbpack trust remove` and `kbpack trust add` for the signer"
@@ -123,7 +134,25 @@ impl State {
     /// The directory, made if it is not there.
     pub fn ensure_dir(&self) -> Result<&Path> {
         self.make(&self.dir)?;
+        self.guard()?;
         Ok(&self.dir)
+    }
+
+    /// Refuses a directory that others may write to, or that is another's (but root's): what a journal says is done, and a
+    /// mark that is lowered lets old bundles in. One that others may only look into is closed to them.
+    fn guard(&self) -> Result<()> {
+        let io = |error| StateError::Io { path: self.dir.clone(), error };
+        let shared = |why| Err(StateError::Shared { path: self.dir.clone(), why });
+        let meta = std::fs::metadata(&self.dir).map_err(io)?;
+        let ours = meta.uid() == rustix::process::geteuid().as_raw();
+        match meta.mode() & 0o077 {
+            _ if !ours && meta.uid() != 0 => shared("the state directory belongs to another user"),
+            open if open & 0o022 != 0 => shared("others may write to the state directory"),
+            open if open != 0 && ours => {
+                std::fs::set_permissions(&self.dir, Permissions::from_mode(0o700)).map_err(io)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes `dir` and what is missing above it, each with its name on disk: a journal in a folder that a power cut
@@ -209,6 +238,13 @@ impl State {
         self.lasting(self.backups_dir())
     }
 
+    /// Where the logs of runs stand, made if it is not there.
+    pub fn ensure_logs(&self) -> Result<PathBuf> {
+        let dir = self.dir.join("logs");
+        self.make(&dir)?;
+        Ok(dir)
+    }
+
     /// Also where an earlier run was killed between making it and putting its name on disk.
     fn lasting(&self, dir: PathBuf) -> Result<PathBuf> {
         self.make(&dir)?;
@@ -276,6 +312,7 @@ impl State {
     }
 
     fn save(&self, path: &Path, value: &impl Serialize) -> Result<()> {
+        self.ensure_dir()?;
         self.make(path.parent().unwrap_or(&self.dir))?;
         let damaged = |error| StateError::Damaged { path: path.to_owned(), error };
         let mut bytes = serde_json::to_vec_pretty(value).map_err(damaged)?;
@@ -305,6 +342,22 @@ mod tests {
         assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
         drop(held);
         state.lock().unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_may_look_into_is_closed_and_one_that_they_may_write_to_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new(dir.path().to_owned());
+        let set = |mode| std::fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+        set(0o755);
+        state.record_export("p", 1).unwrap();
+        assert_eq!(dir.path().metadata().unwrap().mode() & 0o777, 0o700);
+        for mode in [0o770, 0o707] {
+            set(mode);
+            let refused = state.lock().err().unwrap();
+            assert!(matches!(refused, StateError::Shared { .. }), "{refused}");
+            assert!(state.record_export("p", 2).is_err());
+        }
     }
 
     #[test]

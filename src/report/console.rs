@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -190,6 +191,18 @@ impl Events for Console {
         self.bar.set_message(escape(text).into_owned());
         if self.verbose() {
             self.line(text);
+        }
+    }
+
+    fn act(&self, component: &str, text: &str) {
+        if self.verbose() {
+            self.line(&format!("  {component}: {text}"));
+        }
+    }
+
+    fn took(&self, step: &str, time: Duration) {
+        if self.verbose() {
+            self.line(&format!("{:.3} s {step}", time.as_secs_f64()));
         }
     }
 

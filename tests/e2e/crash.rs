@@ -14,7 +14,7 @@ const CHANGING: &str = "write,pwrite64,rename,renameat,renameat2,unlink,unlinkat
                         symlinkat,fsync,fdatasync,syncfs,fchmod,fchmodat,fchown,utimensat,ftruncate,fallocate";
 
 /// A target that has all of it already, and all of it different.
-fn lived_in(home: &Home) {
+pub fn lived_in(home: &Home) {
     home.write("app/settings.json", "{\"a\": 0}\n");
     home.write("app/hooks/run.sh", "#!/bin/sh\necho old\n");
     home.write("app/mine.txt", "only here\n");
@@ -25,7 +25,7 @@ fn lived_in(home: &Home) {
     home.chmod("app/credentials.json", 0o600);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     if to.exists() {
         fs::remove_dir_all(to).unwrap();
     }
@@ -33,7 +33,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Runs kbpack in `home` under strace with these options, all threads followed.
-fn strace(home: &Home, options: &[&str], args: &[&str]) -> Run {
+pub fn strace(home: &Home, options: &[&str], args: &[&str]) -> Run {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq"]).args(options).arg(KBPACK).args(args);
     command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
@@ -41,7 +41,7 @@ fn strace(home: &Home, options: &[&str], args: &[&str]) -> Run {
 }
 
 /// Runs kbpack under strace, which does `what` (`signal=SIGKILL`, `error=EIO`) at the `nth` of `calls`, if there are so many.
-fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Run {
+pub fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Run {
     let when = if what.ends_with('+') { String::new() } else { format!(":when={nth}") };
     let inject = format!("-e inject={calls}:{what}{when}");
     let options = ["-o", "/dev/null", "-e", &format!("trace={CHANGING}")];
@@ -69,7 +69,7 @@ fn points(home: &Home, args: &[&str], log: &Path) -> Vec<(String, u32)> {
 }
 
 /// A snapshot without times: what an import writes of its own (a shell file) has the time of the import.
-fn content(rows: &[String]) -> Vec<String> {
+pub fn content(rows: &[String]) -> Vec<String> {
     let without = |row: &String| {
         let fields: Vec<&str> = row.split(' ').collect();
         fields
@@ -84,7 +84,7 @@ fn content(rows: &[String]) -> Vec<String> {
 }
 
 /// The rows of a snapshot that are kbpack's leftovers.
-fn leftovers(rows: &[String]) -> Vec<&String> {
+pub fn leftovers(rows: &[String]) -> Vec<&String> {
     rows.iter().filter(|row| row.contains(".kbpack-")).collect()
 }
 

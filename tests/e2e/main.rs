@@ -8,11 +8,15 @@ mod terminal;
 
 mod command_line;
 mod crash;
+mod edited;
 mod files;
 mod independent_reader;
 mod keys;
+mod logs;
 mod messages;
 mod rollback;
 mod round_trip;
+mod signals;
+mod small_disk;
 mod stock_tools;
 mod trust;

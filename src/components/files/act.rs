@@ -99,6 +99,22 @@ impl FileAct {
         serde_json::to_value(self).map(Act).map_err(|e| Error::io("the journal", e.into()))
     }
 
+    /// In words.
+    pub fn describe(&self) -> String {
+        let dir = |path: &Option<BundlePath>| path.as_ref().map_or("it".to_owned(), BundlePath::to_string);
+        match self {
+            FileAct::Open { base, side, .. } => format!("begin in {base}; the staging area is {side}"),
+            FileAct::Dir { path, new: None, .. } => format!("change names in {}", dir(path)),
+            FileAct::Dir { path, new: Some(_), .. } => format!("set the metadata of {}", dir(path)),
+            FileAct::Folder { path, .. } => format!("make the folder {path}"),
+            FileAct::Put { path, old: None, .. } => format!("put {path} in place"),
+            FileAct::Put { path, old: Some(_), .. } => format!("replace {path}"),
+            FileAct::Remove { path, .. } => format!("take {path} away"),
+            FileAct::Empty { path } => format!("remove the folder {path} in the end, if it is empty"),
+            FileAct::Meta { path, .. } => format!("set the metadata of {path}"),
+        }
+    }
+
     /// From the journal.
     pub fn read(act: &Act) -> Result<FileAct> {
         FileAct::deserialize(&act.0)

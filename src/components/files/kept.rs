@@ -44,12 +44,13 @@ pub fn to_free(
 }
 
 /// Finalise: moves what is to be kept out of the staging area. May run twice.
-pub fn keep(acts: &[FileAct], seat: &mut Seat, side: &Path, run: &str) -> Result<()> {
+pub fn keep(acts: &[FileAct], base: &Path, side: &Path, run: &str) -> Result<()> {
     let kept = || acts.iter().filter_map(kept_by);
     if kept().next().is_none() {
         return Ok(());
     }
     let Some(slots) = Slots::open(side)? else { return Ok(()) };
+    let mut seat = Seat::open(base)?;
     for (path, slot, old) in kept() {
         for from in [&slots.new, &slots.old] {
             let there = slot_stat(from, slot).map_err(|e| Error::io(shown(side), e))?;

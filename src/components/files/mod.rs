@@ -205,6 +205,10 @@ impl Component for Files {
         commit::commit(plan::FilesPlan::of(plan)?, scope, journal)
     }
 
+    fn describe(&self, act: &Act) -> String {
+        act::FileAct::read(act).map_or_else(|error| error.to_string(), |act| act.describe())
+    }
+
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
         undo::undo(self, scope, acts)
     }

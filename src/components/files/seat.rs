@@ -1,7 +1,7 @@
 //! The tree and its staging area, held open: what commit and undo work on. Names are looked up one directory
 //! at a time, beneath the base, never through a symlink.
 
-use super::meta::{apply, apply_to_link, read_xattrs, set_mtime, Meta, Xattrs};
+use super::meta::{apply, apply_to_link, read_xattrs, Meta, Xattrs};
 use super::plan::Stamp;
 use super::site::shown;
 use super::walk::{gone, stat_at, stat_fd, Kind, Stat};
@@ -183,11 +183,6 @@ impl Seat {
                 chmod_fd(self.base.open_at(path.as_path(), flags, Mode::empty())?, mode)
             }
         }
-    }
-
-    /// Sets the base's time.
-    pub fn set_base_time(&self, mtime: super::meta::Time) -> io::Result<()> {
-        set_mtime(&self.base, mtime)
     }
 
     /// The base's stat.

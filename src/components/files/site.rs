@@ -1,7 +1,7 @@
 //! Where a component lies on this machine, and where its staging area can be.
 
 use super::walk::{stat_at, Kind};
-use crate::base::fsx::Dir;
+use crate::base::fsx::{self, Dir};
 use crate::base::path::{path_text, BundlePath};
 use crate::component::{Error, Result};
 use rustix::fs::{accessat, Access, AtFlags, CWD};
@@ -138,7 +138,7 @@ pub fn sides_left(root: &Path, run: &str, component: &str) -> Vec<PathBuf> {
 }
 
 /// Removes a staging area, and its folder when no other component has one there. It goes at one instant, so
-/// that no one ever finds half of one.
+/// that no one ever finds half of one, and leaves no trace in the time of the directory that it was in.
 pub fn remove_side(side: &Path) -> Result<()> {
     let failed = |e: io::Error| Error::io(shown(side), e);
     let (Some(folder), Some(name)) = (side.parent(), side.file_name()) else { return Ok(()) };
@@ -155,7 +155,8 @@ pub fn remove_side(side: &Path) -> Result<()> {
         renamed => renamed.map_err(|e| failed(e.into()))?,
     }
     dir.remove_tree(&gone).map_err(failed)?;
-    match std::fs::remove_dir(folder) {
+    let home = folder.parent().unwrap_or(folder);
+    match fsx::keeping_time(home, || std::fs::remove_dir(folder)) {
         Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty && e.kind() != io::ErrorKind::NotFound => {
             Err(failed(e))
         }

@@ -14,7 +14,7 @@ use super::plan::{FilesPlan, Item, Source};
 use super::site::{remove_side, shown};
 use super::unpack::Unpacker;
 use super::walk::{stat_at, stat_fd};
-use crate::base::fsx::Dir;
+use crate::base::fsx::{self, Dir};
 use crate::base::path::BundlePath;
 use crate::component::{Error, Result, Scope, StreamSource};
 use rustix::fs::{self, AtFlags, Gid, OFlags};
@@ -122,10 +122,11 @@ fn at(plan: &FilesPlan, item: &Item) -> String {
 /// inherits: a group, a default ACL.
 fn make_side(side: &Path) -> io::Result<Dir> {
     let folder = side.parent().unwrap_or(side);
-    let home = Dir::open(folder.parent().unwrap_or(Path::new("/")))?;
+    let home_path = folder.parent().unwrap_or(Path::new("/"));
+    let home = Dir::open(home_path)?;
     let name = |path: &Path| PathBuf::from(path.file_name().unwrap_or_default());
     let folder_name = name(folder);
-    match make_dir(&home, &folder_name) {
+    match fsx::keeping_time(home_path, || make_dir(&home, &folder_name)) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         made => made?,
     }

@@ -80,25 +80,17 @@ pub(super) fn undo_until(
 /// Removes the staging area and what was replaced. After this there is no undo.
 pub fn finalise(files: &Files, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
     let acts = acts.iter().map(FileAct::read).collect::<Result<Vec<_>>>()?;
-    let Some(Places { base, side, .. }) = places(&acts)? else {
-        let root = resolve(&files.root)?.real;
-        return sides_left(&root, scope.run, files.name.as_str())
-            .iter()
-            .try_for_each(|side| remove_side(side));
-    };
-    // What was imported is gone already: its leftovers go too.
-    if !base.exists() && side.parent().is_some_and(Path::exists) {
-        return remove_side(&side);
+    match places(&acts)? {
+        Some(Places { base, side, .. }) => {
+            keep(&acts, &base, &side, scope.run)?;
+            remove_side(&side)?;
+            clear_empties(&acts)
+        }
+        None => {
+            let root = resolve(&files.root)?.real;
+            sides_left(&root, scope.run, files.name.as_str()).iter().try_for_each(|side| remove_side(side))
+        }
     }
-    let mut seat = Seat::open(&base)?;
-    keep(&acts, &mut seat, &side, scope.run)?;
-    let before = seat.base_stat().map_err(|e| Error::io(shown(&base), e))?.mtime;
-    remove_side(&side)?;
-    // A staging area inside the root leaves a trace in the root's time.
-    if side.parent().and_then(Path::parent) == Some(&base) {
-        seat.set_base_time(before).map_err(|e| Error::io(shown(&base), e))?;
-    }
-    clear_empties(&acts)
 }
 
 /// Where a commit worked.

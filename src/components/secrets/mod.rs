@@ -337,6 +337,10 @@ impl Component for Secrets {
         side::commit(planned(plan)?, journal)
     }
 
+    fn describe(&self, act: &Act) -> String {
+        side::describe(act)
+    }
+
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
         let findings = side::undo(acts, scope.run)?;
         side::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())?;

@@ -7,6 +7,7 @@ use super::disk::{self, Links};
 use super::target::{Planned, Target};
 use crate::base::digest::Digest;
 use crate::base::fsx;
+use crate::base::path::ShownPath;
 use crate::component::{Act, CheckResult, Error, Finding, Journal, Result, Severity};
 use rustix::fs::{futimens, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,11 @@ use std::path::{Path, PathBuf};
 #[serde(tag = "act", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Step {
     /// A directory that was not there is made.
-    MakeDir { path: PathBuf },
+    MakeDir {
+        path: PathBuf,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        folder: Option<Time>,
+    },
     /// A file changes places: `path` goes to `aside` (if `old` was there), `staged` to `path` (if it is to be anything).
     Replace {
         path: PathBuf,
@@ -32,9 +37,44 @@ pub(super) enum Step {
         /// Whether the old content is kept beside it in the end.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         keep: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        folder: Option<Time>,
     },
     /// A directory goes in the end if nothing is in it by then.
     Empty { path: PathBuf },
+}
+
+/// When the folder of a step was last changed, before it: seconds since 1970 and nanoseconds. Journals of kbpack 0.1.0
+/// do not have it.
+type Time = (i64, i64);
+
+impl Step {
+    fn path(&self) -> &Path {
+        match self {
+            Step::MakeDir { path, .. } | Step::Replace { path, .. } | Step::Empty { path } => path,
+        }
+    }
+
+    fn folder(&mut self) -> Option<&mut Option<Time>> {
+        match self {
+            Step::MakeDir { folder, .. } | Step::Replace { folder, .. } => Some(folder),
+            Step::Empty { .. } => None,
+        }
+    }
+}
+
+/// What an act does, in words. Its digests are of secrets, and stay out.
+pub(super) fn describe(act: &Act) -> String {
+    match serde_json::from_value(act.0.clone()) {
+        Err(_) => "an act that this kbpack does not know".to_owned(),
+        Ok(Step::MakeDir { path, .. }) => format!("make the folder {}", ShownPath(path)),
+        Ok(Step::Empty { path }) => {
+            format!("remove the folder {} in the end, if it is empty", ShownPath(path))
+        }
+        Ok(Step::Replace { path, staged: None, .. }) => format!("take {} away", ShownPath(path)),
+        Ok(Step::Replace { path, old: None, .. }) => format!("put {} in place", ShownPath(path)),
+        Ok(Step::Replace { path, .. }) => format!("replace {}", ShownPath(path)),
+    }
 }
 
 /// The name of a run's side directory; each component has one below it.
@@ -94,7 +134,7 @@ pub(super) fn stage(plan: &Planned) -> Result<()> {
 
 fn make_side_dir(side: &Path) -> Result<()> {
     for dir in [parent(side), side] {
-        match DirBuilder::new().mode(0o700).create(dir) {
+        match fsx::keeping_time(parent(dir), || DirBuilder::new().mode(0o700).create(dir)) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 let meta = fs::symlink_metadata(dir).map_err(at(dir))?;
                 if !meta.is_dir() || meta.mode() & 0o077 != 0 {
@@ -154,6 +194,7 @@ pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
             old: target.old,
             new: target.digest(),
             keep: target.keep,
+            folder: None,
         };
         if !is_done(&step)? {
             steps.push(step);
@@ -161,16 +202,15 @@ pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
     }
     // Deepest first.
     for path in plan.empties.iter().rev() {
-        intend(journal, &Step::Empty { path: path.clone() })?;
+        intend(journal, Step::Empty { path: path.clone() })?;
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
-        intend(journal, &Step::MakeDir { path: dir.clone() })?;
+        intend(journal, Step::MakeDir { path: dir.clone(), folder: None })?;
         DirBuilder::new().mode(0o700).create(dir).map_err(at(dir))?;
         sync_dir(parent(dir))?;
     }
     for step in steps {
-        intend(journal, &step)?;
-        replace(&step)?;
+        replace(&intend(journal, step)?)?;
     }
     Ok(())
 }
@@ -184,9 +224,15 @@ fn stays(path: &Path) -> Result<()> {
         .todo("import the component that has the symlink first, with --only, and look at the plan again"))
 }
 
-fn intend(journal: &mut dyn Journal, step: &Step) -> Result<()> {
-    let act = serde_json::to_value(step).map_err(|e| Error::io("the journal", e.into()))?;
-    journal.intend(&[Act(act)])
+/// Writes a step down, with its folder as it is before it.
+fn intend(journal: &mut dyn Journal, mut step: Step) -> Result<Step> {
+    let folder = fs::metadata(parent(step.path())).ok();
+    if let Some(time) = step.folder() {
+        *time = folder.map(|meta| (meta.mtime(), meta.mtime_nsec()));
+    }
+    let act = serde_json::to_value(&step).map_err(|e| Error::io("the journal", e.into()))?;
+    journal.intend(&[Act(act)])?;
+    Ok(step)
 }
 
 /// Whether a commit did this step before. An error if the file is neither as the plan saw it nor as it is to be.
@@ -240,26 +286,31 @@ fn steps(acts: &[Act]) -> Result<Vec<Step>> {
         .map_err(|e| Error::io("the journal", e.into()))
 }
 
-/// Takes the steps back, last first, each as far as it got.
+/// Takes the steps back, last first, each as far as it got; their folders get their times back.
 pub(super) fn undo(acts: &[Act], run: &str) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for step in steps(acts)?.iter().rev() {
-        match step {
-            Step::MakeDir { path } => match fs::remove_dir(path) {
+        let (path, folder) = match step {
+            Step::MakeDir { path, folder } => match fs::remove_dir(path) {
                 // What is in it by now is not ours.
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                removed => if_there(removed).map_err(at(path))?,
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => continue,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                removed => removed.map(|()| (path, folder)).map_err(at(path))?,
             },
-            Step::Empty { .. } => {}
-            Step::Replace { path, staged, aside, old, new, .. } => {
+            Step::Empty { .. } => continue,
+            Step::Replace { path, staged, aside, old, new, folder, .. } => {
                 // Without the side directory, it was taken back before, or somebody else took that away.
                 if !parent(aside).is_dir() {
                     is_taken_back(path, parent(aside), *new)?;
-                } else {
-                    let done = staged.as_ref().is_none_or(|staged| fs::symlink_metadata(staged).is_err());
-                    findings.extend(put_back(path, aside, old.is_some(), done, *new, run)?);
+                    continue;
                 }
+                let done = staged.as_ref().is_none_or(|staged| fs::symlink_metadata(staged).is_err());
+                findings.extend(put_back(path, aside, old.is_some(), done, *new, run)?);
+                (path, folder)
             }
+        };
+        if let Some((seconds, nanoseconds)) = folder {
+            fsx::set_time(parent(path), *seconds, *nanoseconds).map_err(at(parent(path)))?;
         }
     }
     Ok(findings)
@@ -370,7 +421,7 @@ pub(super) fn clear(acts: &[Act], paths: &[PathBuf], run: &str, component: &str)
     for side in sides.iter().filter(|side| fs::symlink_metadata(parent(side)).is_ok()) {
         if_there(fs::remove_dir_all(side)).map_err(at(side))?;
         // Other components may still have theirs in it.
-        match fs::remove_dir(parent(side)) {
+        match fsx::keeping_time(parent(parent(side)), || fs::remove_dir(parent(side))) {
             Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
             removed => if_there(removed).map_err(at(parent(side)))?,
         }

@@ -340,7 +340,7 @@ fn many_shards_and_many_threads() {
         std::fs::write(dir.join(format!("f{i}")), i.to_string()).unwrap();
     }
     let job = world.import();
-    assert_eq!(job.streams.names(), ["index", "tree/000001", "tree/000002", "tree/000003", "tree/000004"]);
+    assert_eq!(job.streams.names(), ["tree/000001", "tree/000002", "tree/000003", "tree/000004", "index"]);
     assert_eq!(snapshot(&world.dst("")), snapshot(&world.src("")));
 }
 

@@ -3,6 +3,7 @@
 mod attacks;
 mod beside;
 mod capture;
+mod conformance;
 mod import;
 mod mounts;
 mod random;

@@ -7,21 +7,7 @@ pub fn mixed() -> World {
     let world = World::with(json!({"mode": "mirror", "symlinks": "replace"}));
     rich(&world.src(""));
     rich(&world.dst(""));
-    write(world.dst("plain"), "other");
-    chmod(world.dst("script"), 0o644);
-    touch(world.dst("link"), 5, 5);
-    std::fs::remove_file(world.dst("zz-one")).unwrap();
-    std::fs::remove_file(world.dst("link-to-dir")).unwrap();
-    write(world.dst("link-to-dir/is/a/dir"), "x");
-    std::fs::remove_dir(world.dst("emptydir")).unwrap();
-    symlink("/etc", world.dst("emptydir")).unwrap();
-    write(world.dst("extra/file"), "goes");
-    chmod(world.dst("extra"), 0o555);
-    std::fs::remove_dir_all(world.dst("dir/deep")).unwrap();
-    chmod(world.dst("tight"), 0o700);
-    write(world.dst("tight/more"), "more");
-    chmod(world.dst("tight"), 0o500);
-    touch(world.dst("dir"), 77, 77);
+    differ(&world.dst(""));
     world
 }
 
@@ -117,7 +103,7 @@ fn a_journal_that_fails_stops_the_commit_before_the_act() {
     let before = snapshot(&world.dst(""));
     let mut job = world.plan();
     job.stage().unwrap();
-    job.journal.fail_at = Some(0);
+    job.journal.breaks = Some(Break::Before(0));
     assert!(job.commit().is_err());
     assert_eq!(snapshot(&world.dst("")), before);
 }

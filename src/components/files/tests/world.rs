@@ -1,119 +1,14 @@
 //! A source tree, a target tree, streams in memory and a journal: what the tests play with.
 
-use super::super::meta::read_xattrs;
-use super::super::walk::stat_at;
 use super::super::FilesKind;
-use crate::base::digest::Digest;
-use crate::base::name::{ComponentName, StreamName};
+use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
-use crate::component::{
-    Act, Captured, Component, Error, Finding, Holds, Host, Journal, Kind, Plan, Progress, Result, Scope,
-    Severity, StreamInfo, StreamSink, StreamSource, StreamWrite,
-};
+use crate::component::{Act, Captured, Component, Finding, Holds, Host, Kind, Plan, Result, Scope, Severity};
+pub use crate::components::conformance::{tree as snapshot, Acts, Break, Silent, Streams, RUN};
 use rustix::fs::{utimensat, AtFlags, Timespec, Timestamps, CWD};
 use serde_json::{json, Value};
-use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-
-/// The streams of one bundle.
-#[derive(Default)]
-pub struct Streams {
-    inner: Arc<Mutex<BTreeMap<StreamName, Vec<u8>>>>,
-    list: Vec<StreamInfo>,
-}
-
-impl Streams {
-    pub fn get(&self, name: &str) -> Vec<u8> {
-        self.inner.lock().unwrap()[&StreamName::new(name).unwrap()].clone()
-    }
-
-    pub fn set(&mut self, name: &str, bytes: Vec<u8>) {
-        self.inner.lock().unwrap().insert(StreamName::new(name).unwrap(), bytes);
-        self.seal();
-    }
-
-    pub fn names(&self) -> Vec<String> {
-        self.list.iter().map(|info| info.name.to_string()).collect()
-    }
-
-    pub fn seal(&mut self) {
-        let inner = self.inner.lock().unwrap();
-        self.list = inner
-            .iter()
-            .map(|(name, bytes)| StreamInfo { name: name.clone(), size: bytes.len() as u64 })
-            .collect();
-    }
-}
-
-struct Writer {
-    name: StreamName,
-    bytes: Vec<u8>,
-    to: Arc<Mutex<BTreeMap<StreamName, Vec<u8>>>>,
-}
-
-impl Write for Writer {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(buf);
-        Ok(buf.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl StreamWrite for Writer {
-    fn label(&mut self, label: &str) {
-        assert!(!label.is_empty());
-    }
-    fn finish(self: Box<Self>) -> Result<()> {
-        let Writer { name, bytes, to } = *self;
-        assert!(to.lock().unwrap().insert(name, bytes).is_none(), "a stream was written twice");
-        Ok(())
-    }
-}
-
-impl StreamSink for Streams {
-    fn create(&self, name: &StreamName, holds: Holds) -> Result<Box<dyn StreamWrite>> {
-        assert_eq!(holds, Holds::Data);
-        Ok(Box::new(Writer { name: name.clone(), bytes: Vec::new(), to: self.inner.clone() }))
-    }
-}
-
-impl StreamSource for Streams {
-    fn list(&self) -> &[StreamInfo] {
-        &self.list
-    }
-    fn open(&self, name: &StreamName) -> Result<Box<dyn Read + Send>> {
-        let bytes = self.inner.lock().unwrap().get(name).cloned();
-        Ok(Box::new(io::Cursor::new(bytes.ok_or_else(|| Error::rule("F1", "no such stream"))?)))
-    }
-}
-
-/// A journal that may break down before a given act.
-#[derive(Default)]
-pub struct Acts {
-    pub acts: Vec<Act>,
-    pub fail_at: Option<usize>,
-}
-
-impl Journal for Acts {
-    fn intend(&mut self, acts: &[Act]) -> Result<()> {
-        if self.fail_at.is_some_and(|n| self.acts.len() >= n) {
-            return Err(Error::not_ready("the journal is full"));
-        }
-        self.acts.extend_from_slice(acts);
-        Ok(())
-    }
-}
-
-struct Quiet;
-impl Progress for Quiet {
-    fn expect(&self, _: u64) {}
-    fn advance(&self, _: u64) {}
-}
 
 /// A home with a source tree `src` and a target tree `dst`.
 pub struct World {
@@ -125,8 +20,6 @@ pub struct World {
     pub only: Vec<BundlePath>,
     pub threads: usize,
 }
-
-pub const RUN: &str = "0123456789abcdef";
 
 impl World {
     pub fn new() -> World {
@@ -166,7 +59,7 @@ impl World {
             only: &self.only,
             run: RUN,
             threads: self.threads,
-            progress: &Quiet,
+            progress: &Silent,
         }
     }
 
@@ -182,6 +75,7 @@ impl World {
         let mut streams = Streams::default();
         let captured = self.source().capture(&self.scope(), &streams)?;
         streams.seal();
+        assert!(streams.held().iter().all(|holds| *holds == Holds::Data));
         Ok((streams, captured))
     }
 
@@ -265,34 +159,6 @@ impl Job<'_> {
     }
 }
 
-/// Everything about a tree, one line an entry. Times of directories too.
-pub fn snapshot(root: &Path) -> Vec<String> {
-    let mut inodes: BTreeMap<(u64, u64), String> = BTreeMap::new();
-    let mut out = Vec::new();
-    for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
-        let entry = entry.unwrap();
-        let stat = stat_at(CWD, entry.path()).unwrap();
-        let path = entry.path().strip_prefix(root).unwrap();
-        let first = inodes.entry(stat.file).or_insert_with(|| format!("{path:?}")).clone();
-        let kind = entry.file_type();
-        let (mut content, mut xattrs) = (String::new(), String::new());
-        if kind.is_symlink() {
-            content = format!("{:?}", std::fs::read_link(entry.path()).unwrap());
-        } else if kind.is_file() {
-            content = Digest::of(&std::fs::read(entry.path()).unwrap()).to_string();
-        }
-        if kind.is_file() || kind.is_dir() {
-            xattrs = format!("{:?}", read_xattrs(std::fs::File::open(entry.path()).unwrap()).unwrap());
-        }
-        let size = if kind.is_dir() { 0 } else { stat.size };
-        out.push(format!(
-            "{path:?} {kind:?} {:o} {} {}:{} {size} first={first} {content} {xattrs}",
-            stat.mode, stat.mtime, stat.uid, stat.gid
-        ));
-    }
-    out
-}
-
 pub fn write(path: impl AsRef<Path>, text: &str) {
     std::fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
@@ -372,4 +238,24 @@ pub fn rich(root: &Path) {
     touch(root.join("dir/deep"), 1_400_000_000, 7);
     touch(root.join("dir"), 1_400_000_000, 8);
     chmod(root.join("tight"), 0o500);
+}
+
+/// Makes a rich tree another one, so that an import of a rich tree does every kind of step there.
+pub fn differ(root: &Path) {
+    let at = |path: &str| root.join(path);
+    write(at("plain"), "other");
+    chmod(at("script"), 0o644);
+    touch(at("link"), 5, 5);
+    std::fs::remove_file(at("zz-one")).unwrap();
+    std::fs::remove_file(at("link-to-dir")).unwrap();
+    write(at("link-to-dir/is/a/dir"), "x");
+    std::fs::remove_dir(at("emptydir")).unwrap();
+    symlink("/etc", at("emptydir")).unwrap();
+    write(at("extra/file"), "goes");
+    chmod(at("extra"), 0o555);
+    std::fs::remove_dir_all(at("dir/deep")).unwrap();
+    chmod(at("tight"), 0o700);
+    write(at("tight/more"), "more");
+    chmod(at("tight"), 0o500);
+    touch(at("dir"), 77, 77);
 }

@@ -1,0 +1,321 @@
+//! The parts of the suite, each a sentence of the contract.
+
+use super::{from_facts, from_options, Acts, Break, Bundle, Machine, State, Subject, RUN};
+use crate::component::{CheckResult, Component, Plan, Severity};
+use serde_json::Value;
+
+/// A machine in a state, and an import of a bundle there, as far as its plan.
+struct Import<'a> {
+    subject: &'a dyn Subject,
+    bundle: &'a Bundle,
+    machine: Machine,
+    component: Box<dyn Component>,
+    /// The world before it.
+    before: Vec<String>,
+    plan: Plan,
+    journal: Acts,
+}
+
+impl<'a> Import<'a> {
+    fn onto(subject: &'a dyn Subject, bundle: &'a Bundle, start: State) -> Self {
+        let machine = Machine::new();
+        if start != State::Absent {
+            subject.furnish(&machine.host, start);
+        }
+        let overrides = subject.overrides(&machine.host);
+        Import::on(subject, bundle, machine, overrides.as_ref())
+    }
+
+    fn on(subject: &'a dyn Subject, bundle: &'a Bundle, machine: Machine, overrides: Option<&Value>) -> Self {
+        let component = from_facts(subject, &bundle.facts, overrides, &machine);
+        Import::of(subject, bundle, machine, component)
+    }
+
+    fn of(
+        subject: &'a dyn Subject,
+        bundle: &'a Bundle,
+        machine: Machine,
+        component: Box<dyn Component>,
+    ) -> Self {
+        let before = subject.world(&machine.host);
+        let plan = component.plan(&machine.scope(), &bundle.streams).unwrap();
+        let refused: Vec<_> = plan.findings.iter().filter(|f| f.severity == Severity::Refusal).collect();
+        assert!(refused.is_empty(), "{refused:?}");
+        Import { subject, bundle, machine, component, before, plan, journal: Acts::default() }
+    }
+
+    fn world(&self) -> Vec<String> {
+        self.subject.world(&self.machine.host)
+    }
+
+    fn stage(&self) {
+        self.component.stage(&self.machine.scope(), &self.plan, &self.bundle.streams).unwrap();
+        passed(&self.component.check_staged(&self.machine.scope(), &self.plan).unwrap());
+    }
+
+    fn commit(&mut self) -> crate::component::Result<()> {
+        self.component.commit(&self.machine.scope(), &self.plan, &mut self.journal)
+    }
+
+    fn check(&self) -> Vec<CheckResult> {
+        self.component.check(&self.machine.scope(), &self.plan).unwrap()
+    }
+
+    fn finalise(&self) {
+        self.component.finalise(&self.machine.scope(), &self.journal.acts).unwrap();
+    }
+
+    /// To its end; gives the machine back.
+    fn run(mut self) -> Machine {
+        self.stage();
+        self.commit().unwrap();
+        passed(&self.check());
+        self.finalise();
+        self.machine
+    }
+
+    /// Undoes, and everything must be as it was: after a second time as well.
+    #[track_caller]
+    fn undo(&self, when: &str) {
+        for time in ["once", "twice"] {
+            let kept = self.component.undo(&self.machine.scope(), &self.journal.acts).unwrap();
+            assert_eq!(kept, [], "undone {time} {when}");
+            assert_same(&self.world(), &self.before, &format!("undone {time} {when}"));
+        }
+    }
+}
+
+#[track_caller]
+fn passed(results: &[CheckResult]) {
+    assert!(results.iter().all(|r| r.failure.is_none()), "{results:?}");
+}
+
+/// Two worlds, and only the lines that differ when they do.
+#[track_caller]
+fn assert_same(now: &[String], then: &[String], when: &str) {
+    let only = |a: &[String], b: &[String]| -> Vec<String> {
+        a.iter().filter(|row| !b.contains(row)).cloned().collect()
+    };
+    let (new, lost) = (only(now, then), only(then, now));
+    assert!(new.is_empty() && lost.is_empty(), "{when}: now {new:#?}, before {lost:#?}");
+}
+
+/// Without the lines that name the run: staging areas and what was kept aside.
+fn without_run(world: &[String]) -> Vec<String> {
+    world.iter().filter(|row| !row.contains(RUN)).cloned().collect()
+}
+
+/// And without folders: an edit moves their times, and one that is kept keeps the folder that it is in.
+fn without_folders(world: &[String]) -> Vec<String> {
+    without_run(world).into_iter().filter(|row| !row.starts_with("folder ")).collect()
+}
+
+/// Facts are all that it takes to make the component again; a survey announces what is then listed.
+pub fn facts_and_counts(subject: &dyn Subject, source: &Machine, bundle: &Bundle) {
+    let described = from_options(subject, source);
+    let overrides = subject.overrides(&source.host);
+    let again = from_facts(subject, &bundle.facts, overrides.as_ref(), source);
+    assert_eq!(again.claims().unwrap(), described.claims().unwrap());
+    assert_eq!(again.undo_strength(), described.undo_strength());
+    let secrets = described.secrets().unwrap();
+    assert!(!shows(&bundle.facts.to_string(), &secrets), "a secret's value is in the facts");
+
+    let survey = described.survey(&source.scope()).unwrap();
+    let mut listed = Vec::new();
+    again.list(&bundle.streams, &mut |row| listed.push(row)).unwrap();
+    assert_eq!(survey.items, listed.len() as u64, "{listed:?}");
+    assert!(survey.items > 0 && survey.bytes > 0 && !survey.origins.is_empty());
+}
+
+fn shows(text: &str, secrets: &[crate::component::NamedSecret]) -> bool {
+    secrets.iter().any(|s| text.contains(&*String::from_utf8_lossy(s.value.expose())))
+}
+
+/// The target becomes what the source is; a second import of the same finds nothing to do, and does nothing.
+pub fn round_trip(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    let import = Import::onto(subject, bundle, start);
+    assert!(!import.plan.changes.is_empty() && !import.plan.destinations.is_empty());
+    let machine = import.run();
+    let captured = Bundle::of(&*from_options(subject, &machine), &machine);
+    assert_eq!(captured.content(subject), bundle.content(subject), "onto {start:?}");
+
+    let overrides = subject.overrides(&machine.host);
+    let mut again = Import::on(subject, bundle, machine, overrides.as_ref());
+    assert!(again.plan.changes.is_empty(), "onto {start:?}: {:?}", again.plan.changes);
+    assert!(again.plan.executes.is_empty() && again.plan.unchanged > 0);
+    again.stage();
+    again.commit().unwrap();
+    assert!(again.journal.acts.is_empty(), "{:?}", again.journal.acts);
+    passed(&again.check());
+    again.finalise();
+    assert_same(&again.world(), &again.before, "after the same again");
+}
+
+/// A plan changes nothing. What was staged and is not committed goes without a trace.
+pub fn planning_and_staging_leave_no_trace(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    let import = Import::onto(subject, bundle, start);
+    assert_same(&import.world(), &import.before, "planned");
+    import.undo("before anything was staged");
+    import.stage();
+    // Also where it was begun before.
+    import.stage();
+    assert_ne!(import.world(), import.before);
+    import.undo("after staging");
+}
+
+/// Exactly what was there, or nothing where nothing was; and the checks say that it is not the new state.
+pub fn undo_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    let mut import = Import::onto(subject, bundle, start);
+    import.stage();
+    import.commit().unwrap();
+    let done = import.world();
+    import.commit().unwrap();
+    assert_same(&import.world(), &done, "committed twice");
+    passed(&import.check());
+    let secrets = from_options(subject, &import.machine).secrets().unwrap();
+    for act in &import.journal.acts {
+        assert!(!shows(&act.0.to_string(), &secrets), "a secret's value is in the journal");
+        let words = import.component.describe(act);
+        assert!(
+            !words.is_empty() && !words.contains(char::is_control) && !shows(&words, &secrets),
+            "{words}"
+        );
+        let digest = words.split(|c: char| !c.is_ascii_hexdigit()).any(|word| word.len() == 64);
+        assert!(!digest, "{words}");
+    }
+    import.undo("after the commit");
+    assert!(import.check().iter().any(|check| check.failure.is_some()), "the check sees no difference");
+}
+
+/// Whichever acts are in the journal, and however many of them were done.
+pub fn undo_from_every_half_done_position(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    for at in 0.. {
+        let mut failed = false;
+        for breaks in [Break::Before(at), Break::After(at)] {
+            let mut import = Import::onto(subject, bundle, start);
+            import.stage();
+            import.journal = Acts::breaking(breaks);
+            failed |= import.commit().is_err();
+            import.undo(&format!("from {breaks:?}"));
+        }
+        if !failed {
+            assert!(at > 0, "no act was written down");
+            return;
+        }
+    }
+}
+
+/// A commit that stopped goes on, and can still be undone.
+pub fn a_commit_goes_on_where_it_stopped(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    for at in 0.. {
+        let mut import = Import::onto(subject, bundle, start);
+        import.stage();
+        import.journal = Acts::breaking(Break::After(at));
+        let failed = import.commit().is_err();
+        import.journal.breaks = None;
+        import.commit().unwrap();
+        passed(&import.check());
+        import.undo(&format!("after a commit that went on from {at}"));
+        if !failed {
+            return;
+        }
+    }
+}
+
+/// Nothing is left but the new state, also the second time. An undo that comes too late does no harm.
+pub fn finalise_is_the_end(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    let mut import = Import::onto(subject, bundle, start);
+    import.stage();
+    import.commit().unwrap();
+    import.finalise();
+    let done = import.world();
+    assert_same(&without_run(&done), &done, "finalised");
+    import.finalise();
+    assert_same(&import.world(), &done, "finalised twice");
+    // Refused or without effect.
+    let _ = import.component.undo(&import.machine.scope(), &import.journal.acts);
+    assert_same(&import.world(), &done, "undone after the end");
+    passed(&import.check());
+}
+
+/// The commit stops, and what somebody wrote stays where it is.
+pub fn an_edit_since_the_plan_is_refused(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    for staged_before in [true, false] {
+        let mut import = Import::onto(subject, bundle, start);
+        if staged_before {
+            import.stage();
+        }
+        subject.edit(&import.machine.host);
+        let edited = without_folders(&import.world());
+        if !staged_before {
+            import.stage();
+        }
+        import.commit().expect_err("a commit over an edit");
+        let kept = import.component.undo(&import.machine.scope(), &import.journal.acts).unwrap();
+        assert_eq!(kept, []);
+        assert_same(&without_run(&import.world()), &import.world(), "undone after an edit");
+        assert_same(
+            &without_folders(&import.world()),
+            &edited,
+            &format!("after an edit since the plan of {start:?}"),
+        );
+        assert!(subject.edit_survives(&import.machine.host));
+    }
+}
+
+/// The old state is back, and what somebody wrote to the new one is kept aside and named.
+pub fn an_edit_after_the_commit_is_kept(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    let mut import = Import::onto(subject, bundle, start);
+    import.stage();
+    import.commit().unwrap();
+    subject.edit(&import.machine.host);
+    let kept = import.component.undo(&import.machine.scope(), &import.journal.acts).unwrap();
+    assert!(kept.iter().any(|finding| finding.severity == Severity::Warning), "{kept:?}");
+    assert!(subject.edit_survives(&import.machine.host), "onto {start:?}");
+    let (now, before) = (without_folders(&import.world()), without_folders(&import.before));
+    assert_same(&now, &before, "with an edit kept aside");
+}
+
+/// What is backed up before an import brings back what it touched, and keeps what was edited since.
+pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    for edited in [false, true] {
+        let import = Import::onto(subject, bundle, start);
+        let before = untimed(&import.before);
+        let backup = Bundle::before(&*import.component, &import.plan, &import.machine);
+        assert_same(&import.world(), &import.before, "backed up");
+        let machine = import.run();
+        assert_ne!(untimed(&subject.world(&machine.host)), before);
+        if edited {
+            subject.edit(&machine.host);
+        }
+        let component = subject.kind().from_backup(&super::name(), &backup.facts, &machine.host).unwrap();
+        let mut back = Import::of(subject, &backup, machine, component);
+        let warned = back.plan.findings.iter().any(|finding| finding.severity == Severity::Warning);
+        assert_eq!(warned, edited, "{:?}", back.plan.findings);
+        // Half way and back again.
+        back.stage();
+        back.commit().unwrap();
+        let kept = back.component.undo(&back.machine.scope(), &back.journal.acts).unwrap();
+        assert_eq!(kept, []);
+        assert_same(&untimed(&back.world()), &untimed(&back.before), "a rollback that was undone");
+        back.journal = Acts::default();
+        let machine = back.run();
+        let now = untimed(&subject.world(&machine.host));
+        let when = format!("rolled back onto {start:?}, edited: {edited}");
+        match edited {
+            false => assert_same(&now, &before, &when),
+            // The folder that holds what is kept may be one that was not there.
+            true => assert_same(&without_folders(&now), &without_folders(&before), &when),
+        }
+        assert_eq!(subject.edit_survives(&machine.host), edited, "{when}");
+    }
+}
+
+/// Folders without their times, which what comes and goes in them moves.
+fn untimed(world: &[String]) -> Vec<String> {
+    let untimed = |row: &String| match row.starts_with("folder ") {
+        true => row.split(' ').take(3).collect::<Vec<_>>().join(" "),
+        false => row.clone(),
+    };
+    world.iter().map(untimed).collect()
+}

@@ -18,6 +18,7 @@ pub mod import;
 pub mod inspect;
 pub mod keygen;
 pub mod keys;
+pub mod receipt;
 pub mod recover;
 pub mod rekey;
 pub mod trust;
@@ -79,6 +80,7 @@ enum Command {
     Import(import::Args),
     Recover(recover::RecoverArgs),
     History(recover::HistoryArgs),
+    Receipt(receipt::Args),
     Trust(trust::Args),
     Extract(extract::Args),
     Rekey(rekey::Args),
@@ -159,6 +161,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Import(args) => args.run(context),
         Command::Recover(args) => args.run(context),
         Command::History(args) => args.run(context),
+        Command::Receipt(args) => args.run(context),
         Command::Trust(args) => args.run(context),
         Command::Extract(args) => args.run(context),
         Command::Rekey(args) => args.run(context),

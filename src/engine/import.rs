@@ -19,6 +19,7 @@ use crate::engine::plan::{
     destinations, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
 };
 use crate::engine::profile::Profile;
+use crate::engine::receipt::make::{make, Made, Wanted};
 use crate::engine::recover::{not_dropped, not_put_away, recover};
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
@@ -49,6 +50,8 @@ pub struct Import<'a> {
     pub dry_run: bool,
     /// Asked before the first change.
     pub decide: &'a dyn Decide,
+    /// How the receipt is made.
+    pub receipt: Wanted<'a>,
 }
 
 /// What became of an import.
@@ -64,6 +67,9 @@ pub struct ImportReport {
     /// What could not be cleared away; `recover` does it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Finding>,
+    /// The signed word that the bundle is in place, for its source; `None` if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Made>,
 }
 
 /// The checks of one component.
@@ -93,7 +99,8 @@ impl Import<'_> {
         let participants = self.participants(&bundle)?;
         let plan = self.plan(&bundle, &participants, &run, events)?;
         if self.dry_run {
-            return Ok(ImportReport { plan, dry_run: true, checks: Vec::new(), leftovers: Vec::new() });
+            let (checks, leftovers) = (Vec::new(), Vec::new());
+            return Ok(ImportReport { plan, dry_run: true, checks, leftovers, receipt: None });
         }
         refuse(&plan)?;
         require_space(&plan, self.host)?;
@@ -141,8 +148,9 @@ impl Import<'_> {
             }
         }
         leftovers.iter().for_each(|(of, finding)| events.finding(of, finding));
+        let receipt = make(self, &bundle, &plan, &checks, leftovers.len(), events);
         let leftovers = leftovers.into_iter().map(|(_, finding)| finding).collect();
-        Ok(ImportReport { plan, dry_run: false, checks, leftovers })
+        Ok(ImportReport { plan, dry_run: false, checks, leftovers, receipt })
     }
 
     /// Expiry, target and sequence (chapter R). Returns what is remembered of the signer.

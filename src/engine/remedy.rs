@@ -35,6 +35,7 @@ impl Faulty for EngineError {
             NoSpace { .. } => Fault::Limit,
             Panicked(_) | DamagedHistory(_) => Fault::Unexpected,
             Journal(e) => e.fault(),
+            Receipt { error, .. } => error.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
             OwnSigner { .. }
             | OtherSigner { .. }
@@ -72,8 +73,9 @@ impl Faulty for EngineError {
             }
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Journal(e) => return e.remedy(),
+            Receipt { error, .. } => return error.remedy(),
             DamagedHistory(_) => {
-                "all others are shown; it tells of an import that is over: nothing needs it, and it can be removed"
+                "all others are whole; it tells of what is over: nothing needs it, and it can be removed"
             }
             CannotRecover { run, journal, .. } => {
                 return Some(format!(

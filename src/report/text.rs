@@ -177,6 +177,10 @@ pub fn imported(report: &ImportReport) -> Vec<String> {
         &report.plan.id.to_string()[..16],
         report.plan.sequence
     ));
+    if let Some(receipt) = &report.receipt {
+        let path = receipt.copy.as_ref().unwrap_or(&receipt.path);
+        lines.push(format!("wrote the receipt {path}; to tell the source, there: kbpack receipt FILE"));
+    }
     lines
 }
 

@@ -81,16 +81,7 @@ impl BundleArgs {
 
     /// The identities named, else this machine's own; a passphrase is asked for when a bundle has one.
     pub fn identities(&self, context: &Context) -> Result<Identities, CliError> {
-        let prompt = Arc::new(SystemPrompt::new());
-        let mut identities = Identities::new();
-        identities.set_passphrase_prompt(prompt.clone());
-        for file in &self.identity {
-            identities.add_file(file, prompt.clone())?;
-        }
-        if self.identity.is_empty() {
-            identities.add_default(&KeyPaths::new(&context.dirs.config), prompt)?;
-        }
-        Ok(identities)
+        identities(context, &self.identity, Some(Arc::new(SystemPrompt::new())))
     }
 
     /// Runs `act` with the gate that this bundle passes through.
@@ -112,6 +103,26 @@ impl BundleArgs {
             Ok(gate.open(self.incoming(context)?, &self.identities(context)?, None)?)
         })
     }
+}
+
+/// The identities in `files`, else this machine's own. `passphrases` is asked for that of a bundle that has one; none: nobody is.
+pub fn identities(
+    context: &Context,
+    files: &[PathBuf],
+    passphrases: Option<Arc<dyn Prompt>>,
+) -> Result<Identities, CliError> {
+    let prompt = Arc::new(SystemPrompt::new());
+    let mut identities = Identities::new();
+    if let Some(passphrases) = passphrases {
+        identities.set_passphrase_prompt(passphrases);
+    }
+    for file in files {
+        identities.add_file(file, prompt.clone())?;
+    }
+    if files.is_empty() {
+        identities.add_default(&KeyPaths::new(&context.dirs.config), prompt)?;
+    }
+    Ok(identities)
 }
 
 fn parse_time(text: &str) -> Result<u64, String> {

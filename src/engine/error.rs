@@ -129,6 +129,9 @@ pub enum EngineError {
         /// Bytes free.
         free: u64,
     },
+    /// `prune` could not remove all that it should.
+    #[error("{0} of the bundles that should go could not be removed")]
+    NotRemoved(usize),
     /// A component panicked.
     #[error("a defect in kbpack: {0}")]
     Panicked(String),

@@ -33,7 +33,7 @@ impl Faulty for EngineError {
             Scan(e) => e.fault(),
             Interrupted(e) => e.fault(),
             NoSpace { .. } => Fault::Limit,
-            Panicked(_) | DamagedHistory(_) => Fault::Unexpected,
+            Panicked(_) | DamagedHistory(_) | NotRemoved(_) => Fault::Unexpected,
             Journal(e) => e.fault(),
             Receipt { error, .. } => error.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
@@ -74,6 +74,7 @@ impl Faulty for EngineError {
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Journal(e) => return e.remedy(),
             Receipt { error, .. } => return error.remedy(),
+            NotRemoved(_) => "the warnings say why; put that right, and run it again",
             DamagedHistory(_) => {
                 "all others are whole; it tells of what is over: nothing needs it, and it can be removed"
             }

@@ -217,6 +217,11 @@ impl State {
         self.lasting(self.dir.join("receipts"))
     }
 
+    /// Where the backups of what imports replaced stand, made if it is not there, its name on disk.
+    pub fn ensure_backups(&self) -> Result<PathBuf> {
+        self.lasting(self.dir.join("backups"))
+    }
+
     /// Also where an earlier run was killed between making it and putting its name on disk.
     fn lasting(&self, dir: PathBuf) -> Result<PathBuf> {
         self.make(&dir)?;

@@ -1,8 +1,10 @@
-//! What was exported before, and where it was restored, as lines for people. Nothing here prints.
+//! What was exported before, where it was restored, and what of it is kept, as lines for people. Nothing here prints.
 
 use crate::engine::exports::KnownExport;
 use crate::engine::machine::timestamp;
+use crate::engine::prune::{Found, Pruning, Series};
 use crate::engine::receipt::Receipt;
+use crate::engine::retention::Reason;
 use crate::report::text::bytes;
 
 /// An export in `history`, and what its receipts say.
@@ -29,4 +31,40 @@ pub fn restored(receipt: &Receipt) -> String {
     let others = count(receipt.failed, "failed") + &count(receipt.skipped, "skipped");
     let when = timestamp(*imported);
     format!("restored {part}on {user}@{hostname} at {when}: {passed} {checks} passed{others}")
+}
+
+/// What `prune` keeps and removes, series by series.
+pub fn pruning(pruning: &Pruning) -> Vec<String> {
+    let mut lines = vec![format!("bundles in {}", pruning.directory)];
+    let mut last: Option<&Series> = None;
+    for found in &pruning.bundles {
+        if last.replace(&found.series) != Some(&found.series) {
+            let Series { signer, profile } = &found.series;
+            lines.push(match profile {
+                Some(profile) => format!("profile {profile}, signed by {signer}"),
+                None => format!("signed by {signer}, not opened: by the times of the files"),
+            });
+        }
+        lines.push(format!("  {}", pruned(found)));
+    }
+    lines
+}
+
+fn pruned(found: &Found) -> String {
+    let what = if found.keep.is_empty() { "remove" } else { "keep" };
+    let reasons: Vec<&str> = found.keep.iter().map(|reason| reason_words(*reason)).collect();
+    let why = if reasons.is_empty() { String::new() } else { format!("  ({})", reasons.join(", ")) };
+    format!("{what:<6}  {}  {:>10}  {}{why}", timestamp(found.time), bytes(found.size), found.file)
+}
+
+fn reason_words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Newest => "newest",
+        Reason::Last => "last",
+        Reason::Daily => "daily",
+        Reason::Weekly => "weekly",
+        Reason::Monthly => "monthly",
+        Reason::Within => "within",
+        Reason::Needed => "an unfinished import needs it",
+    }
 }

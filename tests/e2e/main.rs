@@ -12,6 +12,7 @@ mod files;
 mod independent_reader;
 mod keys;
 mod messages;
+mod prune;
 mod receipts;
 mod round_trip;
 mod stock_tools;

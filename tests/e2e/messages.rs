@@ -127,6 +127,16 @@ fn what_is_said_when_it_works() {
     );
     scene.source("ok-receipt", &["receipt", &receipt]);
     scene.source("ok-history", &["history"]);
+    let folder = scene.path("bundles");
+    fs::create_dir(&folder).unwrap();
+    for name in ["1.kbp", "2.kbp"] {
+        fs::rename(scene.world.export(name), Path::new(&folder).join(name)).unwrap();
+    }
+    let identity = scene.world.target.join(".config/kbpack/identity.txt");
+    let prune = ["prune", &folder, "--keep-last", "1", "-i", identity.to_str().unwrap()];
+    scene.source("ok-prune-dry-run", &[&prune[..], &["--dry-run"]].concat());
+    scene.source("ok-prune", &[&prune[..], &["--yes"]].concat());
+    scene.source("ok-prune-nothing", &[&prune[..], &["--yes"]].concat());
     scene.snapshots.finish();
 }
 
@@ -152,6 +162,9 @@ fn what_is_said_of_the_command_line() {
     scene.source("usage-revoke-nobody", &["trust", "revoke", "x"]);
     let key = scene.world.public_key();
     scene.source("usage-hooks-for-receipts", &["trust", "add", "x", &key, "--for", "receipts", "--hooks"]);
+    scene.source("usage-prune-no-rule", &["prune", "."]);
+    scene.source("usage-prune-no-folder", &["prune", "--keep-last", "1"]);
+    scene.source("usage-prune-keep-none", &["prune", ".", "--keep-last", "0"]);
     scene.snapshots.finish();
 }
 

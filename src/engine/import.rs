@@ -148,6 +148,7 @@ impl Import<'_> {
             }
         }
         leftovers.iter().for_each(|(of, finding)| events.finding(of, finding));
+        // With nothing left to go wrong, the word for the source.
         let receipt = make(self, &bundle, &plan, &checks, leftovers.len(), events);
         let leftovers = leftovers.into_iter().map(|(_, finding)| finding).collect();
         Ok(ImportReport { plan, dry_run: false, checks, leftovers, receipt })

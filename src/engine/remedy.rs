@@ -16,7 +16,9 @@ impl Faulty for EngineError {
             State(e) => e.fault(),
             Component { error, .. } => error.fault(),
             Io { error, .. } => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Fault::Usage,
+                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+                    Fault::Usage
+                }
                 _ => io_fault(error),
             },
             NothingSelected
@@ -118,6 +120,7 @@ fn io_hint(error: &io::Error) -> Option<String> {
         io::ErrorKind::PermissionDenied => "check the permissions, or run it as the user who owns the file",
         io::ErrorKind::StorageFull => "make room on that file system",
         io::ErrorKind::IsADirectory => "name a file, not a folder",
+        io::ErrorKind::NotADirectory => "name a folder, not a file",
         _ => return None,
     };
     Some(text.to_owned())

@@ -1,6 +1,7 @@
 //! `prune`: what it removes, and all that it leaves alone.
 
 use crate::support::{furnish, Home, Run, World};
+use crate::terminal::Terminal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,23 @@ fn a_dry_run_shows_and_removes_nothing_and_the_newest_stays() {
 }
 
 #[test]
+fn a_person_is_asked() {
+    let scene = Scene::new();
+    scene.export("1.kbp");
+    scene.export("2.kbp");
+    let line = format!("\"$KBPACK\" prune {} --keep-last 1", scene.folder.display());
+    let answered = |answer: &str| {
+        Terminal::start(&scene.world.source, &line, |_| ()).talk(&[("Remove these? [y/N] ", answer)])
+    };
+    let no = answered("n");
+    assert!(no.code == 2 && no.text().contains("nothing was changed"), "{}", no.text());
+    assert_eq!(scene.names(), ["1.kbp", "2.kbp"]);
+    let yes = answered("y");
+    assert!(yes.code == 0 && yes.text().contains("remove"), "{}", yes.text());
+    assert_eq!(scene.names(), ["2.kbp"]);
+}
+
+#[test]
 fn what_does_not_open_goes_by_the_time_of_its_file() {
     let scene = Scene::new();
     for (name, days) in [("a.kbp", 40), ("b.kbp", 3), ("c.kbp", 2), ("d.kbp", 1)] {
@@ -147,6 +165,9 @@ fn what_is_no_bundle_or_damaged_stays_and_does_not_count() {
     for name in ["cut.kbp", "followed.kbp", "seal.kbp"] {
         assert!(run.stderr.contains(&format!("warning: prune: {name}: ")), "{name}: {}", run.stderr);
     }
+    let document = scene.prune(&["--keep-last", "1", "--dry-run", "--json"]).ok().json();
+    let damaged = document["damaged"].as_array().unwrap().iter().map(|d| d["file"].as_str().unwrap());
+    assert_eq!(damaged.collect::<Vec<_>>(), ["cut.kbp", "followed.kbp", "seal.kbp"]);
     for name in ["notes.", "inside.kbp", "link.kbp", "fifo.kbp", "empty.kbp"] {
         assert!(!run.stderr.contains(name), "{}", run.stderr);
     }
@@ -237,6 +258,7 @@ fn the_command_line_wants_a_place_and_a_rule() {
     scene.prune(&["--keep-last", "1", "--backups"]).fails(2, "cannot be used with");
     scene.world.source.kbpack(&["prune", "--keep-last", "1"]).fails(2, "DIR");
     scene.world.source.kbpack(&["prune", "none", "--keep-last", "1"]).fails(2, "none");
+    scene.world.source.kbpack(&["prune", ".bashrc", "--keep-last", "1"]).fails(2, ".bashrc");
 }
 
 #[test]

@@ -21,7 +21,6 @@ use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -48,6 +47,8 @@ pub struct Pruning {
     pub directory: ShownPath,
     /// Its bundles: by series, the newest first.
     pub bundles: Vec<Found>,
+    /// Those that could not be used, and are left alone.
+    pub damaged: Vec<Damaged>,
     #[serde(skip)]
     dir: Dir,
     /// Nobody may begin an import while backups are looked at.
@@ -92,6 +93,15 @@ pub struct Found {
     inode: (u64, u64),
 }
 
+/// A file that begins as a bundle does, and is none.
+#[derive(Debug, Serialize)]
+pub struct Damaged {
+    /// Its name, in the text form of paths.
+    pub file: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
 /// What was removed.
 #[derive(Debug, Default, Serialize)]
 pub struct Removed {
@@ -134,21 +144,26 @@ impl Prune<'_> {
         let io = |error| EngineError::Io { path: folder.to_owned(), error };
         let dir = folder.canonicalize().and_then(|real| Dir::open(&real)).map_err(io)?;
         let looker = Looker::new(self, &dir, namespace, events)?;
-        let mut bundles = Vec::new();
+        let (mut bundles, mut damaged) = (Vec::new(), Vec::new());
         for name in names(&dir).map_err(|error| io(error.into()))? {
-            let finding = match if of_interest(&name) { looker.look(&name) } else { Look::Other } {
-                Look::Bundle(found) => {
-                    bundles.push(*found);
-                    continue;
+            let file = path_text(name.as_bytes());
+            match if of_interest(&name) { looker.look(&name) } else { Look::Other } {
+                Look::Bundle(found) => bundles.push(*found),
+                Look::Other => {
+                    let what = format!("{file}: no bundle; left alone");
+                    events.finding("prune", &Finding::new(Severity::Note, what));
                 }
-                Look::Other => Finding::new(Severity::Note, named(&name, &"no bundle; left alone")),
-                Look::Broken(error) => Finding::new(Severity::Warning, named(&name, &error))
-                    .todo("it is left alone, and counts as none of those that are kept"),
-            };
-            events.finding("prune", &finding);
+                Look::Broken(error) => {
+                    let what = error.to_string();
+                    let finding = Finding::new(Severity::Warning, format_args!("{file}: {what}"));
+                    let todo = "it is left alone, and counts as none of those that are kept";
+                    events.finding("prune", &finding.todo(todo));
+                    damaged.push(Damaged { file, what });
+                }
+            }
         }
         self.judge(&mut bundles);
-        Ok(Pruning { directory: folder.into(), bundles, dir, _lock: lock })
+        Ok(Pruning { directory: folder.into(), bundles, damaged, dir, _lock: lock })
     }
 
     /// Sorts `bundles`, and says of each why it stays.
@@ -213,10 +228,6 @@ impl Pruning {
     }
 }
 
-fn named(name: &OsStr, what: &dyn Display) -> String {
-    format!("{}: {what}", path_text(name.as_bytes()))
-}
-
 /// What lies in `dir`, sorted.
 fn names(dir: &Dir) -> rustix::io::Result<BTreeSet<OsString>> {
     let mut names = BTreeSet::new();
@@ -259,7 +270,13 @@ mod tests {
             inode: (meta.dev(), meta.ino()),
         };
         let dir = Dir::open(&folder).unwrap();
-        let pruning = Pruning { directory: ShownPath(folder.clone()), bundles: Vec::new(), dir, _lock: None };
+        let pruning = Pruning {
+            directory: ShownPath(folder.clone()),
+            bundles: Vec::new(),
+            damaged: Vec::new(),
+            dir,
+            _lock: None,
+        };
         std::fs::rename(folder.join("a.kbp"), folder.join("moved")).unwrap();
         std::fs::write(folder.join("a.kbp"), "put in its place").unwrap();
         assert!(pruning.unlink(&found).unwrap_err().contains("another file"));

@@ -1,4 +1,6 @@
 //! On the target: the receipt of an import that is kept. Whatever goes wrong here, the import holds.
+//!
+//! An import that `recover` had to finish has none: what its checks said ended with the process that made them.
 
 use crate::base::fault::Faulty;
 use crate::base::fsx;

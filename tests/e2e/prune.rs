@@ -224,6 +224,24 @@ fn bundles_of_strangers_and_copies_push_nothing_out() {
     assert!(strangers.clone().count() == 3 && strangers.clone().all(|b| b["profile"].is_null()));
     assert_eq!(scene.names().iter().filter(|name| name.starts_with("stranger")).count(), 2);
     assert_eq!(scene.names().len(), 2 + 6 + 2);
+
+    // Where they are trusted, and have a profile of the same name.
+    let signer = stranger.kbpack(&["keygen", "--show", "--json"]).ok().json()["signer"].clone();
+    scene.world.source.kbpack(&["trust", "add", "stranger", signer.as_str().unwrap()]).ok();
+    let document = scene.prune(&["--keep-last", "1", "--json", "--yes"]).ok().json();
+    assert!(document["bundles"].as_array().unwrap().iter().all(|bundle| bundle["profile"] == "small"));
+    assert!(!old.exists() && new.exists());
+    // Where nothing opens.
+    let closed = ["a.kbp", "b.kbp"].map(|name| scene.export_for(&scene.world.recipient, name));
+    age(&closed[0], 20);
+    age(&closed[1], 10);
+    for n in 3..6 {
+        let path = scene.folder.join(format!("stranger-{n}.kbp"));
+        let for_target = ["export", "-r", &scene.world.recipient, "-o", path.to_str().unwrap()];
+        stranger.kbpack(&for_target).ok();
+    }
+    scene.prune(&["--keep-last", "2", "--yes"]).ok();
+    assert!(closed.iter().all(|bundle| bundle.exists()), "{:?}", scene.names());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Receipts: made by an import, carried back, verified by kbpack and by stock `ssh-keygen`, shown by `history`.
 
+use crate::crash::injected;
 use crate::support::{furnish, Home, Run, World};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -281,6 +282,10 @@ fn an_export_that_fails_is_not_remembered_and_a_damaged_memory_stops_none() {
         .source
         .kbpack(&["export", "-r", &world.recipient, "-o", bundle.to_str().unwrap()])
         .fails(2, "exists");
+    // Written, remembered, and then it cannot be given its name.
+    let unnamed = world.path("unnamed.kbp");
+    let args = ["export", "-r", &world.recipient, "-o", unnamed.to_str().unwrap()];
+    injected(&world.source, &args, "linkat", 1, "error=EIO").fails(1, "unnamed.kbp");
     let exports = || world.source.kbpack(&["history", "--json"]).json()["exports"].as_array().unwrap().len();
     assert_eq!(exports(), 1);
     let piped = Run::of(&mut world.source.command(&["export", "-r", &world.recipient, "-o", "-"])).ok();

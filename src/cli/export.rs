@@ -99,7 +99,8 @@ fn default_name(profile: &str) -> PathBuf {
     PathBuf::from(format!("{profile}-{stamp}.kbp"))
 }
 
-fn parse_duration(text: &str) -> Result<u64, String> {
+/// A number with a unit, in seconds.
+pub fn parse_duration(text: &str) -> Result<u64, String> {
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,

@@ -5,15 +5,19 @@ use crate::cli::ask::Answers;
 use crate::cli::error::CliError;
 use crate::cli::keys::{own_keys, BundleArgs};
 use crate::cli::Context;
+use crate::crypto::error::CryptoError;
+use crate::crypto::passphrase::SystemPrompt;
+use crate::crypto::paths::KeyPaths;
 use crate::engine::events::Events;
 use crate::engine::import::Import;
 use crate::engine::machine;
 use crate::engine::plan::refuse;
 use crate::engine::profile::Profile;
+use crate::engine::receipt::make::Wanted;
 use crate::engine::selection::{Only, Selection};
 use crate::engine::state::State;
 use crate::report::text;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Verify a bundle, show what it would change, and put it in place
 ///
@@ -56,6 +60,9 @@ pub struct Args {
     /// Do not back up first what is replaced: `kbpack rollback` cannot take this import back then
     #[arg(long)]
     no_backup: bool,
+    /// Also write the receipt to FILE, to be carried back to the source
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    receipt: Option<PathBuf>,
 }
 
 impl Args {
@@ -67,6 +74,9 @@ impl Args {
         let maps = self.map.into_iter().map(|(from, to)| (expand(from, &home), expand(to, &home))).collect();
         let host = machine::host(&context.dirs, maps)?;
         let profile = Profile::find_if_any(self.profile.as_deref(), &context.dirs.config)?;
+        if let Some(path) = &self.receipt {
+            require_receipt(path, context)?;
+        }
         let identities = self.bundle.identities(context)?;
         let answers = Answers { console, yes: self.yes, accept_new: self.accept_new };
         let selection = Selection { only: self.only, skip: self.skip };
@@ -83,6 +93,7 @@ impl Args {
                 no_backup: self.no_backup,
                 keys: &|| own_keys(context),
                 decide: &answers,
+                receipt: Wanted { prompt: &SystemPrompt::new(), copy: self.receipt.as_deref() },
             };
             Ok(import.run(self.bundle.incoming(context)?, console)?)
         })?;
@@ -94,6 +105,19 @@ impl Args {
             console.finding(component, finding);
         }
         Ok(console.summary(&report, text::imported(&report))?)
+    }
+}
+
+/// A receipt that was asked for by name and cannot be written is no reason to undo an import, but one not to begin it.
+fn require_receipt(path: &Path, context: &Context) -> Result<(), CliError> {
+    if path.symlink_metadata().is_ok() {
+        let todo = "choose another name with --receipt, or remove the file first";
+        return Err(CliError::usage(format!("{}: a file of this name exists already", path.display()), todo));
+    }
+    let key = KeyPaths::new(&context.dirs.config).signing_key();
+    match key.symlink_metadata() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(CryptoError::NoKey { path: key }.into()),
     }
 }
 
@@ -110,7 +134,7 @@ fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {
     }
 }
 
-fn expand(path: PathBuf, home: &std::path::Path) -> PathBuf {
+fn expand(path: PathBuf, home: &Path) -> PathBuf {
     match path.strip_prefix("~") {
         Ok(rest) => home.join(rest).components().collect(),
         Err(_) => path.components().collect(),

@@ -82,7 +82,7 @@ impl BundleArgs {
 
     /// The identities named, else this machine's own; a passphrase is asked for when a bundle has one.
     pub fn identities(&self, context: &Context) -> Result<Identities, CliError> {
-        named_identities(&self.identity, context)
+        identities(context, &self.identity, Some(Arc::new(SystemPrompt::new())))
     }
 
     /// Runs `act` with the gate that this bundle passes through; `backups` are let through too where they are only read.
@@ -107,6 +107,26 @@ impl BundleArgs {
     }
 }
 
+/// The identities in `files`, else this machine's own. `passphrases` is asked for that of a bundle that has one; none: nobody is.
+pub fn identities(
+    context: &Context,
+    files: &[PathBuf],
+    passphrases: Option<Arc<dyn Prompt>>,
+) -> Result<Identities, CliError> {
+    let prompt = Arc::new(SystemPrompt::new());
+    let mut identities = Identities::new();
+    if let Some(passphrases) = passphrases {
+        identities.set_passphrase_prompt(passphrases);
+    }
+    for file in files {
+        identities.add_file(file, prompt.clone())?;
+    }
+    if files.is_empty() {
+        identities.add_default(&KeyPaths::new(&context.dirs.config), prompt)?;
+    }
+    Ok(identities)
+}
+
 fn parse_time(text: &str) -> Result<u64, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(seconds);
@@ -123,20 +143,6 @@ pub fn refuse_terminal(output: Option<&Path>) -> Result<(), CliError> {
         }
         false => Ok(()),
     }
-}
-
-/// The identities in `files`, else this machine's own; a passphrase is asked for when a bundle has one.
-pub fn named_identities(files: &[PathBuf], context: &Context) -> Result<Identities, CliError> {
-    let prompt = Arc::new(SystemPrompt::new());
-    let mut identities = Identities::new();
-    identities.set_passphrase_prompt(prompt.clone());
-    for file in files {
-        identities.add_file(file, prompt.clone())?;
-    }
-    if files.is_empty() {
-        identities.add_default(&KeyPaths::new(&context.dirs.config), prompt)?;
-    }
-    Ok(identities)
 }
 
 /// What this machine's backups are kept with.

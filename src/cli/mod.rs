@@ -18,6 +18,8 @@ pub mod import;
 pub mod inspect;
 pub mod keygen;
 pub mod keys;
+pub mod prune;
+pub mod receipt;
 pub mod recover;
 pub mod rekey;
 pub mod rollback;
@@ -81,6 +83,8 @@ enum Command {
     Rollback(rollback::Args),
     Recover(recover::RecoverArgs),
     History(recover::HistoryArgs),
+    Receipt(receipt::Args),
+    Prune(prune::Args),
     Trust(trust::Args),
     Extract(extract::Args),
     Rekey(rekey::Args),
@@ -162,6 +166,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Rollback(args) => args.run(context),
         Command::Recover(args) => args.run(context),
         Command::History(args) => args.run(context),
+        Command::Receipt(args) => args.run(context),
+        Command::Prune(args) => args.run(context),
         Command::Trust(args) => args.run(context),
         Command::Extract(args) => args.run(context),
         Command::Rekey(args) => args.run(context),

@@ -2,11 +2,13 @@
 
 use crate::cli::error::CliError;
 use crate::cli::Context;
-use crate::engine::history::history;
+use crate::engine::exports::{exports, KnownExport};
+use crate::engine::history::{history, PastImport};
 use crate::engine::machine;
 use crate::engine::recover::{recover, Recovered};
 use crate::engine::state::State;
-use crate::report::text;
+use crate::report::{past, text};
+use serde::Serialize;
 
 /// End an import that was cut off, backwards or forwards
 ///
@@ -32,17 +34,29 @@ impl RecoverArgs {
     }
 }
 
-/// Show what was imported on this machine, and what became of it
+/// Show what was imported on this machine and exported from it, and what became of it
+///
+/// Of an export it is known that it restores once a receipt from a target came back: see `kbpack receipt`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kbpack history\n  kbpack history --json")]
 pub struct HistoryArgs {}
 
+#[derive(Serialize)]
+struct History {
+    imports: Vec<PastImport>,
+    exports: Vec<KnownExport>,
+}
+
 impl HistoryArgs {
     /// Shows.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
-        let (imports, unreadable) = history(&State::new(context.dirs.state.clone()))?;
-        let lines: Vec<String> = imports.iter().map(text::import_in_history).collect();
-        context.console.data(&imports, lines)?;
+        let state = State::new(context.dirs.state.clone());
+        let (imports, mut unreadable) = history(&state)?;
+        let (exports, unreadable_exports) = exports(&state)?;
+        unreadable.extend(unreadable_exports);
+        let mut lines: Vec<String> = imports.iter().map(text::import_in_history).collect();
+        lines.extend(exports.iter().flat_map(past::export_in_history));
+        context.console.data(&History { imports, exports }, lines)?;
         unreadable.into_iter().next().map_or(Ok(()), |error| Err(CliError::from(error).told()))
     }
 }

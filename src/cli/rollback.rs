@@ -2,7 +2,7 @@
 
 use crate::cli::ask::Answers;
 use crate::cli::error::CliError;
-use crate::cli::keys::{named_identities, own_keys};
+use crate::cli::keys::{identities, own_keys};
 use crate::cli::Context;
 use crate::engine::events::Events;
 use crate::engine::machine;
@@ -46,7 +46,7 @@ impl Args {
         let rollback = Rollback {
             host: &machine::host(&context.dirs, Vec::new())?,
             state: &State::new(context.dirs.state.clone()),
-            identities: &named_identities(&self.identity, context)?,
+            identities: &identities(context, &self.identity, None)?,
             import: self.import.as_deref(),
             dry_run: self.dry_run,
             no_backup: self.no_backup,

@@ -11,11 +11,12 @@ use crate::engine::state::State;
 use clap::Subcommand;
 use serde::Serialize;
 
-/// Say whose bundles this machine may import
+/// Say whose bundles this machine may import, and whose receipts it believes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   kbpack trust add alice 'ssh-ed25519 AAAA...'      what `kbpack keygen` printed there
   kbpack trust add alice signing_key.pub --until 20271231Z
+  kbpack trust add beta 'ssh-ed25519 AAAA...' --for receipts
   kbpack trust list
   kbpack trust remove alice")]
 pub struct Args {
@@ -37,6 +38,9 @@ enum Command {
         /// Trust it until this moment: YYYYMMDDZ or YYYYMMDDHHMMSSZ
         #[arg(long, value_name = "TIME", value_parser = moment)]
         until: Option<u64>,
+        /// What to trust it for (repeatable)
+        #[arg(long = "for", value_name = "WHAT", default_value = "bundles")]
+        purposes: Vec<Purpose>,
         /// Also let its bundles run commands on this machine (hooks)
         #[arg(long)]
         hooks: bool,
@@ -53,6 +57,24 @@ enum Command {
         /// Its name or its fingerprint
         signer: String,
     },
+}
+
+/// What a signer can be trusted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Purpose {
+    /// What it exported may be imported here
+    Bundles,
+    /// What it says it has restored is believed here
+    Receipts,
+}
+
+impl Purpose {
+    fn namespace(self) -> Namespace {
+        match self {
+            Purpose::Bundles => Namespace::Bundle,
+            Purpose::Receipts => Namespace::Receipt,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -73,16 +95,22 @@ impl Args {
         let _lock = state.lock()?;
         let mut store = TrustStore::load(&KeyPaths::new(&context.dirs.config))?;
         match self.command {
-            Command::Add { name, key, from, until, hooks } => {
+            Command::Add { name, key, from, until, purposes, hooks } => {
                 let signer = read_key(&key)?;
-                let namespaces: &[Namespace] = match hooks {
-                    true => &[Namespace::Bundle, Namespace::Hooks],
-                    false => &[Namespace::Bundle],
-                };
+                if hooks && !purposes.contains(&Purpose::Bundles) {
+                    return Err(CliError::usage(
+                        "--hooks is about bundles",
+                        "add --for bundles, or leave it out",
+                    ));
+                }
+                let mut namespaces: Vec<Namespace> =
+                    purposes.iter().map(|purpose| purpose.namespace()).collect();
+                namespaces.extend(hooks.then_some(Namespace::Hooks));
                 // The mark first: a trusted signer without one is an error.
                 state.begin_mark(&signer.fingerprint())?;
-                store.add(&name, &signer, namespaces, from, until)?;
-                let lines = [format!("{name} is trusted: {}", signer.fingerprint())];
+                store.add(&name, &signer, &namespaces, from, until)?;
+                let only = if purposes == [Purpose::Receipts] { " for its receipts" } else { "" };
+                let lines = [format!("{name} is trusted{only}: {}", signer.fingerprint())];
                 Ok(console.summary(&rows(&store), lines)?)
             }
             Command::List => {

@@ -30,6 +30,8 @@ pub enum TrustError {
         fingerprint: String,
         /// The key's public line.
         line: String,
+        /// What it was to be trusted for.
+        namespace: Namespace,
     },
     /// Its key is listed as revoked.
     #[error("its signer {fingerprint} is revoked")]
@@ -64,6 +66,8 @@ pub enum TrustError {
         principal: String,
         /// The key's fingerprint.
         fingerprint: String,
+        /// The key's public line.
+        line: String,
         /// The purpose.
         namespace: Namespace,
     },
@@ -75,6 +79,9 @@ impl Faulty for TrustError {
     }
     fn remedy(&self) -> Option<String> {
         Some(match self {
+            TrustError::Unknown { line, namespace: Namespace::Receipt, .. } => {
+                format!("if that target shows the same fingerprint: kbpack trust add NAME '{line}' --for receipts")
+            }
             TrustError::Unknown { line, .. } => {
                 format!("if its source shows the same fingerprint: kbpack trust add NAME '{line}'")
             }
@@ -83,6 +90,9 @@ impl Faulty for TrustError {
             TrustError::Expired { fingerprint, .. } => format!(
                 "if the signer is still to be trusted, give it a later date: kbpack trust remove {fingerprint}, then kbpack trust add"
             ),
+            TrustError::NotForNamespace { principal, line, namespace: Namespace::Receipt, .. } => {
+                format!("if its receipts are to be believed: kbpack trust add {principal} '{line}' --for receipts")
+            }
             TrustError::NotForNamespace { namespace, .. } => {
                 format!("if it is to be trusted for that, add {namespace} to its line in trusted_signers")
             }
@@ -142,7 +152,7 @@ impl TrustStore {
                 Err(error) => why = why.or(Some(error)),
             }
         }
-        Err(why.unwrap_or_else(|| TrustError::Unknown { fingerprint, line: signer.to_line("") }))
+        Err(why.unwrap_or_else(|| TrustError::Unknown { fingerprint, line: signer.to_line(""), namespace }))
     }
 
     /// What is trusted, in the file's order.
@@ -220,7 +230,8 @@ fn allows(entry: &Entry, namespace: Namespace, at: u64) -> Result<(), TrustError
     let principal = entry.principals.clone();
     let fingerprint = entry.signer.fingerprint();
     if !entry.is_for(namespace) {
-        return Err(TrustError::NotForNamespace { principal, fingerprint, namespace });
+        let line = entry.signer.to_line("");
+        return Err(TrustError::NotForNamespace { principal, fingerprint, line, namespace });
     }
     if let Some(after) = entry.valid_after.filter(|&after| at < after) {
         return Err(TrustError::NotYetValid { principal, fingerprint, from: format_time(after) });

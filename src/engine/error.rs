@@ -8,6 +8,7 @@ use crate::crypto::error::CryptoError;
 use crate::crypto::trust::TrustError;
 use crate::engine::journal::JournalError;
 use crate::engine::profile::ProfileError;
+use crate::engine::receipt::ReceiptError;
 use crate::engine::state::StateError;
 use crate::pipeline::pack::PackError;
 use crate::pipeline::scan::TooManySecrets;
@@ -105,7 +106,15 @@ pub enum EngineError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// What is remembered of an import that is over cannot be read.
+    /// A receipt.
+    #[error("{place}: {error}")]
+    Receipt {
+        /// Its path, or `standard input`.
+        place: String,
+        /// What is wrong with it.
+        error: ReceiptError,
+    },
+    /// What is remembered of an import or export that is over cannot be read.
     #[error("{}: damaged", .0.display())]
     DamagedHistory(PathBuf),
     /// An import that was cut off cannot be ended.
@@ -159,6 +168,9 @@ pub enum EngineError {
         /// Bytes free.
         free: u64,
     },
+    /// `prune` could not remove all that it should.
+    #[error("{0} of the bundles that should go could not be removed")]
+    NotRemoved(usize),
     /// A component panicked.
     #[error("a defect in kbpack: {0}")]
     Panicked(String),

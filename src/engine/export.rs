@@ -1,7 +1,7 @@
 //! `export`: from the profile to a finished bundle. The steps stand in the code as numbered comments.
 
 use crate::base::name::ComponentName;
-use crate::base::path::{shown, ShownPath};
+use crate::base::path::{path_text, shown, ShownPath};
 use crate::component::{Finding, Host, Scope, Severity, Survey};
 use crate::crypto::bundle_key::BundleKey;
 use crate::crypto::recipient::Recipients;
@@ -9,6 +9,7 @@ use crate::crypto::sign::{Namespace, SigningKey};
 use crate::engine::claims::{carve, Named};
 use crate::engine::error::{output_error, EngineError, In, Result};
 use crate::engine::events::Events;
+use crate::engine::exports::{forget, record, PastExport};
 use crate::engine::machine;
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
@@ -18,6 +19,7 @@ use crate::pipeline::output::Output;
 use crate::pipeline::pack::{PackError, Packer};
 use crate::pipeline::scan::{Misplaced, Scanner};
 use serde::Serialize;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What to export, to whom, and where to.
@@ -228,12 +230,17 @@ impl Export<'_> {
             components: entries,
         };
         let output = packer.finish(&manifest, Namespace::Bundle, self.signer)?;
+        let size = output.size().map_err(|error| output_error(self.output, error))?;
+        // Remembered before it can be seen: a bundle whose receipt comes back must be known here.
         self.state.record_export(&self.profile.name, sequence)?;
-        output.finish().map_err(|error| output_error(self.output, error))?;
+        let remembered = record(self.state, &self.past(&manifest, size)?)?;
+        if let Err(error) = output.finish() {
+            forget(&remembered);
+            return Err(output_error(self.output, error));
+        }
         for found in &misplaced {
             events.finding(&found.component, &misplaced_finding(found));
         }
-        let size = self.output.and_then(|path| path.metadata().ok()).map(|m| m.len());
         Ok(ExportReport {
             id,
             path: self.output.map(ShownPath::from),
@@ -243,6 +250,25 @@ impl Export<'_> {
             sequence,
             components: packed,
             misplaced_secrets: misplaced,
+        })
+    }
+
+    /// What is remembered of the bundle with this manifest, of `size` bytes.
+    fn past(&self, manifest: &Manifest, size: Option<u64>) -> Result<PastExport> {
+        let absolute = |path: &Path| {
+            std::path::absolute(path).map_err(|error| EngineError::Io { path: path.to_owned(), error })
+        };
+        let path = self.output.map(absolute).transpose()?;
+        Ok(PastExport {
+            id: manifest.id,
+            profile: manifest.profile.clone(),
+            sequence: manifest.sequence,
+            created: manifest.created,
+            signer: manifest.origin.signer.clone(),
+            recipients: self.recipients.labels(),
+            components: manifest.components.iter().map(|c| c.name.clone()).collect(),
+            path: path.map(|path| path_text(path.as_os_str().as_bytes())),
+            size,
         })
     }
 

@@ -17,6 +17,7 @@ use crate::engine::machine;
 use crate::engine::participants::{self, participants, From, Participant};
 use crate::engine::plan::{destinations, new_destinations, refuse, require_space, ImportPlan};
 use crate::engine::profile::Profile;
+use crate::engine::receipt::make::{make, Made, Wanted};
 use crate::engine::recover::recover_first;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
@@ -53,6 +54,8 @@ pub struct Import<'a> {
     pub keys: LoadKeys<'a>,
     /// Asked before the first change.
     pub decide: &'a dyn Decide,
+    /// How the receipt is made.
+    pub receipt: Wanted<'a>,
 }
 
 /// What became of an import.
@@ -71,6 +74,9 @@ pub struct ImportReport {
     /// What could not be cleared away; `recover` does it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Finding>,
+    /// The signed word that the bundle is in place, for its source; `None` if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Made>,
 }
 
 /// The checks of one component.
@@ -126,13 +132,16 @@ impl Import<'_> {
             plan: &plan,
             events: log,
         };
-        let backup = backed_up(&transaction, keys, self.no_backup)?;
+        let backup = backed_up(&transaction, keys.as_ref(), self.no_backup)?;
 
         // 9. to 13. Stage, check, commit, check, remember, finalise: or undo.
         let begin = Begin { place: bundle.place.clone(), ..begin(&transaction, backup) };
         let applied = transaction.run(&begin, || self.remember(mark, &plan))?;
+        // With nothing left to go wrong, the word for the source.
+        let signer = keys.as_ref().map(|keys| &keys.signer);
+        let receipt = make(self, signer, &bundle, &plan, &applied, events);
         let backup = backup.made(&run, self.state);
-        Ok(ImportReport::done(plan, backup, applied))
+        Ok(ImportReport { receipt, ..ImportReport::done(plan, backup, applied) })
     }
 
     /// Expiry, target and sequence (chapter R). Returns what is remembered of the signer.
@@ -222,13 +231,14 @@ impl Import<'_> {
 impl ImportReport {
     /// Of a dry run.
     pub(super) fn planned(plan: ImportPlan) -> Self {
-        ImportReport { plan, dry_run: true, backup: None, checks: Vec::new(), leftovers: Vec::new() }
+        let (checks, leftovers) = (Vec::new(), Vec::new());
+        ImportReport { plan, dry_run: true, backup: None, checks, leftovers, receipt: None }
     }
 
     /// Of what was done.
     pub(super) fn done(plan: ImportPlan, backup: Option<BackupMade>, applied: Applied) -> Self {
         let Applied { checks, leftovers } = applied;
-        ImportReport { plan, dry_run: false, backup, checks, leftovers }
+        ImportReport { plan, dry_run: false, backup, checks, leftovers, receipt: None }
     }
 }
 
@@ -272,13 +282,13 @@ pub(super) fn confirm(decide: &dyn Decide, plan: &ImportPlan, news: &[String]) -
 /// Makes the backup, or says why there is none.
 pub(super) fn backed_up(
     transaction: &Transaction<'_>,
-    keys: Option<OwnKeys>,
+    keys: Option<&OwnKeys>,
     no_backup: bool,
 ) -> Result<Backup> {
     let plan = transaction.plan;
     match keys {
         Some(keys) => {
-            let backup = back_up(transaction, &keys)?;
+            let backup = back_up(transaction, keys)?;
             // It may have taken the room that staging needs.
             require_space(plan, transaction.host)?;
             Ok(backup)

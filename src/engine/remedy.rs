@@ -16,7 +16,9 @@ impl Faulty for EngineError {
             State(e) => e.fault(),
             Component { error, .. } => error.fault(),
             Io { error, .. } => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Fault::Usage,
+                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+                    Fault::Usage
+                }
                 _ => io_fault(error),
             },
             NothingSelected
@@ -37,8 +39,9 @@ impl Faulty for EngineError {
             Backup { error, .. } => error.fault(),
             OtherBackup(_) => Fault::Damaged,
             NoSuchImport(_) | AmbiguousImport(_) => Fault::Usage,
-            Panicked(_) | DamagedHistory(_) => Fault::Unexpected,
+            Panicked(_) | DamagedHistory(_) | NotRemoved(_) => Fault::Unexpected,
             Journal(e) => e.fault(),
+            Receipt { error, .. } => error.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
             OwnSigner { .. }
             | ForeignBackup { .. }
@@ -88,8 +91,10 @@ impl Faulty for EngineError {
             }
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Journal(e) => return e.remedy(),
+            Receipt { error, .. } => return error.remedy(),
+            NotRemoved(_) => "the warnings say why; put that right, and run it again",
             DamagedHistory(_) => {
-                "all others are shown; it tells of an import that is over: nothing needs it, and it can be removed"
+                "all others are whole; it tells of what is over: nothing needs it, and it can be removed"
             }
             CannotRecover { run, journal, .. } => {
                 return Some(format!(
@@ -131,6 +136,7 @@ fn io_hint(error: &io::Error) -> Option<String> {
         io::ErrorKind::PermissionDenied => "check the permissions, or run it as the user who owns the file",
         io::ErrorKind::StorageFull => "make room on that file system",
         io::ErrorKind::IsADirectory => "name a file, not a folder",
+        io::ErrorKind::NotADirectory => "name a folder, not a file",
         _ => return None,
     };
     Some(text.to_owned())

@@ -78,7 +78,7 @@ impl Rollback<'_> {
             plan: &plan,
             events: log,
         };
-        let backup = backed_up(&transaction, keys, self.no_backup)?;
+        let backup = backed_up(&transaction, keys.as_ref(), self.no_backup)?;
         let begin = Begin { place, ..begin(&transaction, backup) };
         let applied = transaction.run(&begin, || Ok(()))?;
         let backup = backup.made(&run, self.state);

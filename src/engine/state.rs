@@ -1,7 +1,8 @@
 //! What this machine remembers between runs, in the state directory, outside the reach of bundles.
 //!
-//! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `logs/` (how), `lock`, `exports.json` (the last sequence for each profile), `signers/<hex>.json` (for each trusted
-//! signer: the highest sequence applied and the destinations written, for each profile).
+//! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `logs/` (how), `lock`, `exports.json` (the last sequence
+//! for each profile), `exports/` (what was exported, and the receipts that came back), `receipts/` (those made here),
+//! `signers/<hex>.json` (for each trusted signer: the highest sequence applied and the destinations written, for each profile).
 
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, Faulty};
@@ -198,7 +199,8 @@ impl State {
 
     /// Removes what a kill left of files that were being written. The lock is held, so nobody writes any now.
     fn sweep(&self) -> Result<()> {
-        for dir in ["", "signers", "journals", "history", "backups"].map(|name| self.dir.join(name)) {
+        let written = ["", "signers", "journals", "history", "backups", "exports", "receipts"];
+        for dir in written.map(|name| self.dir.join(name)) {
             for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(fsx::TEMPORARY) {
                     remove_if_there(entry.path())?;
@@ -243,6 +245,21 @@ impl State {
         let dir = self.dir.join("logs");
         self.make(&dir)?;
         Ok(dir)
+    }
+
+    /// Where what was exported is remembered.
+    pub fn exports_dir(&self) -> PathBuf {
+        self.dir.join("exports")
+    }
+
+    /// The same, made if it is not there, its name on disk.
+    pub fn ensure_exports(&self) -> Result<PathBuf> {
+        self.lasting(self.exports_dir())
+    }
+
+    /// Where the receipts of imports on this machine are put, made if it is not there, its name on disk.
+    pub fn ensure_receipts(&self) -> Result<PathBuf> {
+        self.lasting(self.dir.join("receipts"))
     }
 
     /// Also where an earlier run was killed between making it and putting its name on disk.

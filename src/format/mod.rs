@@ -24,4 +24,5 @@ pub use member::MemberName;
 pub use reader::{Container, Member};
 pub use readme::README;
 pub use sums::Sums;
+pub use validate::{is_fingerprint, is_text, MAX_INTEGER, MAX_TIME};
 pub use writer::ContainerWriter;

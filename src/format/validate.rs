@@ -10,9 +10,9 @@ use ssh_key::Fingerprint;
 use std::collections::HashSet;
 
 /// The largest integer that every reader of JSON keeps exactly (RFC 8259, section 6).
-const MAX_INTEGER: u64 = (1 << 53) - 1;
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 /// The last second of the year 9999.
-const MAX_TIME: u64 = 253_402_300_799;
+pub const MAX_TIME: u64 = 253_402_300_799;
 /// Bytes of a string for people.
 const MAX_TEXT: usize = 255;
 
@@ -125,11 +125,13 @@ fn validate_component(component: &ComponentEntry) -> Result<(), FormatError> {
 
 const NOT_TEXT: &str = "is not 1 to 255 bytes without control characters";
 
-fn is_text(text: &str) -> bool {
+/// Whether it is *text*: 1 to 255 bytes without control characters.
+pub fn is_text(text: &str) -> bool {
     (1..=MAX_TEXT).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-fn is_fingerprint(text: &str) -> bool {
+/// Whether it is a key's fingerprint as `ssh-keygen -l` shows it.
+pub fn is_fingerprint(text: &str) -> bool {
     matches!(text.parse(), Ok(Fingerprint::Sha256(digest)) if Fingerprint::Sha256(digest).to_string() == text)
 }
 

@@ -42,6 +42,15 @@ impl Output {
         path.map_or_else(|| Ok(Output::Stdout(io::stdout())), Output::file)
     }
 
+    /// Bytes written so far; `None` for standard output.
+    pub fn size(&self) -> io::Result<Option<u64>> {
+        match self {
+            Output::Nameless(file, _) => Ok(Some(file.metadata()?.len())),
+            Output::Temporary(file, _) => Ok(Some(file.as_file().metadata()?.len())),
+            Output::Stdout(_) => Ok(None),
+        }
+    }
+
     /// Makes what was written durable, and visible under its name.
     pub fn finish(self) -> io::Result<()> {
         match self {
@@ -94,6 +103,7 @@ mod tests {
 
         let mut whole = Output::file(&path).unwrap();
         whole.write_all(b"whole").unwrap();
+        assert_eq!(whole.size().unwrap(), Some(5));
         assert!(!path.exists());
         whole.finish().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");

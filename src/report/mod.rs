@@ -5,5 +5,6 @@
 //! progress is drawn only on a terminal; colour carries no meaning of its own.
 
 pub mod console;
+pub mod past;
 pub mod sanitize;
 pub mod text;

@@ -189,6 +189,10 @@ pub fn imported(report: &ImportReport) -> Vec<String> {
         lines.push(format!("{what} is in {} ({})", backup.path, bytes(backup.size)));
         lines.extend(taken_back.is_none().then(|| "to take it back: kbpack rollback".to_owned()));
     }
+    if let Some(receipt) = &report.receipt {
+        let path = receipt.copy.as_ref().unwrap_or(&receipt.path);
+        lines.push(format!("wrote the receipt {path}; to tell the source, there: kbpack receipt FILE"));
+    }
     lines
 }
 

@@ -221,14 +221,14 @@ fn the_next_import_recovers_by_itself_and_history_tells() {
     // At a rename of the commit: the first ones are those of the state's own files.
     killed(&world.target, &args, "renameat2", 1);
     let history = world.target.kbpack(&["history", "--json"]).ok().json();
-    assert_eq!(history[0]["outcome"], serde_json::Value::Null, "{history}");
+    assert_eq!(history["imports"][0]["outcome"], serde_json::Value::Null, "{history}");
     let dry = world.target.kbpack(&["import", bundle.to_str().unwrap(), "--dry-run", "-q"]);
     assert_eq!(dry.code, 0, "{}", dry.stderr);
     assert_eq!(snapshot_but_times_of_folders(&world.target), before);
     world.import(&bundle, &[]).ok();
     let history = world.target.kbpack(&["history", "--json"]).ok().json();
     assert_eq!(
-        (&history[0]["outcome"], &history[1]["outcome"]),
+        (&history["imports"][0]["outcome"], &history["imports"][1]["outcome"]),
         (&"undone".into(), &"imported".into()),
         "{history}"
     );
@@ -286,7 +286,7 @@ fn a_journal_that_cannot_be_put_away_changes_nothing_about_what_became_of_the_im
     let leftovers = run.json()["leftovers"].to_string();
     assert!(leftovers.contains("the import is done, but its journal could not be put away"), "{leftovers}");
     assert_eq!(world.target.kbpack(&["recover", "--json"]).ok().json()[0]["outcome"], "imported");
-    assert_eq!(history(&world)[0]["outcome"], "imported");
+    assert_eq!(history(&world)["imports"][0]["outcome"], "imported");
 
     copy(&pristine, &world.target.path);
     // A file cannot be put in place, so that all is undone; and then one of the files that are removed stays.
@@ -299,7 +299,7 @@ fn a_journal_that_cannot_be_put_away_changes_nothing_about_what_became_of_the_im
         told.then_some(run)
     });
     told.expect("the journal's own removal").fails(9, "everything was put back");
-    assert_eq!(history(&world)[0]["outcome"], "undone");
+    assert_eq!(history(&world)["imports"][0]["outcome"], "undone");
 }
 
 #[test]
@@ -331,8 +331,8 @@ fn recover_does_not_say_undone_where_the_staging_area_is_gone_or_not_mounted() {
         let calls = points(&world.target, &args, &world.path("calls"));
         let renames = calls.iter().filter(|(call, _)| call == "renameat").count() as u32;
         copy(&pristine, &world.target.path);
-        // At the rename of the mark, when all is in place. After it come those of a tree's staging area and of the history.
-        killed(&world.target, &args, "renameat", renames - if component == "app" { 2 } else { 1 });
+        // At the rename of the mark, when all is in place. After it come those of a tree's staging area, of the history and of the receipt.
+        killed(&world.target, &args, "renameat", renames - if component == "app" { 3 } else { 2 });
 
         // The file system of the tree is not mounted.
         let away = |from: &str, to: &str| fs::rename(world.target.join(from), world.target.join(to)).unwrap();
@@ -382,7 +382,7 @@ fn history_shows_the_others_where_one_is_damaged() {
     let text = fs::read_to_string(&first).unwrap();
     fs::write(&first, text.replacen("small", "smell", 1)).unwrap();
     let run = world.target.kbpack(&["history", "--json"]).fails(1, "damaged");
-    assert_eq!(run.json().as_array().unwrap().len(), 1);
+    assert_eq!(run.json()["imports"].as_array().unwrap().len(), 1);
 }
 
 #[test]

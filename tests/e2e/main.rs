@@ -14,6 +14,8 @@ mod independent_reader;
 mod keys;
 mod logs;
 mod messages;
+mod prune;
+mod receipts;
 mod rollback;
 mod round_trip;
 mod signals;

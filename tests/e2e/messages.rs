@@ -117,6 +117,26 @@ fn what_is_said_when_it_works() {
     let (out, again) = (scene.path("out"), scene.path("again.kbp"));
     scene.target("ok-extract", &["extract", &bundle, "app", "-C", &out]);
     scene.target("ok-rekey", &["rekey", &bundle, "-r", &recipient, "-o", &again]);
+    let receipt = scene.path("carried.receipt");
+    scene.target("ok-import-receipt", &["import", &bundle, "--yes", "--only", "keys", "--receipt", &receipt]);
+    scene.source("ok-history-no-receipt", &["history"]);
+    let target = scene.world.target.kbpack(&["keygen", "--show", "--json"]).ok().json();
+    scene.source(
+        "ok-trust-add-for-receipts",
+        &["trust", "add", "beta", target["signer"].as_str().unwrap(), "--for", "receipts"],
+    );
+    scene.source("ok-receipt", &["receipt", &receipt]);
+    scene.source("ok-history", &["history"]);
+    let folder = scene.path("bundles");
+    fs::create_dir(&folder).unwrap();
+    for name in ["1.kbp", "2.kbp"] {
+        fs::rename(scene.world.export(name), Path::new(&folder).join(name)).unwrap();
+    }
+    let identity = scene.world.target.join(".config/kbpack/identity.txt");
+    let prune = ["prune", &folder, "--keep-last", "1", "-i", identity.to_str().unwrap()];
+    scene.source("ok-prune-dry-run", &[&prune[..], &["--dry-run"]].concat());
+    scene.source("ok-prune", &[&prune[..], &["--yes"]].concat());
+    scene.source("ok-prune-nothing", &[&prune[..], &["--yes"]].concat());
     scene.snapshots.finish();
 }
 
@@ -140,6 +160,11 @@ fn what_is_said_of_the_command_line() {
     scene.source("usage-trust-not-a-key", &["trust", "add", "x", ".bashrc"]);
     scene.source("usage-trust-nobody", &["trust", "remove", "x"]);
     scene.source("usage-revoke-nobody", &["trust", "revoke", "x"]);
+    let key = scene.world.public_key();
+    scene.source("usage-hooks-for-receipts", &["trust", "add", "x", &key, "--for", "receipts", "--hooks"]);
+    scene.source("usage-prune-no-rule", &["prune", "."]);
+    scene.source("usage-prune-no-folder", &["prune", "--keep-last", "1"]);
+    scene.source("usage-prune-keep-none", &["prune", ".", "--keep-last", "0"]);
     scene.snapshots.finish();
 }
 
@@ -276,6 +301,30 @@ fn what_is_said_of_a_bundle_that_is_not_trusted() {
     scene.world.target.chmod(signers, 0o600);
     scene.world.target.write(signers, "source ssh-rsa AAAA\n");
     scene.target("trust-bad-line", &["verify", &bundle]);
+    scene.snapshots.finish();
+}
+
+#[test]
+fn what_is_said_of_a_receipt() {
+    let mut scene = Scene::new("receipt");
+    let (bundle, receipt) = (scene.export("b.kbp"), scene.path("carried.receipt"));
+    scene.world.target.kbpack(&["import", &bundle, "--yes", "--receipt", &receipt]).ok();
+    scene.target("receipt-exists", &["import", &bundle, "--yes", "--receipt", &receipt]);
+    scene.source("receipt-not-one", &["receipt", &bundle]);
+    scene.source("receipt-missing", &["receipt", "none.receipt"]);
+    scene.source("receipt-unknown-target", &["receipt", &receipt]);
+    let target = scene.world.target.kbpack(&["keygen", "--show", "--json"]).ok().json();
+    let signer = target["signer"].as_str().unwrap();
+    scene.world.source.kbpack(&["trust", "add", "beta", signer]).ok();
+    scene.source("receipt-trusted-for-bundles", &["receipt", &receipt]);
+    let changed = fs::read_to_string(&receipt).unwrap().replace("\"small\"", "\"large\"");
+    scene.world.source.write("changed.receipt", changed);
+    scene.source("receipt-changed", &["receipt", "changed.receipt"]);
+    fs::remove_dir_all(scene.world.source.join(".local/state/kbpack/exports")).unwrap();
+    let pin = target["fingerprint"].as_str().unwrap();
+    scene.source("receipt-never-exported", &["receipt", &receipt, "--trust", pin]);
+    fs::remove_file(scene.world.target.join(".config/kbpack/signing_key")).unwrap();
+    scene.target("receipt-no-key", &["import", &bundle, "--yes", "--receipt", &scene.path("2.receipt")]);
     scene.snapshots.finish();
 }
 

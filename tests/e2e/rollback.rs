@@ -24,7 +24,7 @@ fn backups(world: &World) -> Vec<PathBuf> {
 }
 
 fn history(world: &World) -> Vec<serde_json::Value> {
-    world.target.kbpack(&["history", "--json"]).ok().json().as_array().unwrap().clone()
+    world.target.kbpack(&["history", "--json"]).ok().json()["imports"].as_array().unwrap().clone()
 }
 
 #[test]
@@ -206,4 +206,21 @@ fn a_backup_that_cannot_be_written_stops_the_import() {
     assert!(backups(&world).is_empty());
     world.target.kbpack(&["recover"]).ok();
     assert!(history(&world).is_empty());
+}
+
+#[test]
+fn old_backups_are_pruned_and_the_newest_still_takes_back() {
+    let world = lived_in();
+    for n in 0..3 {
+        world.source.write("app/settings.json", format!("{{\"a\": {n}00}}\n"));
+        let bundle = world.export(&format!("{n}.kbp"));
+        world.import(&bundle, &[]).ok();
+    }
+    assert_eq!(backups(&world).len(), 3);
+    world.target.kbpack(&["prune", "--backups", "--keep-last", "1", "--yes"]).ok();
+    assert_eq!(backups(&world).len(), 1);
+    let kept = |n: usize| history(&world)[n]["backup"].clone();
+    assert_eq!((kept(0), kept(1), kept(2)), ("gone".into(), "gone".into(), "kept".into()));
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 100}\n");
 }

@@ -141,5 +141,5 @@ fn closing_the_terminal_in_earnest_undoes() {
     wait_until("it ends", || fs::read_dir(&journals).unwrap().next().is_none());
     begun.is_undone();
     let history = begun.world.target.kbpack(&["history", "--json"]).ok().json();
-    assert_eq!(history[0]["outcome"], "undone", "{history}");
+    assert_eq!(history["imports"][0]["outcome"], "undone", "{history}");
 }

@@ -1,0 +1,155 @@
+//! `kbpack prune`
+
+use crate::cli::error::CliError;
+use crate::cli::export::parse_duration;
+use crate::cli::keys::identities;
+use crate::cli::Context;
+use crate::crypto::paths::KeyPaths;
+use crate::engine::error::EngineError;
+use crate::engine::machine;
+use crate::engine::prune::{Prune, Pruning, Removed};
+use crate::engine::retention::Policy;
+use crate::engine::state::State;
+use crate::report::past;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Remove old bundles from a folder, or old backups
+///
+/// Bundles are told by their content; other files, symlinks and folders inside are left alone, and so is a bundle that is
+/// damaged. Each profile of each signer is a series of its own, whose newest bundle always stays. A bundle stays if any
+/// --keep option keeps it; days, weeks and months are those of UTC. When a bundle was made stands inside: one that does not
+/// open with the identities at hand goes by the time of its file.
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "kbpack prune [OPTIONS] <--keep-...>... <DIR>
+       kbpack prune [OPTIONS] <--keep-...>... --backups")]
+#[command(after_help = "Examples:
+  kbpack prune /srv/bundles --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
+  kbpack prune /srv/bundles --keep-last 3 --keep-within 30d --yes
+  kbpack prune --backups --keep-last 5")]
+pub struct Args {
+    /// The folder
+    #[arg(required_unless_present = "backups", conflicts_with = "backups")]
+    dir: Option<PathBuf>,
+    /// Prune the backups that imports made on this machine
+    #[arg(long)]
+    backups: bool,
+    #[command(flatten)]
+    keep: Keep,
+    /// Open bundles with the identities in FILE (repeatable) [default: identity.txt]
+    #[arg(short, long = "identity", value_name = "FILE")]
+    identity: Vec<PathBuf>,
+    /// Read every bundle as a whole: one that has changed on the disk counts as damaged
+    #[arg(long)]
+    verify: bool,
+    /// Show what would go, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// At least one of them, so that nothing goes by mistake.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct Keep {
+    /// Keep the last N
+    #[arg(long = "keep-last", value_name = "N", value_parser = number)]
+    last: Option<usize>,
+    /// Keep the newest of each of the last N days that have one
+    #[arg(long = "keep-daily", value_name = "N", value_parser = number)]
+    daily: Option<usize>,
+    /// Keep the newest of each of the last N weeks (from Monday) that have one
+    #[arg(long = "keep-weekly", value_name = "N", value_parser = number)]
+    weekly: Option<usize>,
+    /// Keep the newest of each of the last N months that have one
+    #[arg(long = "keep-monthly", value_name = "N", value_parser = number)]
+    monthly: Option<usize>,
+    /// Keep all that are younger than this: a number with s, m, h, d or w
+    #[arg(long = "keep-within", value_name = "DURATION", value_parser = parse_duration)]
+    within: Option<u64>,
+}
+
+impl Keep {
+    fn policy(&self) -> Policy {
+        Policy {
+            last: self.last.unwrap_or(0),
+            daily: self.daily.unwrap_or(0),
+            weekly: self.weekly.unwrap_or(0),
+            monthly: self.monthly.unwrap_or(0),
+            within: self.within,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    dry_run: bool,
+    #[serde(flatten)]
+    pruning: &'a Pruning,
+    #[serde(flatten)]
+    removed: Removed,
+}
+
+impl Args {
+    /// Prunes.
+    pub fn run(self, context: &Context) -> Result<(), CliError> {
+        let console = &context.console;
+        let paths = KeyPaths::new(&context.dirs.config);
+        let state = State::new(context.dirs.state.clone());
+        // Nobody is asked for a passphrase for each old bundle.
+        let identities = identities(context, &self.identity, None)?;
+        let prune = Prune {
+            paths: &paths,
+            identities: &identities,
+            policy: &self.keep.policy(),
+            now: machine::now(),
+            verify: self.verify,
+        };
+        let pruning = match &self.dir {
+            Some(dir) => prune.folder(dir, console)?,
+            None => prune.backups(&state, console)?,
+        };
+        let nothing = |dry_run| Document { dry_run, pruning: &pruning, removed: Removed::default() };
+        if self.dry_run {
+            return Ok(console.data(&nothing(true), past::pruning(&pruning))?);
+        }
+        if pruning.going().next().is_none() {
+            return Ok(console.summary(&nothing(false), ["there is nothing to remove".to_owned()])?);
+        }
+        self.confirm(&pruning, context)?;
+        let removed = pruning.remove(console)?;
+        let (done, failed) = (removed.removed.len(), removed.failed.len());
+        let stay = pruning.bundles.len() - done;
+        let lines = [format!("removed: {done}, left: {stay}")];
+        console.summary(&Document { dry_run: false, pruning: &pruning, removed }, lines)?;
+        match failed {
+            0 => Ok(()),
+            failed => Err(CliError::from(EngineError::NotRemoved(failed)).told()),
+        }
+    }
+
+    fn confirm(&self, pruning: &Pruning, context: &Context) -> Result<(), CliError> {
+        let console = &context.console;
+        let asked = !self.yes && console.interactive();
+        for line in past::pruning(pruning) {
+            // Whoever is asked sees what about, also with -q.
+            if asked {
+                console.say(&line);
+            } else {
+                console.line(&line);
+            }
+        }
+        match (self.yes, asked) {
+            (true, _) => Ok(()),
+            (false, false) => Err(EngineError::NobodyToAsk.into()),
+            (false, true) if console.ask("Remove these?") => Ok(()),
+            (false, true) => Err(EngineError::Declined.into()),
+        }
+    }
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a number from 1 on".to_owned())
+}

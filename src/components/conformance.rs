@@ -11,7 +11,7 @@ mod laws;
 mod machine;
 mod memory;
 
-pub use machine::{tree, Machine, RUN};
+pub use machine::{tree, untimed, Machine, RUN};
 pub use memory::{Acts, Break, Silent, Streams};
 
 /// What a state is made of.

@@ -201,8 +201,8 @@ fn attempt(kit: &Kit, attack: &Attack, file: &Path, command: &[&str]) -> Result<
     trial.refused(attack.code, &attack.words)
 }
 
-/// A home to the byte, and kbpack's state in it but for the lock and the history, where an import that was undone
-/// stands too. The times of directories say little: staging areas
+/// A home to the byte, and kbpack's state in it but for the lock, and the history and the logs, where an import that was
+/// undone stands too. The times of directories say little: staging areas
 /// come and go in them.
 #[derive(Clone, PartialEq)]
 struct Snapshot(Vec<String>);
@@ -217,7 +217,7 @@ impl Snapshot {
             rows.extend(
                 files
                     .filter(|row| {
-                        !["lock ", "history/"]
+                        !["lock ", "history/", "logs/"]
                             .iter()
                             .any(|own| row.starts_with(&format!("state/kbpack/{own}")))
                     })
@@ -247,6 +247,8 @@ fn without_directory_time(row: String) -> String {
 /// A command run in the target's home, and what it left there.
 pub struct Trial {
     pub run: Run,
+    /// What it wrote into its log.
+    log: String,
     differences: Vec<String>,
     temporary: PathBuf,
     took: Duration,
@@ -280,7 +282,7 @@ impl Trial {
         if differences.is_empty() {
             kit.pristine.replace(Some(before));
         }
-        Trial { run, differences, temporary, took }
+        Trial { run, log: take_logs(home), differences, temporary, took }
     }
 
     /// Whether it was refused as it should be, and nothing has changed.
@@ -313,12 +315,12 @@ impl Trial {
     /// What holds for every command, whatever its outcome.
     pub fn manners(&self) -> Result<(), String> {
         let stdout = self.run.text();
-        let all = format!("{}{stdout}", self.run.stderr);
+        let all = format!("{}{stdout}{}", self.run.stderr, self.log);
         if self.run.code == 1 || all.contains("panicked") {
             return Err(format!("a defect: exit {}: {all}", self.run.code));
         }
         if let Some(c) = all.chars().find(|&c| is_unsafe(c)) {
-            return Err(format!("{c:?} reached the terminal: {all:?}"));
+            return Err(format!("{c:?} reached the terminal or the log: {all:?}"));
         }
         if let Some(secret) = SECRETS.iter().find(|secret| all.contains(**secret)) {
             return Err(format!("it shows {secret}"));
@@ -331,6 +333,15 @@ impl Trial {
             _ => Err("temporary files are left".to_owned()),
         }
     }
+}
+
+/// The text of all logs, which are removed: the next trial has its own.
+fn take_logs(home: &Home) -> String {
+    let logs = home.join(".local/state/kbpack/logs");
+    let entries = fs::read_dir(&logs).into_iter().flatten();
+    let text = entries.map(|log| fs::read_to_string(log.unwrap().path()).unwrap()).collect();
+    let _ = fs::remove_dir_all(&logs);
+    text
 }
 
 /// Characters that move a terminal, or turn the direction of its writing.

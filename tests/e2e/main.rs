@@ -14,6 +14,7 @@ mod independent_reader;
 mod keys;
 mod logs;
 mod messages;
+mod not_ours;
 mod prune;
 mod receipts;
 mod rollback;

@@ -385,6 +385,9 @@ fn what_is_said_when_an_import_stops() {
     let mut scene = Scene::new("import");
     let bundle = scene.export("b.kbp");
     scene.target("import-nobody-to-ask", &["import", &bundle]);
+    scene.world.target.chmod(".local/state/kbpack", 0o770);
+    scene.target("import-loose-state", &["import", &bundle, "--yes"]);
+    scene.world.target.chmod(".local/state/kbpack", 0o700);
     scene.target("import-unknown-component", &["import", &bundle, "--yes", "--only", "none"]);
     scene.target("import-bad-profile", &["import", &bundle, "--yes", "--profile", "none.toml"]);
     let kind = "[component.app]\nkind = \"secrets\"\nfiles = [{ path = \"~/x\" }]\n";

@@ -1,6 +1,6 @@
 //! The parts of the suite, each a sentence of the contract.
 
-use super::{from_facts, from_options, Acts, Break, Bundle, Machine, State, Subject, RUN};
+use super::{from_facts, from_options, untimed, Acts, Break, Bundle, Machine, State, Subject, RUN};
 use crate::component::{CheckResult, Component, Plan, Severity};
 use serde_json::Value;
 
@@ -309,13 +309,4 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
         }
         assert_eq!(subject.edit_survives(&machine.host), edited, "{when}");
     }
-}
-
-/// Folders without their times, which what comes and goes in them moves.
-fn untimed(world: &[String]) -> Vec<String> {
-    let untimed = |row: &String| match row.starts_with("folder ") {
-        true => row.split(' ').take(3).collect::<Vec<_>>().join(" "),
-        false => row.clone(),
-    };
-    world.iter().map(untimed).collect()
 }

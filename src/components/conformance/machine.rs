@@ -60,6 +60,15 @@ pub fn tree(root: &Path) -> Vec<String> {
     rows
 }
 
+/// Rows of [`tree`] without the times of folders, which what comes and goes in them moves.
+pub fn untimed(world: &[String]) -> Vec<String> {
+    let untimed = |row: &String| match row.starts_with("folder ") {
+        true => row.split(' ').take(3).collect::<Vec<_>>().join(" "),
+        false => row.clone(),
+    };
+    world.iter().map(untimed).collect()
+}
+
 fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut names = vec![0; 64 * 1024];
     let len = rustix::fs::llistxattr(path, &mut names).unwrap_or(0);

@@ -68,8 +68,8 @@ pub(super) fn undo_until(
     }
     remove_side(&side)?;
     for act in acts.iter().rev() {
-        if let FileAct::Dir { path, old, .. } = act {
-            undo.restore_dir(path.as_ref(), old)?;
+        if let FileAct::Dir { path, old, new } = act {
+            undo.restore_dir(path.as_ref(), old, new.is_some())?;
         }
     }
     undo.seat.sync()?;
@@ -158,10 +158,12 @@ impl Undo<'_> {
         self.is_root.then_some((meta.uid, meta.gid))
     }
 
-    fn restore_dir(&mut self, path: Option<&BundlePath>, old: &Meta) -> Result<()> {
+    fn restore_dir(&mut self, path: Option<&BundlePath>, old: &Meta, changed: bool) -> Result<()> {
         match self.seat.set_meta(path, Kind::Dir, old, self.owner(old)) {
-            Err(e) if !gone(&e) => Err(self.failed(path, e)),
-            _ => Ok(()),
+            Err(e) if gone(&e) => Ok(()),
+            // Another user's, in which we may only make names: all but its time is as it was.
+            Err(e) if !changed && e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            done => done.map_err(|e| self.failed(path, e)),
         }
     }
 

@@ -122,9 +122,13 @@ impl Rollback<'_> {
             let why = format!("the rollback {} did so already", by.run);
             return Err(EngineError::CannotRollBack { run: held[at].run.clone(), why });
         }
-        let mut held = held;
-        let later = held.split_off(at + 1);
-        let past = held.pop().ok_or(EngineError::NothingToRollBack)?;
+        let past = held[at].clone();
+        // What was taken back since, and the rollbacks that did it, left nothing.
+        let stands = |import: &&Begin| {
+            let taken_later = |run: &String| held[at + 1..].iter().any(|other| other.run == *run);
+            taken_back(&import.run).is_none() && !import.rolls_back.as_ref().is_some_and(taken_later)
+        };
+        let later = held[at + 1..].iter().filter(stands).cloned().collect();
         Ok((past, later))
     }
 

@@ -311,6 +311,7 @@ fn facts() {
             f("facts-of-a-backup", "they are those of a backup (rule F1)", &|facts| {
                 facts["touched"] = json!(true)
             }),
+            f("facts-all", "rule F1", &|facts| facts["all"] = json!(true)),
             f("facts-above", "rule F1", &|facts| facts["above"] = json!(1)),
             f("facts-mode-unknown", "rule F1", &|facts| facts["options"]["mode"] = json!("erase")),
             f("facts-entries-lie", "rule F1", &|facts| facts["entries"] = json!(1_000_000_000)),

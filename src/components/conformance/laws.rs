@@ -299,6 +299,8 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
         assert_eq!(kept, []);
         assert_same(&untimed(&back.world()), &untimed(&back.before), "a rollback that was undone");
         back.journal = Acts::default();
+        let (imported, forth) =
+            (untimed(&back.before), Bundle::before(&*back.component, &back.plan, &back.machine));
         let machine = back.run();
         let now = untimed(&subject.world(&machine.host));
         let when = format!("rolled back onto {start:?}, edited: {edited}");
@@ -308,5 +310,11 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
             true => assert_same(&without_folders(&now), &without_folders(&before), &when),
         }
         assert_eq!(subject.edit_survives(&machine.host), edited, "{when}");
+
+        // And forth again, by the backup of the rollback: what was kept stays beside.
+        let component = subject.kind().from_backup(&super::name(), &forth.facts, &machine.host).unwrap();
+        let machine = Import::of(subject, &forth, machine, component).run();
+        let again = without_run(&untimed(&subject.world(&machine.host)));
+        assert_same(&again, &imported, &format!("and forth again, {when}"));
     }
 }

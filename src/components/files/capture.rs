@@ -15,7 +15,7 @@ use super::plan::{FilesPlan, Step};
 use super::select::{Selection, Verdict};
 use super::site::{io_at, resolve, Found, Place};
 use super::tarfmt::END;
-use super::touched::{touched_name, Touched};
+use super::touched::{touched_name, Left, Reach, Touched};
 use super::walk::{note, stat_at, warning, Entry, Kind, Walk, Walker};
 use super::Files;
 use crate::base::fsx::Dir;
@@ -138,20 +138,48 @@ pub fn back_up(
     plan: &FilesPlan,
     sink: &dyn StreamSink,
 ) -> Result<Captured> {
-    let touched = Touched::of(plan, &resolve(&files.root)?)?;
+    // What is touched was narrowed to `--only` by the plan.
+    let scope = &Scope { only: &[], ..*scope };
+    let place = resolve(&files.root)?;
+    let mut touched = Touched::of(plan, &place)?;
+    add_other_names(files, scope, &mut touched)?;
+    let all = goes_as_a_whole(plan, &place);
     let mut stream = sink.create(&touched_name()?, Holds::Data)?;
     touched.write(&mut *stream)?;
     stream.finish()?;
     let above = plan.steps.iter().filter(|step| matches!(step, Step::Folder { .. })).count();
     // What is not there is to go, and what is there is to be what it was.
     let options = Options { mode: Mode::Mirror, symlinks: Symlinks::Replace, ..files.options.clone() };
-    let facts = Facts { options, touched: true, above: above as u32, ..Facts::default() };
-    // What is touched was narrowed to `--only` by the plan.
-    let whole = Scope { only: &[], ..*scope };
-    let root = plan.dirs.iter().any(|dir| dir.path.is_none());
-    let captured = capture_part(files, &whole, sink, facts, Part { touched: Some(&touched), root })?;
+    let facts = Facts { options, touched: true, all, above: above as u32, ..Facts::default() };
+    let root = all || plan.dirs.iter().any(|dir| dir.path.is_none());
+    let part = Part { touched: (!all).then_some(&touched), root };
+    let captured = capture_part(files, scope, sink, facts, part)?;
     // That others are around it is no news.
     Ok(Captured { findings: Vec::new(), ..captured })
+}
+
+/// A file that is touched under some of its names is to have all of them again: the others belong to the backup too.
+fn add_other_names(files: &Files, scope: &Scope<'_>, touched: &mut Touched) -> Result<()> {
+    let linked = |entry: &&Entry| entry.stat.kind == Kind::File && entry.stat.nlink > 1;
+    let mut missing: HashMap<(u64, u64), u32> = HashMap::new();
+    for entry in look(files, scope, Some(touched))?.walk.entries.iter().filter(linked) {
+        *missing.entry(entry.stat.file).or_insert(entry.stat.nlink) -= 1;
+    }
+    missing.retain(|_, names| *names > 0);
+    if !missing.is_empty() {
+        for entry in look(files, scope, None)?.walk.entries {
+            if missing.contains_key(&entry.stat.file) && touched.reach(&entry.path) == Reach::Beside {
+                touched.add(Some(entry.path), Left::Content);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether `plan` takes the root, a directory, away by one rename.
+fn goes_as_a_whole(plan: &FilesPlan, place: &Place) -> bool {
+    let is_root = |step: &Step| matches!(step, Step::Remove { path, .. } if plan.base.join(path.as_path()) == place.real);
+    place.found == Found::Dir && plan.steps.iter().any(is_root)
 }
 
 /// Writes the streams of a part of the tree, and completes `facts`.

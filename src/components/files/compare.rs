@@ -37,7 +37,7 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
         return Ok(plan);
     }
     // Where nothing was, everything that is there now came with the import, or later.
-    let limit = touched.as_ref().filter(|_| facts.state != State::Absent);
+    let limit = touched.as_ref().filter(|_| facts.state != State::Absent && !facts.all);
     let selection = Selection::new(&files.exclude, &place, scope, &facts.only, limit)?;
     let target = Target::look(files, facts.state, &rows, &place, &selection, scope)?;
     let edits = touched.as_ref().map(|touched| Edits::find(&target, touched, scope)).transpose()?;

@@ -126,6 +126,9 @@ pub struct Facts {
     /// It is a backup: the stream `touched` names the paths that are meant, and no others are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub touched: bool,
+    /// In a backup of a directory that goes as a whole: everything in it is meant, whatever `touched` names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
     /// In a backup of a root that did not exist: how many folders above it did not either.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub above: u32,
@@ -150,6 +153,9 @@ impl Facts {
         let facts = Facts::deserialize(facts).map_err(|e| bad(&e))?;
         if facts.top.is_some() && (facts.state != State::Directory || !facts.only.is_empty()) {
             return Err(bad(&"metadata of a root that was not captured"));
+        }
+        if facts.all && !(facts.touched && facts.state == State::Directory) {
+            return Err(bad(&"only a backup of a directory can be one of all that is in it"));
         }
         if facts.above > 0 && !(facts.touched && facts.state == State::Absent) {
             return Err(bad(&"folders above the root that only a backup of what did not exist can tell of"));

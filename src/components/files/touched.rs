@@ -68,7 +68,8 @@ impl Touched {
     pub fn of(plan: &FilesPlan, place: &Place) -> Result<Touched> {
         let root = place.real.strip_prefix(&plan.base).unwrap_or(&place.real);
         let root = root.as_os_str().as_encoded_bytes();
-        // Inside the component: a root that is a file has its own name there. `None` is what lies above the root.
+        // Inside the component: a root that is a file has its own name there (one that goes as a whole needs none).
+        // `None` is what lies above the root.
         let inner = |path: &BundlePath| -> Result<Option<BundlePath>> {
             if path.as_bytes() == root {
                 return place.entry_name().map(Some);
@@ -100,7 +101,8 @@ impl Touched {
         Ok(touched)
     }
 
-    fn add(&mut self, path: Option<BundlePath>, left: Left) {
+    /// Adds a path; `None` is not below the root.
+    pub fn add(&mut self, path: Option<BundlePath>, left: Left) {
         let Some(path) = path else { return };
         self.above.extend(std::iter::successors(path.parent(), BundlePath::parent));
         if left == Left::Folder {

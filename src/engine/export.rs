@@ -226,6 +226,7 @@ impl Export<'_> {
             origin: machine::origin(fingerprint.clone()),
             targets: Vec::new(),
             components: entries,
+            checks: Vec::new(),
         };
         let output = packer.finish(&manifest, Namespace::Bundle, self.signer)?;
         self.state.record_export(&self.profile.name, sequence)?;

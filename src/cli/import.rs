@@ -89,11 +89,11 @@ impl Args {
         {
             crate::engine::events::Events::finding(console, component.name.as_str(), finding);
         }
-        Ok(console.summary(&report, text::imported(&report))?)
+        Ok(console.summary(&report, text::imported(&report, console.verbose()))?)
     }
 }
 
-fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {
+pub(super) fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {
     let (from, to) =
         text.split_once('=').ok_or_else(|| "FROM=TO, both absolute or beginning with ~/".to_owned())?;
     let fits = |path: &str| {
@@ -106,7 +106,7 @@ fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {
     }
 }
 
-fn expand(path: PathBuf, home: &std::path::Path) -> PathBuf {
+pub(super) fn expand(path: PathBuf, home: &std::path::Path) -> PathBuf {
     match path.strip_prefix("~") {
         Ok(rest) => home.join(rest).components().collect(),
         Err(_) => path.components().collect(),

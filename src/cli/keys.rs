@@ -62,6 +62,13 @@ impl RecipientArgs {
 pub struct BundleArgs {
     /// The bundle; - is standard input
     bundle: PathBuf,
+    #[command(flatten)]
+    open: OpenArgs,
+}
+
+/// What opens a bundle, whom to trust, and as of when.
+#[derive(Debug, clap::Args)]
+pub struct OpenArgs {
     /// Open it with the identities in FILE: age's or an OpenSSH ed25519 key (repeatable) [default: identity.txt]
     #[arg(short, long = "identity", value_name = "FILE")]
     identity: Vec<PathBuf>,
@@ -74,6 +81,11 @@ pub struct BundleArgs {
 }
 
 impl BundleArgs {
+    /// The same from its two halves.
+    pub fn of(bundle: PathBuf, open: OpenArgs) -> Self {
+        BundleArgs { bundle, open }
+    }
+
     /// The file, scanned for nothing yet.
     pub fn incoming(&self, context: &Context) -> Result<Incoming, CliError> {
         Ok(Incoming::open(&self.bundle, &State::new(context.dirs.state.clone()))?)
@@ -84,10 +96,10 @@ impl BundleArgs {
         let prompt = Arc::new(SystemPrompt::new());
         let mut identities = Identities::new();
         identities.set_passphrase_prompt(prompt.clone());
-        for file in &self.identity {
+        for file in &self.open.identity {
             identities.add_file(file, prompt.clone())?;
         }
-        if self.identity.is_empty() {
+        if self.open.identity.is_empty() {
             identities.add_default(&KeyPaths::new(&context.dirs.config), prompt)?;
         }
         Ok(identities)
@@ -102,8 +114,8 @@ impl BundleArgs {
     ) -> Result<T, CliError> {
         let paths = KeyPaths::new(&context.dirs.config);
         let state = State::new(context.dirs.state.clone());
-        let at = self.verify_time.unwrap_or_else(machine::now);
-        act(&Gate { paths: &paths, state: &state, pin: self.trust.as_deref(), at, decide })
+        let at = self.open.verify_time.unwrap_or_else(machine::now);
+        act(&Gate { paths: &paths, state: &state, pin: self.open.trust.as_deref(), at, decide })
     }
 
     /// The opened bundle, each member checked when it is read.

@@ -4,9 +4,10 @@ use crate::base::interrupt;
 use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
 use crate::component::{self, Act, Component, Finding, Journal, Scope, Severity};
+use crate::engine::checks;
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
-use crate::engine::import::{ComponentChecks, Import};
+use crate::engine::import::{Checked, ComponentChecks, Import};
 use crate::engine::journal::{Entry, JournalError, JournalFile};
 use crate::engine::machine;
 use crate::engine::plan::ImportPlan;
@@ -77,7 +78,7 @@ impl Import<'_> {
         run: &str,
         journal: &RefCell<JournalFile>,
         events: &dyn Events,
-    ) -> Result<Vec<ComponentChecks>> {
+    ) -> Result<Checked> {
         // A panic is a failure like any other: what was begun is undone.
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             self.stage(participants, plan, run, events)?;
@@ -159,7 +160,7 @@ impl Import<'_> {
         run: &str,
         journal: &RefCell<JournalFile>,
         events: &dyn Events,
-    ) -> Result<Vec<ComponentChecks>> {
+    ) -> Result<Checked> {
         // 11. Quick, reversible acts, one component after the other.
         events.step("putting in place");
         for (participant, planned) in participants.iter().zip(&plan.components) {
@@ -169,7 +170,7 @@ impl Import<'_> {
         }
         // 12. The checks.
         events.step("checking");
-        let mut checks = Vec::new();
+        let mut components = Vec::new();
         for (participant, planned) in participants.iter().zip(&plan.components) {
             let scope = self.scope(participant, run, events);
             let results = participant.component.check(&scope, &planned.plan).within(&participant.name)?;
@@ -177,9 +178,14 @@ impl Import<'_> {
                 let name = format!("{}: {name}", participant.name);
                 return Err(EngineError::CheckFailed { name, failure: failure.clone() });
             }
-            checks.push(ComponentChecks { name: participant.name.clone(), results });
+            components.push(ComponentChecks { name: participant.name.clone(), results });
         }
-        Ok(checks)
+        let declared = checks::run::run(&plan.checks, self.host, true, events)?;
+        if let Some(failed) = declared.iter().find(|outcome| outcome.is_fatal()) {
+            let failure = failed.why.clone().unwrap_or_default();
+            return Err(EngineError::CheckFailed { name: failed.name.clone(), failure });
+        }
+        Ok(Checked { components, declared })
     }
 }
 

@@ -5,10 +5,13 @@ use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
 use crate::base::name::ComponentName;
 use crate::base::path::shown;
-use crate::component::{CheckResult, Finding, Host};
+use crate::component::{CheckResult, Finding, Host, Severity};
 use crate::components;
 use crate::crypto::identity::Identities;
 use crate::engine::apply::Participant;
+use crate::engine::checks::later::SavedChecks;
+use crate::engine::checks::plan::{Authority, PlannedCheck};
+use crate::engine::checks::{self, Outcome};
 use crate::engine::claims::{carve, order, Named};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
@@ -61,9 +64,18 @@ pub struct ImportReport {
     pub dry_run: bool,
     /// The checks after the commit.
     pub checks: Vec<ComponentChecks>,
+    /// The checks of the bundle and of this machine's profile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub declared_checks: Vec<Outcome>,
     /// What could not be cleared away; `recover` does it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Finding>,
+}
+
+/// What step 12 found.
+pub(super) struct Checked {
+    pub(super) components: Vec<ComponentChecks>,
+    pub(super) declared: Vec<Outcome>,
 }
 
 /// The checks of one component.
@@ -93,7 +105,13 @@ impl Import<'_> {
         let participants = self.participants(&bundle)?;
         let plan = self.plan(&bundle, &participants, &run, events)?;
         if self.dry_run {
-            return Ok(ImportReport { plan, dry_run: true, checks: Vec::new(), leftovers: Vec::new() });
+            return Ok(ImportReport {
+                plan,
+                dry_run: true,
+                checks: Vec::new(),
+                declared_checks: Vec::new(),
+                leftovers: Vec::new(),
+            });
         }
         refuse(&plan)?;
         require_space(&plan, self.host)?;
@@ -114,8 +132,8 @@ impl Import<'_> {
         let history = self.state.ensure_history()?;
         let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);
         let applied = self.apply(&participants, mark, &plan, &run, &journal, events);
-        let checks = match applied {
-            Ok(checks) => checks,
+        let checked = match applied {
+            Ok(checked) => checked,
             // The journal stays: `recover` goes on with it.
             Err(half_done) if half_done.fault() == Fault::RecoveryNeeded => return Err(half_done),
             Err(undone) => {
@@ -140,9 +158,14 @@ impl Import<'_> {
                 leftovers.push(("journal", not_put_away("the import is done", &error)));
             }
         }
+        if let Err(error) = SavedChecks::of(&plan, bundle.opened.signer(), self.host).save(self.state) {
+            let what = format!("the checks of this import could not be kept for `kbpack check`: {error}");
+            leftovers.push(("checks", Finding::new(Severity::Warning, what).todo("name the bundle to it")));
+        }
         leftovers.iter().for_each(|(of, finding)| events.finding(of, finding));
         let leftovers = leftovers.into_iter().map(|(_, finding)| finding).collect();
-        Ok(ImportReport { plan, dry_run: false, checks, leftovers })
+        let Checked { components: checks, declared: declared_checks } = checked;
+        Ok(ImportReport { plan, dry_run: false, checks, declared_checks, leftovers })
     }
 
     /// Expiry, target and sequence (chapter R). Returns what is remembered of the signer.
@@ -177,7 +200,7 @@ impl Import<'_> {
     }
 
     /// The components that take part, in the order in which they are staged and committed.
-    fn participants(&self, bundle: &Bundle) -> Result<Vec<Participant>> {
+    pub(super) fn participants(&self, bundle: &Bundle) -> Result<Vec<Participant>> {
         let manifest = bundle.opened.manifest();
         self.selection.check(manifest.components.iter().map(|c| &c.name))?;
         let all = self.all_components(manifest)?;
@@ -269,7 +292,17 @@ impl Import<'_> {
             created: machine::timestamp(manifest.created),
             overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
             components: planned,
+            checks: self.plan_checks(bundle)?,
         })
+    }
+
+    /// The bundle's checks and those of this machine's own profile, with which of them may run.
+    pub(super) fn plan_checks(&self, bundle: &Bundle) -> Result<Vec<PlannedCheck>> {
+        let own = self.profile.map_or(&[][..], |profile| &profile.checks);
+        let trust = bundle.opened.trust();
+        let signer = *bundle.opened.signer();
+        let authority = Authority { principal: &trust.principal, signer, hooks: trust.hooks };
+        checks::plan::plan(&bundle.opened.manifest().checks, own, &authority)
     }
 
     /// All that recovery needs to know.
@@ -317,7 +350,7 @@ impl Import<'_> {
 }
 
 /// 16 hex digits that no other run has.
-fn random_run() -> Result<String> {
+pub(super) fn random_run() -> Result<String> {
     let id = BundleId::random().map_err(PackError::from)?;
     Ok(id.to_string()[..16].to_owned())
 }

@@ -4,6 +4,8 @@
 //! [`claims`] settles who owns what; [`state`] is what this machine remembers between runs.
 
 mod apply;
+pub mod check;
+pub mod checks;
 pub mod claims;
 pub mod error;
 pub mod events;

@@ -34,6 +34,7 @@ impl Faulty for EngineError {
             Interrupted(e) => e.fault(),
             NoSpace { .. } => Fault::Limit,
             Panicked(_) | DamagedHistory(_) => Fault::Unexpected,
+            Check(e) => e.fault(),
             Journal(e) => e.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
             OwnSigner { .. }
@@ -71,6 +72,7 @@ impl Faulty for EngineError {
                 return Some(format!("to read or restore your own bundles here: kbpack trust add me {}", key.display()))
             }
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
+            Check(e) => return e.remedy(),
             Journal(e) => return e.remedy(),
             DamagedHistory(_) => {
                 "all others are shown; it tells of an import that is over: nothing needs it, and it can be removed"

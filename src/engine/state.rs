@@ -1,7 +1,8 @@
 //! What this machine remembers between runs, in the state directory, outside the reach of bundles.
 //!
 //! `journals/` and `history/` (what imports did), `lock`, `exports.json` (the last sequence for each profile), `signers/<hex>.json` (for each trusted
-//! signer: the highest sequence applied and the destinations written, for each profile).
+//! signer: the highest sequence applied and the destinations written, for each profile), `checks.json` (the checks of the last
+//! import).
 
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, Faulty};
@@ -245,6 +246,16 @@ impl State {
     /// Writes a mark.
     pub fn save_mark(&self, mark: &SignerMark) -> Result<()> {
         self.save(&self.mark_path(&mark.signer), mark)
+    }
+
+    /// Keeps the checks of an import that holds.
+    pub fn save_checks(&self, checks: &impl Serialize) -> Result<()> {
+        self.save(&self.dir.join("checks.json"), checks)
+    }
+
+    /// The checks of the last import.
+    pub fn load_checks<T: serde::de::DeserializeOwned>(&self) -> Result<Option<T>> {
+        self.load(&self.dir.join("checks.json"))
     }
 
     fn exports_path(&self) -> PathBuf {

@@ -1,0 +1,103 @@
+//! `check`: whether what was imported is still in place, and whether the checks still pass. Changes nothing.
+
+use crate::base::interrupt;
+use crate::component::{CheckResult, Host};
+use crate::crypto::paths::KeyPaths;
+use crate::engine::apply::Participant;
+use crate::engine::checks::later::SavedChecks;
+use crate::engine::checks::plan::PlannedCheck;
+use crate::engine::checks::{run, CheckError, Outcome, Verdict};
+use crate::engine::error::{EngineError, Result};
+use crate::engine::events::Events;
+use crate::engine::gate::Incoming;
+use crate::engine::import::{random_run, ComponentChecks, Import};
+use crate::engine::machine;
+use crate::engine::state::State;
+use crate::format::BundleId;
+use serde::Serialize;
+
+/// How the checks went.
+#[derive(Debug, Serialize)]
+pub struct CheckReport {
+    /// The bundle's id.
+    pub id: BundleId,
+    /// Its profile's name.
+    pub profile: String,
+    /// When it was imported, if that is why it is checked: RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<String>,
+    /// The components, compared with the bundle; none without one.
+    pub components: Vec<ComponentChecks>,
+    /// The checks of the bundle and of this machine's profile.
+    pub declared_checks: Vec<Outcome>,
+}
+
+impl CheckReport {
+    /// An error if a check failed; those that only warn do not count.
+    pub fn verdict(&self) -> Result<()> {
+        let results = || self.components.iter().flat_map(|component| &component.results);
+        let of =
+            results().count() + self.declared_checks.iter().filter(|o| o.verdict != Verdict::Skipped).count();
+        let failed = results().filter(|result| result.failure.is_some()).count();
+        let failed = failed + self.declared_checks.iter().filter(|outcome| outcome.is_fatal()).count();
+        match failed {
+            0 => Ok(()),
+            _ => Err(CheckError::Failed { failed, of }.into()),
+        }
+    }
+}
+
+/// The checks that the last import left. What is in place can be compared only with the bundle.
+pub fn last(paths: &KeyPaths, state: &State, host: &Host, events: &dyn Events) -> Result<CheckReport> {
+    let saved = SavedChecks::load(state)?;
+    let (planned, host) = saved.plan(paths, host)?;
+    Ok(CheckReport {
+        id: saved.bundle,
+        profile: saved.profile,
+        imported: Some(machine::timestamp(saved.imported)),
+        components: Vec::new(),
+        declared_checks: try_all(&planned, &host, events)?,
+    })
+}
+
+fn try_all(planned: &[PlannedCheck], host: &Host, events: &dyn Events) -> Result<Vec<Outcome>> {
+    interrupt::watch().map_err(|error| EngineError::Io { path: host.home.clone(), error })?;
+    Ok(run::run(planned, host, false, events)?)
+}
+
+impl Import<'_> {
+    /// Compares this machine with `incoming` as an import would plan it, and runs its checks. Expiry and sequence do
+    /// not count: nothing is put in place.
+    pub fn check(&self, incoming: Incoming, events: &dyn Events) -> Result<CheckReport> {
+        let _lock = self.state.lock()?;
+        events.step("verifying");
+        let bundle = self.gate.open(incoming, self.identities, Some(events))?;
+        let manifest = bundle.opened.manifest();
+        let planned = self.plan_checks(&bundle)?;
+        let run = random_run()?;
+        let mut components = Vec::new();
+        for participant in self.participants(&bundle)? {
+            events.step(&format!("checking {}", participant.name));
+            let results = self.compare(&participant, &run, events);
+            components.push(ComponentChecks { name: participant.name.clone(), results });
+        }
+        Ok(CheckReport {
+            id: manifest.id,
+            profile: manifest.profile.clone(),
+            imported: None,
+            components,
+            declared_checks: try_all(&planned, self.host, events)?,
+        })
+    }
+
+    /// What cannot be planned or compared is not in place.
+    fn compare(&self, participant: &Participant, run: &str, events: &dyn Events) -> Vec<CheckResult> {
+        let scope = self.scope(participant, run, events);
+        let component = &participant.component;
+        let checked =
+            component.plan(&scope, &participant.source).and_then(|plan| component.check(&scope, &plan));
+        checked.unwrap_or_else(|error| {
+            vec![CheckResult { name: "can be compared".to_owned(), failure: Some(error.to_string()) }]
+        })
+    }
+}

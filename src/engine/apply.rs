@@ -103,7 +103,9 @@ impl Import<'_> {
                 Finding::new(Severity::Warning, what).todo("after another one, run `kbpack recover`");
             events.finding("import", &finding);
         }
-        let committed = participants.iter().any(|p| !p.acts.borrow().is_empty());
+        // A failed check ends an import in one way, also where all was in place already.
+        let committed = matches!(cause, EngineError::CheckFailed { .. })
+            || participants.iter().any(|p| !p.acts.borrow().is_empty());
         let mut failures = Vec::new();
         for participant in participants.iter().rev() {
             let scope = self.scope(participant, run, events);

@@ -1,7 +1,7 @@
 //! `check`: whether what was imported is still in place, and whether the checks still pass. Changes nothing.
 
 use crate::base::interrupt;
-use crate::component::{CheckResult, Host};
+use crate::component::{CheckResult, Host, Plan, Severity};
 use crate::crypto::paths::KeyPaths;
 use crate::engine::apply::Participant;
 use crate::engine::checks::later::SavedChecks;
@@ -94,10 +94,47 @@ impl Import<'_> {
     fn compare(&self, participant: &Participant, run: &str, events: &dyn Events) -> Vec<CheckResult> {
         let scope = self.scope(participant, run, events);
         let component = &participant.component;
-        let checked =
-            component.plan(&scope, &participant.source).and_then(|plan| component.check(&scope, &plan));
-        checked.unwrap_or_else(|error| {
-            vec![CheckResult { name: "can be compared".to_owned(), failure: Some(error.to_string()) }]
+        let compared = component.plan(&scope, &participant.source).and_then(|plan| {
+            let mut results = vec![as_in_the_bundle(&plan)];
+            results.extend(component.check(&scope, &plan)?);
+            Ok(results)
+        });
+        compared.unwrap_or_else(|error| {
+            vec![CheckResult { name: AS_IN_THE_BUNDLE.to_owned(), failure: Some(error.to_string()) }]
         })
+    }
+}
+
+const AS_IN_THE_BUNDLE: &str = "as in the bundle";
+
+/// Whether an import would find nothing to do.
+fn as_in_the_bundle(plan: &Plan) -> CheckResult {
+    let refusal = plan.findings.iter().find(|finding| finding.severity == Severity::Refusal);
+    let failure = match (plan.changes.len(), refusal) {
+        (_, Some(refusal)) => Some(refusal.what.clone()),
+        (0, None) => None,
+        (n, None) => Some(format!("an import would change {n}, the first is {}", plan.changes[0].what)),
+    };
+    CheckResult { name: AS_IN_THE_BUNDLE.to_owned(), failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::{Change, ChangeKind, Finding};
+
+    #[test]
+    fn what_an_import_would_do_is_not_as_in_the_bundle() {
+        let mut plan = Plan::new(());
+        plan.unchanged = 3;
+        plan.findings.push(Finding::new(Severity::Warning, "odd"));
+        assert_eq!(as_in_the_bundle(&plan).failure, None);
+        plan.changes.push(Change { kind: ChangeKind::Removed, what: "a".to_owned() });
+        assert_eq!(
+            as_in_the_bundle(&plan).failure.as_deref(),
+            Some("an import would change 1, the first is a")
+        );
+        plan.findings.push(Finding::new(Severity::Refusal, "no"));
+        assert_eq!(as_in_the_bundle(&plan).failure.as_deref(), Some("no"));
     }
 }

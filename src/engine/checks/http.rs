@@ -2,7 +2,7 @@
 
 use super::address::Address;
 use super::{values, Site, Trial, Tried};
-use crate::format::HttpProbe;
+use crate::format::{HttpProbe, Method};
 use serde_json::Value;
 use std::io;
 use std::net::SocketAddr;
@@ -53,8 +53,12 @@ impl Trial for Http {
         if !self.address.is_loopback() {
             return Some(format!("it sends a request to {}", self.address));
         }
-        let name = *self.probe.variables().first()?;
-        Some(format!("it sends the value of ${name}"))
+        if let Some(name) = self.probe.variables().first() {
+            return Some(format!("it sends the value of ${name}"));
+        }
+        // Those that are safe by RFC 9110 ask and do nothing; others could have a service on this machine do something.
+        let safe = matches!(self.probe.method, Method::Get | Method::Head | Method::Options);
+        (!safe).then(|| format!("it sends a {}", self.probe.method.as_str()))
     }
 
     fn attempt(&self, site: &Site) -> Tried {

@@ -76,7 +76,7 @@ pub fn of_bundle(check: &Check, authority: &Authority<'_>) -> Result<PlannedChec
     planned.skipped = planned.trial.needs_trust().map(|why| Reason {
         why: format!("{why}, and its signer may not have commands run here"),
         remedy: format!(
-            "if it may: kbpack trust add {} '{}' --hooks; or write the check into this machine's own profile",
+            "to allow it: kbpack trust add {} '{}' --hooks; or write the check into this machine's own profile",
             authority.principal,
             authority.signer.to_line("")
         ),
@@ -140,6 +140,7 @@ mod tests {
             {"name": "tcp", "tcp": {"address": "localhost:1"}},
             {"name": "tcp6", "tcp": {"address": "[::1]:1"}},
             {"name": "http", "http": {"url": "http://127.1.2.3:80/x"}},
+            {"name": "head", "http": {"url": "http://[::1]/", "method": "HEAD"}},
             {"name": "sql", "sql": {"url": "postgresql://u@localhost/d", "query": "q", "equals": ""}},
             {"name": "socket", "sql": {"url": "postgresql:///d", "query": "q", "equals": ""}},
         ]));
@@ -153,6 +154,7 @@ mod tests {
             {"name": "octal", "http": {"url": "http://0177.0.0.1/"}},
             {"name": "meta", "http": {"url": "http://169.254.169.254/"}},
             {"name": "secret", "http": {"url": "http://localhost/", "header": {"X-API-Key": "$K"}}},
+            {"name": "post", "http": {"url": "http://localhost/", "method": "POST", "body": "{}"}},
             {"name": "body", "http": {"url": "http://localhost/", "method": "POST", "body": "$K"}},
             {"name": "sql", "sql": {"url": "postgresql://u@db.example.org/d", "query": "q", "equals": ""}},
             {"name": "two", "sql": {"url": "postgresql://u@localhost/d?hostaddr=10.0.0.1", "query": "q", "equals": ""}},

@@ -6,7 +6,7 @@ use crate::component::{Finding, Host, Scope, Severity, Survey};
 use crate::crypto::bundle_key::BundleKey;
 use crate::crypto::recipient::Recipients;
 use crate::crypto::sign::{Namespace, SigningKey};
-use crate::engine::checks::record::record;
+use crate::engine::checks::record::{record, refuse_secrets};
 use crate::engine::claims::{carve, Named};
 use crate::engine::error::{output_error, EngineError, In, Result};
 use crate::engine::events::Events;
@@ -171,6 +171,7 @@ impl Export<'_> {
                 Err(error) => return Err(error),
             }
         }
+        refuse_secrets(&checks, &secrets)?;
         let scanner = Scanner::new(&secrets)?;
         drop(secrets);
 

@@ -139,6 +139,7 @@ fn what_checks_say() {
         "check-open-secret",
         &check("http = { url = \"http://a/\", header = { Authorization = \"b\" } }"),
     );
+    profile("check-holds-secret", &check("command = { run = [\"curl\", \"-Hk: sk-demo-0123456789\"] }"));
     profile("check-bad-address", &check("tcp = { address = \"localhost\" }"));
     profile("check-bad-pattern", &check("command = { run = [\"a\"], stdout-matches = \"(\" }"));
     profile("check-not-recorded", &check("version = { run = [\"false\"], equal-to-source = true }"));

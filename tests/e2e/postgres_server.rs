@@ -30,13 +30,10 @@ impl Server {
         let data = server.path().join("data");
         let initdb = ["-A", "trust", "-U", SUPERUSER, "-E", "UTF8", "--locale=C", "--no-sync", "-D"];
         Run::of(server.tool("initdb").args(initdb).arg(&data)).ok();
-        fs::write(
-            data.join("pg_hba.conf"),
-            "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\nhost all all ::1/128 scram-sha-256\n",
-        )
-        .unwrap();
+        fs::write(data.join("pg_hba.conf"), "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+            .unwrap();
         let options = format!(
-            "-p {port} -k {} -c listen_addresses=localhost -c fsync=off",
+            "-p {port} -k {} -c listen_addresses=127.0.0.1 -c fsync=off",
             server.path().to_str().unwrap()
         );
         let log = server.path().join("log");
@@ -104,5 +101,6 @@ fn is_root() -> bool {
 fn bin() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let bins = versions.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").is_file());
-    bins.max().expect("there is no PostgreSQL server: tests/run installs the package postgresql")
+    bins.max()
+        .unwrap_or_else(|| panic!("there is no PostgreSQL server: tests/run installs the package postgresql"))
 }

@@ -25,6 +25,14 @@ pub enum CheckError {
         /// Why not.
         why: String,
     },
+    /// A secret is written out in it.
+    #[error("the check '{name}' holds the value of {secret}")]
+    HoldsSecret {
+        /// Which.
+        name: String,
+        /// The secret's name.
+        secret: String,
+    },
     /// `kbpack check` found some that failed.
     #[error("{failed} of {of} checks failed")]
     Failed {
@@ -52,7 +60,7 @@ impl Faulty for CheckError {
     fn fault(&self) -> Fault {
         match self {
             CheckError::Bad { origin: Origin::Bundle, .. } => Fault::Rule,
-            CheckError::Bad { origin: Origin::Profile, .. } => Fault::Usage,
+            CheckError::Bad { origin: Origin::Profile, .. } | CheckError::HoldsSecret { .. } => Fault::Usage,
             CheckError::CannotRecord { .. } | CheckError::Failed { .. } | CheckError::NoneSaved => {
                 Fault::NotReady
             }
@@ -67,6 +75,9 @@ impl Faulty for CheckError {
             CheckError::Bad { origin: Origin::Profile, .. } => "correct it in the profile",
             CheckError::CannotRecord { .. } => {
                 "put that right, or take `recorded` or `equal-to-source` out of the check"
+            }
+            CheckError::HoldsSecret { .. } => {
+                "write $NAME in an http check instead, or let it be looked up on the target"
             }
             CheckError::Failed { .. } => "put right what they say; -v shows more",
             CheckError::NoneSaved => "import a bundle first, or name one: kbpack check BUNDLE",

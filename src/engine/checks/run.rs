@@ -84,7 +84,7 @@ fn persist(planned: &PlannedCheck, host: &Host) -> Result<Tried, Interrupted> {
 }
 
 /// What `work` comes to, in a thread of its own: a resolver or a server that never answers holds nobody up. `None`
-/// after `limit`; what is left of the thread then ends by its own limits.
+/// after `limit`; what is left of the thread then ends by its own limits, or with the process.
 pub(super) fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,

@@ -9,6 +9,7 @@ use crate::components::secrets::password_for;
 use crate::format::SqlProbe;
 use postgres::config::{Host, SslMode};
 use postgres::{Client, Config, NoTls};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -92,7 +93,7 @@ impl Sql {
     /// The first column of the only row, as the server writes it.
     fn ask(&self, site: &Site) -> Result<String, Tried> {
         let said = |error: postgres::Error| Tried::failed(words(&error));
-        let mut client = self.config(site)?.connect(NoTls).map_err(said)?;
+        let mut client = self.connect(site)?;
         if !site.trusted && is_superuser(&mut client).map_err(said)? {
             let why = "the role is a superuser, and its signer may not have commands run here";
             return Err(Tried::skipped(why));
@@ -117,6 +118,29 @@ impl Sql {
         }
     }
 
+    /// Connects to the first address that answers. A name is resolved once, by us, and must lead to where it says.
+    fn connect(&self, site: &Site) -> Result<Client, Tried> {
+        let config = self.config(site)?;
+        let numbers: Vec<Option<IpAddr>> = match &self.address {
+            Some(address) if config.get_hostaddrs().is_empty() => {
+                address.resolve(site.trusted)?.iter().map(|found| Some(found.ip())).collect()
+            }
+            _ => vec![None],
+        };
+        let mut why = String::new();
+        for number in numbers {
+            let mut config = config.clone();
+            if let Some(number) = number {
+                config.hostaddr(number);
+            }
+            match config.connect(NoTls) {
+                Ok(client) => return Ok(client),
+                Err(error) => why = words(&error),
+            }
+        }
+        Err(Tried::failed(why))
+    }
+
     /// Where to connect to, as whom, and with which password.
     fn config(&self, site: &Site) -> Result<Config, Tried> {
         let mut config = self.config.clone();
@@ -124,13 +148,6 @@ impl Sql {
         if config.get_user().is_none() {
             let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
             config.user(&user.map(|user| user.name).unwrap_or_default());
-        }
-        if let Some(address) = &self.address {
-            // The name is resolved once, by us, and must lead to where it says.
-            let number = address.resolve(site.trusted)?.first().map(std::net::SocketAddr::ip);
-            if let Some(number) = number.filter(|_| config.get_hostaddrs().is_empty()) {
-                config.hostaddr(number);
-            }
         }
         let (user, host) = (config.get_user().unwrap_or_default(), self.address.as_ref());
         let database = config.get_dbname().unwrap_or(user);

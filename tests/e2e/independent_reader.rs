@@ -37,6 +37,9 @@ timeout = 5
 retry-for = 30
 http = { url = "http://localhost:1/x?y#z", method = "POST", header = { X-API-Key = "$API_KEY" }, body = "$$5 $TOKEN", status = 201, expect-header = { A = "b" }, json = { "a.b" = 1, c = true, d = "e" } }
 [[check]]
+name = "few keys: http"
+http = { url = "http://localhost" }
+[[check]]
 name = "every key: command"
 command = { run = ["true", ""], directory = "~/tree", exit = 0, stdout-matches = "^$" }
 [[check]]

@@ -246,7 +246,7 @@ def http_of(probe):
            expect_header=(lambda it: table(it, TOKEN, bounded(4096, 0, LINE)),))
     need(re.fullmatch("[!-~]+", probe["url"]), 6, "M8: url")
     need("body" not in probe or probe.get("method", "GET") not in ("GET", "HEAD", "OPTIONS"), 6, "M8: body")
-    texts = [*probe.get("header", {}).values(), *[probe["body"]] * ("body" in probe)]
+    texts = [*probe.get("header", {}).values(), probe.get("body", "")]
     need(all(dollars(it) for it in texts), 6, "M8: $")
     need(not any(name.lower() in SECRET and "$" not in it.replace("$$", "") for name, it in probe.get("header", {}).items()), 6, "M8")
 

@@ -50,3 +50,13 @@ pub const MAX_LIST_LINE: usize = 1024 * 1024;
 pub const PLUGIN_SECONDS: u64 = 120;
 /// Shortest secret value, in bytes, that is searched for in other streams.
 pub const MIN_SEARCHED_SECRET: usize = 8;
+/// Checks of one bundle.
+pub const MAX_CHECKS: usize = 256;
+/// Seconds that one attempt of a check may take, and for which it may be repeated.
+pub const MAX_CHECK_SECONDS: u64 = 600;
+/// Bytes of a text in a check (a word of a command, a query, a value).
+pub const MAX_CHECK_TEXT: usize = 4096;
+/// Bytes of the body that a check sends.
+pub const MAX_CHECK_BODY: usize = 64 * 1024;
+/// Words, headers or fields in one check.
+pub const MAX_CHECK_ITEMS: usize = 64;

@@ -4,6 +4,7 @@
 //! that also looks at the clock and at whether the child is still there.
 
 use crate::base::fault::{io_fault, Fault, Faulty};
+use crate::base::interrupt;
 use crate::base::secret::Secret;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::{fcntl_getfl, fcntl_setfl, OFlags};
@@ -108,6 +109,7 @@ pub struct Command {
     command: std::process::Command,
     name: String,
     limit: Duration,
+    interruptible: bool,
 }
 
 impl Command {
@@ -117,7 +119,13 @@ impl Command {
         let mut command = std::process::Command::new(program);
         command.env_clear().process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Command { command, name: program.to_string_lossy().into_owned(), limit }
+        Command { command, name: program.to_string_lossy().into_owned(), limit, interruptible: false }
+    }
+
+    /// A signal to us ends it as its limit would: see [`crate::base::interrupt`].
+    pub fn until_interrupted(mut self) -> Self {
+        self.interruptible = true;
+        self
     }
 
     /// What to call it in errors, instead of the program's path.
@@ -192,7 +200,8 @@ impl Command {
         };
         let mut child = self.command.spawn().map_err(failed)?;
         let pid = Pid::from_child(&child);
-        let watch = Arc::new(Watch { pid, deadline: Instant::now() + self.limit });
+        let watch =
+            Arc::new(Watch { pid, deadline: Instant::now() + self.limit, interruptible: self.interruptible });
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -219,7 +228,7 @@ impl Command {
         };
         let status = child.wait().map_err(failed)?;
         let said = said.map_err(failed)?;
-        if !in_time && Instant::now() >= watch.deadline {
+        if !in_time && watch.left().is_zero() {
             return Err(ProcessError::TimedOut { program: self.name, seconds: self.limit.as_secs() });
         }
         Ok(Talked { said, status, stderr })
@@ -230,9 +239,18 @@ impl Command {
 struct Watch {
     pid: Pid,
     deadline: Instant,
+    interruptible: bool,
 }
 
 impl Watch {
+    /// The time that the child has left.
+    fn left(&self) -> Duration {
+        match self.interruptible && interrupt::check().is_err() {
+            true => Duration::ZERO,
+            false => self.deadline.saturating_duration_since(Instant::now()),
+        }
+    }
+
     /// Whether the child has ended. It is left unreaped: its id stays taken until the very end.
     fn ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -243,7 +261,7 @@ impl Watch {
     fn wait_for_end(&self) -> bool {
         let mut nap = Duration::from_millis(1);
         while !self.ended() {
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = self.left();
             if left.is_zero() {
                 return false;
             }
@@ -258,7 +276,7 @@ impl Watch {
     fn ready(&self, fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<bool> {
         loop {
             let ended = self.ended();
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = self.left();
             if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }

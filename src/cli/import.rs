@@ -104,7 +104,7 @@ impl Args {
         for (component, finding) in report.plan.findings() {
             console.finding(component, finding);
         }
-        Ok(console.summary(&report, text::imported(&report))?)
+        Ok(console.summary(&report, text::imported(&report, console.verbose()))?)
     }
 }
 
@@ -121,7 +121,7 @@ fn require_receipt(path: &Path, context: &Context) -> Result<(), CliError> {
     }
 }
 
-fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {
+pub(super) fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {
     let (from, to) =
         text.split_once('=').ok_or_else(|| "FROM=TO, both absolute or beginning with ~/".to_owned())?;
     let fits = |path: &str| {
@@ -134,7 +134,7 @@ fn parse_map(text: &str) -> Result<(PathBuf, PathBuf), String> {
     }
 }
 
-fn expand(path: PathBuf, home: &Path) -> PathBuf {
+pub(super) fn expand(path: PathBuf, home: &Path) -> PathBuf {
     match path.strip_prefix("~") {
         Ok(rest) => home.join(rest).components().collect(),
         Err(_) => path.components().collect(),

@@ -63,6 +63,13 @@ impl RecipientArgs {
 pub struct BundleArgs {
     /// The bundle; - is standard input
     bundle: PathBuf,
+    #[command(flatten)]
+    open: OpenArgs,
+}
+
+/// What opens a bundle, whom to trust, and as of when.
+#[derive(Debug, clap::Args)]
+pub struct OpenArgs {
     /// Open it with the identities in FILE: age's or an OpenSSH ed25519 key (repeatable) [default: identity.txt]
     #[arg(short, long = "identity", value_name = "FILE")]
     identity: Vec<PathBuf>,
@@ -75,6 +82,11 @@ pub struct BundleArgs {
 }
 
 impl BundleArgs {
+    /// The same from its two halves.
+    pub fn of(bundle: PathBuf, open: OpenArgs) -> Self {
+        BundleArgs { bundle, open }
+    }
+
     /// The file, scanned for nothing yet.
     pub fn incoming(&self, context: &Context) -> Result<Incoming, CliError> {
         Ok(Incoming::open(&self.bundle, &State::new(context.dirs.state.clone()))?)
@@ -82,7 +94,7 @@ impl BundleArgs {
 
     /// The identities named, else this machine's own; a passphrase is asked for when a bundle has one.
     pub fn identities(&self, context: &Context) -> Result<Identities, CliError> {
-        identities(context, &self.identity, Some(Arc::new(SystemPrompt::new())))
+        identities(context, &self.open.identity, Some(Arc::new(SystemPrompt::new())))
     }
 
     /// Runs `act` with the gate that this bundle passes through; `backups` are let through too where they are only read.
@@ -95,8 +107,8 @@ impl BundleArgs {
     ) -> Result<T, CliError> {
         let paths = KeyPaths::new(&context.dirs.config);
         let state = State::new(context.dirs.state.clone());
-        let at = self.verify_time.unwrap_or_else(machine::now);
-        act(&Gate { paths: &paths, state: &state, pin: self.trust.as_deref(), at, decide, backups })
+        let at = self.open.verify_time.unwrap_or_else(machine::now);
+        act(&Gate { paths: &paths, state: &state, pin: self.open.trust.as_deref(), at, decide, backups })
     }
 
     /// The opened bundle, each member checked when it is read; with `backups`, also one that is a backup.

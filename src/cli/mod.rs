@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub mod ask;
+pub mod check;
 pub mod complete;
 pub mod demo;
 pub mod error;
@@ -80,6 +81,7 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Import(import::Args),
+    Check(check::Args),
     Rollback(rollback::Args),
     Recover(recover::RecoverArgs),
     History(recover::HistoryArgs),
@@ -163,6 +165,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Inspect(args) => args.run(context),
         Command::Verify(args) => args.run(context),
         Command::Import(args) => args.run(context),
+        Command::Check(args) => args.run(context),
         Command::Rollback(args) => args.run(context),
         Command::Recover(args) => args.run(context),
         Command::History(args) => args.run(context),

@@ -61,6 +61,6 @@ impl Args {
         for (component, finding) in report.plan.findings() {
             console.finding(component, finding);
         }
-        Ok(console.summary(&report, text::imported(&report))?)
+        Ok(console.summary(&report, text::imported(&report, console.verbose()))?)
     }
 }

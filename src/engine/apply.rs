@@ -4,6 +4,7 @@ use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
 use crate::component::{self, Act, Finding, Host, Journal, Scope, Severity};
 use crate::engine::backup::discard;
+use crate::engine::checks::{self, Outcome};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::import::ComponentChecks;
@@ -31,9 +32,16 @@ pub(super) struct Transaction<'a> {
     pub(super) events: &'a Log<'a>,
 }
 
+/// What step 12 found.
+pub(super) struct Checked {
+    pub(super) components: Vec<ComponentChecks>,
+    /// The checks of the bundle and of this machine's profile.
+    pub(super) declared: Vec<Outcome>,
+}
+
 /// What a transaction that holds has to tell.
 pub(super) struct Applied {
-    pub(super) checks: Vec<ComponentChecks>,
+    pub(super) checked: Checked,
     /// What could not be cleared away.
     pub(super) leftovers: Vec<Finding>,
 }
@@ -73,8 +81,8 @@ impl Transaction<'_> {
         self.events.begin(self.state, command, begin);
         let history = self.state.ensure_history()?;
         let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);
-        let checks = match self.apply(&journal, keep) {
-            Ok(checks) => checks,
+        let checked = match self.apply(&journal, keep) {
+            Ok(checked) => checked,
             // The journal stays: `recover` goes on with it.
             Err(half_done) if half_done.fault() == Fault::RecoveryNeeded => return Err(half_done),
             Err(undone) => {
@@ -104,15 +112,11 @@ impl Transaction<'_> {
             }
         }
         leftovers.iter().for_each(|(of, finding)| self.events.finding(of, finding));
-        Ok(Applied { checks, leftovers: leftovers.into_iter().map(|(_, finding)| finding).collect() })
+        Ok(Applied { checked, leftovers: leftovers.into_iter().map(|(_, finding)| finding).collect() })
     }
 
     /// Stages, checks and commits all components; if anything fails, takes everything back in reverse order.
-    fn apply(
-        &self,
-        journal: &RefCell<JournalFile>,
-        keep: impl FnOnce() -> Result<()>,
-    ) -> Result<Vec<ComponentChecks>> {
+    fn apply(&self, journal: &RefCell<JournalFile>, keep: impl FnOnce() -> Result<()>) -> Result<Checked> {
         // A panic is a failure like any other: what was begun is undone.
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             self.stage()?;
@@ -142,7 +146,9 @@ impl Transaction<'_> {
                 Finding::new(Severity::Warning, what).todo("after another one, run `kbpack recover`");
             self.events.finding("import", &finding);
         }
-        let committed = self.participants.iter().any(|p| !p.acts.borrow().is_empty());
+        // A failed check ends an import in one way, also where all was in place already.
+        let committed = matches!(cause, EngineError::CheckFailed { .. })
+            || self.participants.iter().any(|p| !p.acts.borrow().is_empty());
         let mut failures = Vec::new();
         for participant in self.participants.iter().rev() {
             let undo = || participant.component.undo(&self.scope(participant), &participant.acts.borrow());
@@ -185,7 +191,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn commit(&self, journal: &RefCell<JournalFile>) -> Result<Vec<ComponentChecks>> {
+    fn commit(&self, journal: &RefCell<JournalFile>) -> Result<Checked> {
         // 11. Quick, reversible acts, one component after the other.
         self.events.step("putting in place");
         for (participant, planned) in self.participants.iter().zip(&self.plan.components) {
@@ -195,7 +201,7 @@ impl Transaction<'_> {
         }
         // 12. The checks.
         self.events.step("checking");
-        let mut checks = Vec::new();
+        let mut components = Vec::new();
         for (participant, planned) in self.participants.iter().zip(&self.plan.components) {
             let scope = self.scope(participant);
             let results = participant.component.check(&scope, &planned.plan).within(&participant.name)?;
@@ -203,9 +209,14 @@ impl Transaction<'_> {
                 let name = format!("{}: {name}", participant.name);
                 return Err(EngineError::CheckFailed { name, failure: failure.clone() });
             }
-            checks.push(ComponentChecks { name: participant.name.clone(), results });
+            components.push(ComponentChecks { name: participant.name.clone(), results });
         }
-        Ok(checks)
+        let declared = checks::run::run(&self.plan.checks, self.host, true, self.events)?;
+        if let Some(failed) = declared.iter().find(|outcome| outcome.is_fatal()) {
+            let failure = failed.why.clone().unwrap_or_default();
+            return Err(EngineError::CheckFailed { name: failed.name.clone(), failure });
+        }
+        Ok(Checked { components, declared })
     }
 }
 

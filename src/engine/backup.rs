@@ -120,6 +120,7 @@ fn write(transaction: &Transaction<'_>, keys: &OwnKeys, path: &Path) -> Result<B
         origin: machine::origin(own.clone()),
         targets: vec![Target { host: own, nonce: None }],
         components,
+        checks: Vec::new(),
     };
     packer.finish(&manifest, Namespace::Backup, &keys.signer)?.finish().map_err(failed)?;
     Ok(id)

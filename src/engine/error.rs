@@ -6,6 +6,7 @@ use crate::base::path::ShownPath;
 use crate::component;
 use crate::crypto::error::CryptoError;
 use crate::crypto::trust::TrustError;
+use crate::engine::checks::CheckError;
 use crate::engine::journal::JournalError;
 use crate::engine::profile::ProfileError;
 use crate::engine::receipt::ReceiptError;
@@ -103,6 +104,9 @@ pub enum EngineError {
         /// Whom the command line names.
         pin: String,
     },
+    /// The checks of a profile or a bundle.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -6,6 +6,7 @@ use crate::component::{Finding, Host, Scope, Severity, Survey};
 use crate::crypto::bundle_key::BundleKey;
 use crate::crypto::recipient::Recipients;
 use crate::crypto::sign::{Namespace, SigningKey};
+use crate::engine::checks::record::{record as record_checks, refuse_secrets};
 use crate::engine::claims::{carve, Named};
 use crate::engine::error::{output_error, EngineError, In, Result};
 use crate::engine::events::Events;
@@ -157,6 +158,8 @@ impl Export<'_> {
         let id = BundleId::random().map_err(PackError::from)?;
         let run = id.to_string()[..16].to_owned();
 
+        let checks = record_checks(&self.profile.checks, self.host, events)?;
+
         // 2. The declared secrets of all components, also of those that are not packed: to be searched for.
         let mut secrets = Vec::new();
         for (name, component) in &components {
@@ -170,6 +173,7 @@ impl Export<'_> {
                 Err(error) => return Err(error),
             }
         }
+        refuse_secrets(&checks, &secrets)?;
         let scanner = Scanner::new(&secrets)?;
         drop(secrets);
 
@@ -228,6 +232,7 @@ impl Export<'_> {
             origin: machine::origin(fingerprint.clone()),
             targets: Vec::new(),
             components: entries,
+            checks,
         };
         let output = packer.finish(&manifest, Namespace::Bundle, self.signer)?;
         let size = output.size().map_err(|error| output_error(self.output, error))?;

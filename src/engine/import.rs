@@ -6,15 +6,17 @@ use crate::component::{CheckResult, Finding, Host, Severity};
 use crate::crypto::identity::Identities;
 use crate::crypto::own::OwnKeys;
 use crate::crypto::CryptoError;
-use crate::engine::apply::{Applied, Transaction};
+use crate::engine::apply::{Applied, Checked, Transaction};
 use crate::engine::backup::{self, back_up, Backup, BackupMade};
+use crate::engine::checks::later::SavedChecks;
+use crate::engine::checks::{self, Outcome};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
 use crate::engine::journal::{Begin, JournalPath};
 use crate::engine::log::{self, Log};
 use crate::engine::machine;
-use crate::engine::participants::{self, participants, From, Participant};
+use crate::engine::participants::{self, own_settings, participants, From, Participant};
 use crate::engine::plan::{destinations, new_destinations, refuse, require_space, ImportPlan};
 use crate::engine::profile::Profile;
 use crate::engine::receipt::make::{make, Made, Wanted};
@@ -24,7 +26,6 @@ use crate::engine::state::{ProfileMark, SignerMark, State};
 use crate::format::{BundleId, ComponentEntry, Target};
 use crate::pipeline::pack::PackError;
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// How this machine's own keys are loaded, when they are needed.
@@ -71,6 +72,9 @@ pub struct ImportReport {
     pub backup: Option<BackupMade>,
     /// The checks after the commit.
     pub checks: Vec<ComponentChecks>,
+    /// The checks of the bundle and of this machine's profile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub declared_checks: Vec<Outcome>,
     /// What could not be cleared away; `recover` does it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Finding>,
@@ -107,7 +111,7 @@ impl Import<'_> {
         // 5. Plan: read-only.
         events.step("planning");
         let run = random_run()?;
-        let overrides = |entry: &ComponentEntry| self.overrides(entry);
+        let overrides = |entry: &ComponentEntry| own_settings(self.profile, entry);
         let participants =
             participants(&bundle.opened, self.host, self.selection, &From::Bundle(&overrides))?;
         let plan = self.plan(&bundle, &participants, &run, events)?;
@@ -136,7 +140,13 @@ impl Import<'_> {
 
         // 9. to 13. Stage, check, commit, check, remember, finalise: or undo.
         let begin = Begin { place: bundle.place.clone(), ..begin(&transaction, backup) };
-        let applied = transaction.run(&begin, || self.remember(mark, &plan))?;
+        let mut applied = transaction.run(&begin, || self.remember(mark, &plan))?;
+        if let Err(error) = SavedChecks::of(&plan, bundle.opened.signer(), self.host).save(self.state) {
+            let what = format!("the checks of this import could not be kept for `kbpack check`: {error}");
+            let finding = Finding::new(Severity::Warning, what).todo("name the bundle to it");
+            events.finding("checks", &finding);
+            applied.leftovers.push(finding);
+        }
         // With nothing left to go wrong, the word for the source.
         let signer = keys.as_ref().map(|keys| &keys.signer);
         let receipt = make(self, signer, &bundle, &plan, &applied, events);
@@ -175,21 +185,6 @@ impl Import<'_> {
         Ok(mark)
     }
 
-    /// What this machine's own profile says of a component of the bundle.
-    fn overrides(&self, entry: &ComponentEntry) -> Result<Option<Value>> {
-        let Some(profile) = self.profile else { return Ok(None) };
-        match profile.components.get(&entry.name) {
-            None => Ok(None),
-            Some(table) if table.kind == entry.kind => Ok(Some(Value::Object(table.options.clone()))),
-            Some(table) => Err(EngineError::OtherKind {
-                name: entry.name.clone(),
-                bundle: entry.kind.clone(),
-                profile: table.kind.clone(),
-                path: profile.path.clone(),
-            }),
-        }
-    }
-
     fn plan(
         &self,
         bundle: &Bundle,
@@ -211,6 +206,7 @@ impl Import<'_> {
             rolls_back: None,
             overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
             components: participants::plan(participants, self.host, run, events)?,
+            checks: checks::plan::of_import(bundle, self.profile)?,
         })
     }
 
@@ -231,14 +227,16 @@ impl Import<'_> {
 impl ImportReport {
     /// Of a dry run.
     pub(super) fn planned(plan: ImportPlan) -> Self {
-        let (checks, leftovers) = (Vec::new(), Vec::new());
-        ImportReport { plan, dry_run: true, backup: None, checks, leftovers, receipt: None }
+        let checked = Checked { components: Vec::new(), declared: Vec::new() };
+        let applied = Applied { checked, leftovers: Vec::new() };
+        ImportReport { dry_run: true, ..ImportReport::done(plan, None, applied) }
     }
 
     /// Of what was done.
     pub(super) fn done(plan: ImportPlan, backup: Option<BackupMade>, applied: Applied) -> Self {
-        let Applied { checks, leftovers } = applied;
-        ImportReport { plan, dry_run: false, backup, checks, leftovers, receipt: None }
+        let Applied { checked: Checked { components: checks, declared: declared_checks }, leftovers } =
+            applied;
+        ImportReport { plan, dry_run: false, backup, checks, declared_checks, leftovers, receipt: None }
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod apply;
 pub mod backup;
+pub mod check;
+pub mod checks;
 pub mod claims;
 pub mod error;
 pub mod events;

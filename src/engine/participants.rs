@@ -10,6 +10,7 @@ use crate::engine::events::Events;
 use crate::engine::journal::{Begun, JournalPath};
 use crate::engine::machine;
 use crate::engine::plan::PlannedComponent;
+use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
 use crate::format::ComponentEntry;
 use crate::pipeline::unpack::{ComponentSource, Opened};
@@ -65,6 +66,21 @@ impl Participant {
             left_out: shown(&self.carved),
             plan,
         })
+    }
+}
+
+/// What this machine's own profile says of a component of a bundle.
+pub(super) fn own_settings(profile: Option<&Profile>, entry: &ComponentEntry) -> Result<Option<Value>> {
+    let Some(profile) = profile else { return Ok(None) };
+    match profile.components.get(&entry.name) {
+        None => Ok(None),
+        Some(table) if table.kind == entry.kind => Ok(Some(Value::Object(table.options.clone()))),
+        Some(table) => Err(EngineError::OtherKind {
+            name: entry.name.clone(),
+            bundle: entry.kind.clone(),
+            profile: table.kind.clone(),
+            path: profile.path.clone(),
+        }),
     }
 }
 

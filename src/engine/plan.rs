@@ -3,6 +3,7 @@
 use crate::base::name::ComponentName;
 use crate::base::path::ShownPath;
 use crate::component::{self, ChangeKind, Finding, Host, Plan, Severity, UndoStrength};
+use crate::engine::checks::plan::PlannedCheck;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::state::SignerMark;
 use crate::format::BundleId;
@@ -35,6 +36,9 @@ pub struct ImportPlan {
     pub overrides: Option<ShownPath>,
     /// Each component, in the order in which they are committed.
     pub components: Vec<PlannedComponent>,
+    /// What is checked after the commit, besides the components themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<PlannedCheck>,
 }
 
 /// One component of an [`ImportPlan`].

@@ -6,6 +6,7 @@ use crate::component::{Component, Host};
 use crate::components;
 use crate::engine::claims::Named;
 use crate::engine::error::{EngineError, In, Result};
+use crate::format::{flaw, Author, Check, Flaw};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -41,6 +42,16 @@ pub enum ProfileError {
     /// It was found in the current folder, and others could have put it there.
     #[error("./kbpack.toml: {0}, so it is not taken without being named")]
     NotOurs(&'static str),
+    /// One of its checks makes no sense.
+    #[error("{}: the check '{check}' {what}", path.display())]
+    Check {
+        /// The profile.
+        path: PathBuf,
+        /// Which check.
+        check: String,
+        /// What is wrong, in words that follow the check's name.
+        what: &'static str,
+    },
     /// It packs nothing.
     #[error("{}: the profile has no [component.NAME]", .0.display())]
     Empty(PathBuf),
@@ -62,6 +73,7 @@ impl Faulty for ProfileError {
             ProfileError::NotOurs(_) => "if it is what you want, name it: --profile kbpack.toml".to_owned(),
             ProfileError::Io { .. } => "check the name and the permissions".to_owned(),
             ProfileError::Syntax { .. } => "correct that line; the README lists the keys".to_owned(),
+            ProfileError::Check { .. } => "correct that check; the README lists the keys".to_owned(),
             ProfileError::Empty(_) => "add at least one".to_owned(),
         };
         Some(text)
@@ -78,6 +90,8 @@ struct Document {
     recipients: RecipientsTable,
     #[serde(default)]
     component: BTreeMap<ComponentName, ComponentTable>,
+    #[serde(default)]
+    check: Vec<Check>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -114,6 +128,8 @@ pub struct Profile {
     pub recipients: Vec<String>,
     /// The components, by name.
     pub components: BTreeMap<ComponentName, ComponentTable>,
+    /// What is to be checked after an import.
+    pub checks: Vec<Check>,
 }
 
 impl Profile {
@@ -142,6 +158,10 @@ impl Profile {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ProfileError::Io { path: path.to_owned(), error })?;
         let document: Document = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
+        if let Some(Flaw { check, what, .. }) = flaw(&document.check, Author::Profile) {
+            let check = check.map_or_else(|| "s".to_owned(), |at| document.check[at].name.clone());
+            return Err(ProfileError::Check { path: path.to_owned(), check, what }.into());
+        }
         let named_after_file =
             || path.file_stem().and_then(|stem| ComponentName::new(&stem.to_string_lossy().to_lowercase()));
         let name = document
@@ -154,6 +174,7 @@ impl Profile {
             name,
             recipients: document.recipients.to,
             components: document.component,
+            checks: document.check,
         })
     }
 
@@ -222,6 +243,20 @@ mod tests {
         assert!(wrong.starts_with("/kbpack.toml:3:8: "), "{wrong}");
         assert!(read("[component.A]\nkind = \"files\"\n").unwrap_err().contains("component name"));
         assert!(read("[component.a]\nkind = \"files\"\nkind = \"files\"\n").is_err());
+    }
+
+    #[test]
+    fn checks_are_as_strict() {
+        let profile = read("[[check]]\nname = \"up\"\nseverity = \"warn\"\nretry-for = 30\n\
+            http = { url = \"http://localhost/\", header = { X-API-Key = \"$K\" }, json = { \"a.b\" = 1 } }\n");
+        let checks = profile.unwrap().checks;
+        assert_eq!((checks[0].name.as_str(), checks[0].retry_for), ("up", 30));
+        let wrong = read("[[check]]\nname = \"a\"\ntcp = { adress = \"a:1\" }\n").unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml:3:9: unknown field `adress`"), "{wrong}");
+        let wrong = read("[bundle]\n[[check]]\nname = \"a\"\n").unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml:2:1: a check has exactly one of"), "{wrong}");
+        let wrong = read("[[check]]\nname = \"a\"\ntimeout = 0\nenv = { name = \"A\" }\n").unwrap_err();
+        assert!(wrong.contains("the check 'a' has a timeout"), "{wrong}");
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Faulty for EngineError {
             OtherBackup(_) => Fault::Damaged,
             NoSuchImport(_) | AmbiguousImport(_) => Fault::Usage,
             Panicked(_) | DamagedHistory(_) | NotRemoved(_) => Fault::Unexpected,
+            Check(e) => e.fault(),
             Journal(e) => e.fault(),
             Receipt { error, .. } => error.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
@@ -90,6 +91,7 @@ impl Faulty for EngineError {
                 return Some(format!("if you know that machine, read it with --trust {signer} and an identity that opens it (-i)"))
             }
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
+            Check(e) => return e.remedy(),
             Journal(e) => return e.remedy(),
             Receipt { error, .. } => return error.remedy(),
             NotRemoved(_) => "the warnings say why; put that right, and run it again",

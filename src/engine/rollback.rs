@@ -81,6 +81,8 @@ impl Rollback<'_> {
         let backup = backed_up(&transaction, keys.as_ref(), self.no_backup)?;
         let begin = Begin { place, ..begin(&transaction, backup) };
         let applied = transaction.run(&begin, || Ok(()))?;
+        // The checks of what is no longer in place say nothing.
+        self.state.drop_checks()?;
         let backup = backup.made(&run, self.state);
         Ok(ImportReport::done(plan, backup, applied))
     }
@@ -177,5 +179,6 @@ fn plan_of(opened: &Opened, past: &Begin) -> ImportPlan {
         rolls_back: Some(past.run.clone()),
         overrides: None,
         components: Vec::new(),
+        checks: Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! What this machine remembers between runs, in the state directory, outside the reach of bundles.
 //!
-//! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `logs/` (how), `lock`, `exports.json` (the last sequence
-//! for each profile), `exports/` (what was exported, and the receipts that came back), `receipts/` (those made here),
+//! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `logs/` (how), `checks.json` (the checks of the last one), `lock`,
+//! `exports.json` (the last sequence for each profile), `exports/` (what was exported, and the receipts that came back), `receipts/` (those made here),
 //! `signers/<hex>.json` (for each trusted signer: the highest sequence applied and the destinations written, for each profile).
 
 use crate::base::digest::Digest;
@@ -308,6 +308,21 @@ impl State {
     /// Writes a mark.
     pub fn save_mark(&self, mark: &SignerMark) -> Result<()> {
         self.save(&self.mark_path(&mark.signer), mark)
+    }
+
+    /// Keeps the checks of an import that holds.
+    pub fn save_checks(&self, checks: &impl Serialize) -> Result<()> {
+        self.save(&self.dir.join("checks.json"), checks)
+    }
+
+    /// The checks of the last import.
+    pub fn load_checks<T: serde::de::DeserializeOwned>(&self) -> Result<Option<T>> {
+        self.load(&self.dir.join("checks.json"))
+    }
+
+    /// Forgets them: what they were about is taken back.
+    pub fn drop_checks(&self) -> Result<()> {
+        remove_if_there(self.dir.join("checks.json"))
     }
 
     fn exports_path(&self) -> PathBuf {

@@ -1,5 +1,6 @@
 //! The manifest: what a bundle holds, in JSON, as the last stream (chapter M).
 
+use super::checks::Check;
 use super::error::FormatError;
 use super::id::BundleId;
 use crate::base::digest::Digest;
@@ -7,7 +8,8 @@ use crate::base::json;
 use crate::base::limits::MAX_MANIFEST;
 use crate::base::name::{ComponentName, StreamName};
 use crate::base::path::path_text;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// Characters of what the reader of JSON says that an error repeats.
@@ -36,6 +38,9 @@ pub struct Manifest {
     pub targets: Vec<Target>,
     /// What is in it.
     pub components: Vec<ComponentEntry>,
+    /// What is to be checked after an import.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
 }
 
 /// Where a bundle was packed. For people: nothing is decided by it.
@@ -100,7 +105,7 @@ pub struct StreamEntry {
 }
 
 impl Manifest {
-    /// Reads a manifest and checks it alone (rules M1 to M6). Whether it fits its archive is
+    /// Reads a manifest and checks it alone (rules M1 to M8). Whether it fits its archive is
     /// [`check_container`](Manifest::check_container).
     pub fn parse(bytes: &[u8]) -> Result<Manifest, FormatError> {
         let size = bytes.len() as u64;
@@ -121,6 +126,15 @@ impl Manifest {
     }
 }
 
+/// A list that is absent where it would be empty.
+fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Vec<T>, D::Error> {
+    let list = Vec::deserialize(d)?;
+    match list.is_empty() {
+        true => Err(D::Error::custom("an empty list where none should stand")),
+        false => Ok(list),
+    }
+}
+
 fn complaint(error: serde_json::Error) -> FormatError {
     let what = path_text(error.to_string().as_bytes());
     FormatError::ManifestJson { what: what.chars().take(MAX_COMPLAINT).collect() }
@@ -128,6 +142,7 @@ fn complaint(error: serde_json::Error) -> FormatError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::checks::{Probe, TcpProbe};
     use super::*;
     use crate::base::fault::{Fault, Faulty};
 
@@ -140,6 +155,10 @@ mod tests {
             stored_size: 6,
             stored_sha256: Digest::of(b"stored"),
         }
+    }
+
+    fn check(name: &str) -> Check {
+        serde_json::from_value(serde_json::json!({"name": name, "tcp": {"address": "localhost:80"}})).unwrap()
     }
 
     fn sample() -> Manifest {
@@ -170,6 +189,7 @@ mod tests {
                 component("other", vec![stream(3, "index")]),
                 component("empty", vec![]),
             ],
+            checks: vec![check("it listens")],
         }
     }
 
@@ -186,10 +206,15 @@ mod tests {
     fn round_trip() {
         let manifest = sample();
         assert_eq!(Manifest::parse(&manifest.to_bytes().unwrap()).unwrap(), manifest);
-        let bare = Manifest { expires: None, targets: vec![], components: vec![], ..manifest };
+        let bare =
+            Manifest { expires: None, targets: vec![], components: vec![], checks: vec![], ..manifest };
         let bytes = bare.to_bytes().unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("expires"));
+        assert!(!String::from_utf8_lossy(&bytes).contains("checks"));
         assert_eq!(Manifest::parse(&bytes).unwrap(), bare);
+        let empty =
+            String::from_utf8(bytes).unwrap().replacen("\"format\": 1,", "\"format\": 1, \"checks\": [],", 1);
+        assert_eq!(Manifest::parse(empty.as_bytes()).unwrap_err().rule(), "M1");
     }
 
     #[test]
@@ -221,6 +246,9 @@ mod tests {
             ("M6", rule(|m| m.components[0].streams[0].number = 1)),
             ("M6", rule(|m| m.components[0].streams[0].number = 4)),
             ("M6", rule(|m| m.components[0].streams[0].number = u32::MAX)),
+            ("M7", rule(|m| m.checks.push(m.checks[0].clone()))),
+            ("M7", rule(|m| m.checks = (0..257).map(|n| check(&n.to_string())).collect())),
+            ("M8", rule(|m| m.checks[0].probe = Probe::Tcp(TcpProbe { address: String::new() }))),
         ] {
             assert_eq!(found, expected);
         }
@@ -245,6 +273,8 @@ mod tests {
             ("\"index\"", "\"../index\""),
             ("\"config\"", "\"Config\""),
             (&"ab".repeat(32), &"AB".repeat(32)),
+            ("\"address\"", "\"more\": 1, \"address\""),
+            ("\"tcp\"", "\"env\": {\"name\": \"A\"}, \"tcp\""),
             ("{", "\u{feff}{"),
             ("{", "{} {"),
         ] {

@@ -3,6 +3,8 @@
 //! `docs/FORMAT.md` is the normative text; rule numbers (`C7`) in comments and errors are its numbers.
 //! Nothing here knows of keys: the seal is a member like the others, and the streams are parts of bytes.
 
+mod check_rules;
+mod checks;
 mod error;
 mod header;
 mod id;
@@ -12,11 +14,17 @@ mod order;
 mod reader;
 mod readme;
 mod sums;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod validate;
 mod writer;
 
+pub use check_rules::{flaw, Author, Flaw};
+pub use checks::{
+    Check, CheckSeverity, CommandProbe, EnvProbe, FileProbe, FileType, HttpProbe, Method, Probe, SqlProbe,
+    TcpProbe, VersionProbe,
+};
 pub use error::FormatError;
 pub use id::{BundleId, FORMAT_VERSION};
 pub use manifest::{ComponentEntry, Manifest, Origin, StreamEntry, Target};

@@ -1,5 +1,6 @@
-//! What a manifest must keep to beyond its JSON (rules M2 to M6), and how it is bound to its archive (chapter B).
+//! What a manifest must keep to beyond its JSON (rules M2 to M8), and how it is bound to its archive (chapter B).
 
+use super::check_rules::{flaw, Author, Flaw};
 use super::error::FormatError;
 use super::id::{BundleId, FORMAT_VERSION};
 use super::manifest::{ComponentEntry, Manifest, Target};
@@ -17,7 +18,7 @@ pub const MAX_TIME: u64 = 253_402_300_799;
 const MAX_TEXT: usize = 255;
 
 impl Manifest {
-    /// Rules M2 to M6: what can be said of a manifest alone.
+    /// Rules M2 to M8: what can be said of a manifest alone.
     pub fn validate(&self) -> Result<(), FormatError> {
         self.validate_head()?;
         for (index, target) in self.targets.iter().enumerate() {
@@ -32,7 +33,14 @@ impl Manifest {
             validate_component(component)?;
         }
         self.validate_sizes()?;
-        self.validate_numbers()
+        self.validate_numbers()?;
+        match flaw(&self.checks, Author::Export) {
+            None => Ok(()),
+            Some(Flaw { rule, check, what }) => {
+                let field = check.map_or("checks".to_owned(), |at| format!("checks[{at}]"));
+                Err(FormatError::Manifest { rule, field, what })
+            }
+        }
     }
 
     /// Rules B2 and B5: that this is the manifest of `container`, and that it names all streams but itself.

@@ -4,6 +4,7 @@
 //! holds one document and nothing else; text that came out of a bundle passes through [`sanitize`];
 //! progress is drawn only on a terminal; colour carries no meaning of its own.
 
+pub mod checks;
 pub mod console;
 pub mod past;
 pub mod sanitize;

@@ -10,6 +10,7 @@ use crate::engine::machine::timestamp;
 use crate::engine::plan::{count, ImportPlan};
 use crate::engine::verify::Verified;
 use crate::format::Manifest;
+use crate::report::checks;
 
 /// Bytes as people read them: `1.5 MiB`.
 pub fn bytes(n: u64) -> String {
@@ -99,6 +100,7 @@ pub fn manifest(manifest: &Manifest, signer: &str) -> Vec<String> {
             if c.streams.len() == 1 { "stream" } else { "streams" },
         ));
     }
+    lines.extend(checks::inspected(&manifest.checks));
     lines
 }
 
@@ -165,16 +167,18 @@ pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
             lines.extend(finding.remedy.iter().map(|remedy| format!("    todo: {remedy}")));
         }
     }
+    lines.extend(checks::planned(&plan.checks));
     lines
 }
 
-/// What `import` did.
-pub fn imported(report: &ImportReport) -> Vec<String> {
+/// What `import` did. With `each`, what each check did and saw.
+pub fn imported(report: &ImportReport, each: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for (c, checks) in report.plan.components.iter().zip(&report.checks) {
         lines.push(format!("  {:<20} {}", c.name.as_str(), counts(&c.plan)));
         lines.extend(checks.results.iter().map(|check| format!("    ✓ {}", check.name)));
     }
+    lines.extend(checks::outcomes(&report.declared_checks, each).into_iter().map(|line| format!("  {line}")));
     let taken_back = report.plan.rolls_back.as_ref();
     lines.push(match taken_back {
         Some(run) => format!("the import {run} is taken back"),

@@ -97,6 +97,143 @@ fn values() {
 }
 
 #[test]
+fn checks() {
+    let kit = Kit::new();
+    let with = |name: &str, words: &str, checks: Value| changed(&kit, name, words, |m| m["checks"] = checks);
+    let one = |name: &str, words: &str, kind: &str, probe: Value| {
+        with(name, words, json!([{"name": "x", kind: probe}]))
+    };
+    let head = |name: &str, words: &str, field: &str, value: Value| {
+        let mut check = json!({"name": "x", "tcp": {"address": "localhost:1"}});
+        check[field] = value;
+        with(name, words, json!([check]))
+    };
+    let http = |name: &str, words: &str, field: &str, value: Value| {
+        let mut probe = json!({"url": "http://localhost:1/"});
+        probe[field] = value;
+        one(name, words, "http", probe)
+    };
+    let sql = |name: &str, words: &str, field: &str, value: Value| {
+        let mut probe = json!({"url": "postgresql:///x", "query": "SELECT 1", "equals": "1"});
+        probe[field] = value;
+        one(name, words, "sql", probe)
+    };
+    let env = |n: usize| json!({"name": n.to_string(), "env": {"name": "HOME"}});
+    let long = || json!("x".repeat(4097));
+    let made = |name: &str, code, words: &str, seen, kind: &str, probe: Value| {
+        let bundle = kit.inside.clone().with_manifest(|m| m["checks"] = json!([{"name": "x", kind: probe}]));
+        attack(name, bundle.sealed(&kit.source), code, words, seen)
+    };
+    run(
+        &kit,
+        vec![
+            with("checks-empty", "rule M1", json!([])),
+            with("checks-null", "rule M1", Value::Null),
+            with("checks-no-kind", "rule M1", json!([{"name": "x"}])),
+            with(
+                "checks-two-kinds",
+                "rule M1",
+                json!([{"name": "x", "env": {"name": "A"}, "tcp": {"address": "a:1"}}]),
+            ),
+            one("check-of-unknown-kind", "rule M1", "exec", json!("id")),
+            one("check-with-unknown-key", "rule M1", "command", json!({"run": ["id"], "shell": true})),
+            head("check-severity-unknown", "rule M1", "severity", json!("none")),
+            with("checks-257", "rule M7", (0..257).map(env).collect()),
+            with("checks-of-one-name", "rule M7", json!([env(1), env(1)])),
+            head("check-name-with-escapes", "rule M7", "name", json!("\u{1b}[2J")),
+            head("check-name-empty", "rule M7", "name", json!("")),
+            head("check-timeout-zero", "rule M7", "timeout", json!(0)),
+            head("check-timeout-hours", "rule M7", "timeout", json!(86_400)),
+            head("check-retry-for-hours", "rule M7", "retry-for", json!(u64::MAX)),
+            with(
+                "check-retry-of-what-cannot-be-retried",
+                "rule M7",
+                json!([{"name": "x", "retry-for": 1, "env": {"name": "A"}}]),
+            ),
+            one("check-run-empty", "rule M8", "command", json!({"run": []})),
+            one("check-run-with-nul", "rule M8", "command", json!({"run": ["id", "a\u{0}b"]})),
+            one("check-run-long", "rule M8", "command", json!({"run": ["x".repeat(4097)]})),
+            one("check-run-of-65-words", "rule M8", "command", json!({"run": vec!["x"; 65]})),
+            one("check-directory-climbs", "rule M8", "command", json!({"run": ["id"], "directory": "~/.."})),
+            http("check-url-of-another-scheme", "rule M8", "url", json!("file:///etc/passwd")),
+            http("check-url-with-a-user", "rule M8", "url", json!("http://localhost@192.0.2.1/")),
+            http("check-url-with-blanks", "rule M8", "url", json!("http://localhost/ HTTP/1.1")),
+            http("check-header-that-splits", "rule M8", "header", json!({"A": "b\r\nHost: c"})),
+            http("check-header-name-that-splits", "rule M8", "header", json!({"A: b\r\nC": "d"})),
+            http("check-header-dollar", "rule M8", "header", json!({"A": "${B}"})),
+            http("check-header-open-secret", "rule M8", "header", json!({"Authorization": "Bearer abc"})),
+            http("check-body-of-a-get", "rule M8", "body", json!("x")),
+            http("check-json-of-a-list", "rule M8", "json", json!({"a": [1]})),
+            http("check-status-0", "rule M8", "status", json!(0)),
+            sql("check-sql-password", "rule M8", "url", json!("postgresql://u:secret@localhost/x")),
+            sql("check-sql-password-parameter", "rule M8", "url", json!("postgresql:///x?password=secret")),
+            sql("check-sql-of-another-scheme", "rule M8", "url", json!("http://localhost/")),
+            sql("check-sql-long", "rule M8", "query", long()),
+            sql("check-sql-compared-twice", "rule M8", "recorded", json!(true)),
+            sql("check-sql-source-value-too-much", "rule M8", "source-value", json!("1")),
+            one(
+                "check-version-without-the-source's",
+                "rule M8",
+                "version",
+                json!({"run": ["id"], "equal-to-source": true}),
+            ),
+            one("check-file-relative", "rule M8", "file", json!({"path": "x"})),
+            one("check-file-climbs", "rule M8", "file", json!({"path": "/tmp/../etc"})),
+            one(
+                "check-file-absent-with-mode",
+                "rule M8",
+                "file",
+                json!({"path": "/x", "exists": false, "mode": "600"}),
+            ),
+            one("check-env-name", "rule M8", "env", json!({"name": "A=B"})),
+            one("check-tcp-empty", "rule M8", "tcp", json!({"address": ""})),
+            made(
+                "check-pattern-broken",
+                6,
+                "stdout-matches is not a regular expression",
+                Seen::ByImport,
+                "command",
+                json!({"run": ["id"], "stdout-matches": "("}),
+            ),
+            made(
+                "check-pattern-that-swells",
+                6,
+                "stdout-matches is not a regular expression",
+                Seen::ByImport,
+                "command",
+                json!({"run": ["id"], "stdout-matches": "((a{1000}){1000}){1000}"}),
+            ),
+            made(
+                "check-tcp-without-port",
+                6,
+                "is not HOST:PORT",
+                Seen::ByImport,
+                "tcp",
+                json!({"address": "localhost"}),
+            ),
+            made(
+                "check-sql-two-servers",
+                6,
+                "names not just one server",
+                Seen::ByImport,
+                "sql",
+                json!({"url": "postgresql://localhost,192.0.2.1/x", "query": "SELECT 1", "equals": "1"}),
+            ),
+            // Not run, for its signer may not have commands run; shown, and safely.
+            made(
+                "check-command-with-escapes",
+                0,
+                "",
+                Seen::ByNone,
+                "command",
+                json!({"run": ["touch", "\u{1b}[2J\u{202e}pwned"]}),
+            ),
+        ],
+    );
+    assert!(!kit.world.target.path.join("\u{1b}[2J\u{202e}pwned").exists());
+}
+
+#[test]
 fn streams_that_are_not_as_it_says() {
     let kit = Kit::new();
     let lying = |name: &str, words: &str, field: &str, value: Value| {

@@ -29,6 +29,34 @@ kind = "secrets"
 env = [{ file = "~/.bashrc", names = ["API_KEY"] }, { file = "~/.env", names = ["TOKEN"] }]
 pgpass = ["localhost:5432:db:user"]
 files = [{ path = "~/credentials", mode = "600" }]
+
+[[check]]
+name = "every key: http"
+severity = "warn"
+timeout = 5
+retry-for = 30
+http = { url = "http://localhost:1/x?y#z", method = "POST", header = { X-API-Key = "$API_KEY" }, body = "$$5 $TOKEN", status = 201, expect-header = { A = "b" }, json = { "a.b" = 1, c = true, d = "e" } }
+[[check]]
+name = "few keys: http"
+http = { url = "http://localhost" }
+[[check]]
+name = "every key: command"
+command = { run = ["true", ""], directory = "~/tree", exit = 0, stdout-matches = "^$" }
+[[check]]
+name = "every key: version"
+version = { run = ["echo", "1.2"], equal-to-source = true }
+[[check]]
+name = "every key: file"
+file = { path = "/etc/hostname", exists = true, type = "file", mode = "0644", owner = "root", min-size = 1, sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
+[[check]]
+name = "sql"
+sql = { url = "postgresql://ada@localhost/db", query = "SELECT\n1", equals = "1" }
+[[check]]
+name = "tcp"
+tcp = { address = "[::1]:1" }
+[[check]]
+name = "env"
+env = { name = "API_KEY", equals = "" }
 "#;
 
 /// Bytes that do not compress.

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod postgres_server;
 mod snapshot;
 mod support;
 mod terminal;
 
+mod checks;
 mod command_line;
 mod crash;
 mod edited;

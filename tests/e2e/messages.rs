@@ -141,6 +141,54 @@ fn what_is_said_when_it_works() {
 }
 
 #[test]
+fn what_checks_say() {
+    let mut scene = Scene::new("check");
+    scene.target("check-none", &["check"]);
+    scene.target("check-map-alone", &["check", "--map", "/a=/b"]);
+    let recipient = scene.world.recipient.clone();
+    let mut profile = |name: &str, checks: &str| {
+        scene.world.source.profile(&format!("{PROFILE}\n{checks}"));
+        let out = scene.path("refused.kbp");
+        scene.source(name, &["export", "-r", &recipient, "-o", &out]);
+        assert!(!Path::new(&out).exists(), "{name}");
+    };
+    let check = |kind: &str| format!("[[check]]\nname = \"x\"\n{kind}\n");
+    profile("check-no-kind", &check(""));
+    profile("check-unknown-key", &check("tcp = { adress = \"a:1\" }"));
+    profile(
+        "check-open-secret",
+        &check("http = { url = \"http://a/\", header = { Authorization = \"b\" } }"),
+    );
+    profile("check-holds-secret", &check("command = { run = [\"curl\", \"-Hk: sk-demo-0123456789\"] }"));
+    profile("check-bad-address", &check("tcp = { address = \"localhost\" }"));
+    profile("check-bad-pattern", &check("command = { run = [\"a\"], stdout-matches = \"(\" }"));
+    profile("check-not-recorded", &check("version = { run = [\"false\"], equal-to-source = true }"));
+    let checks = [
+        "[[check]]\nname = \"settings\"\nfile = { path = \"~/app/settings.json\", type = \"file\" }",
+        "[[check]]\nname = \"a tool\"\nversion = { run = [\"echo\", \"1.2\"], equal-to-source = true }",
+        "[[check]]\nname = \"nothing here\"\nseverity = \"warn\"\nfile = { path = \"~/app/big.bin\", exists = false }",
+    ];
+    scene.world.source.profile(&format!("{PROFILE}\n{}", checks.join("\n")));
+    let bundle = scene.export("b.kbp");
+    scene.target("check-inspect", &["inspect", &bundle]);
+    scene.target("check-dry-run", &["import", &bundle, "--dry-run"]);
+    scene.target("check-import", &["import", &bundle, "--yes"]);
+    scene.target("check-again", &["check"]);
+    scene.target("check-again-verbose", &["check", "-v"]);
+    scene.target("check-bundle", &["check", &bundle]);
+    fs::remove_file(scene.world.target.join("app/settings.json")).unwrap();
+    scene.target("check-failed", &["check"]);
+    scene.target(
+        "check-import-undone",
+        &["import", &bundle, "--yes", "--profile", &{
+            let own = check("file = { path = \"~/none\" }");
+            scene.world.target.write("own.toml", own).to_str().unwrap().to_owned()
+        }],
+    );
+    scene.snapshots.finish();
+}
+
+#[test]
 fn what_is_said_of_the_command_line() {
     let mut scene = Scene::new("usage");
     scene.source("usage-no-command", &[]);

@@ -305,3 +305,37 @@ fn an_export_that_fails_is_not_remembered_and_a_damaged_memory_stops_none() {
     world.source.write(".local/state/kbpack/exports.json", "{}x");
     world.source.kbpack(&["export", "-r", &world.recipient]).fails(4, "damaged");
 }
+
+#[test]
+fn it_tells_how_the_checks_of_the_profile_went() {
+    let world = World::new();
+    furnish(&world.source);
+    let checks = r#"
+[[check]]
+name = "the settings are there"
+file = { path = "~/app/settings.json" }
+
+[[check]]
+name = "something nobody needs"
+severity = "warn"
+file = { path = "~/app/nothing" }
+
+[[check]]
+name = "a command"
+command = { run = ["true"] }
+"#;
+    world.source.profile(&format!("{}{checks}", crate::support::PROFILE));
+    let receipt = world.path("carried.receipt");
+    let bundle = world.export("b.kbp");
+    world.import(&bundle, &["--receipt", receipt.to_str().unwrap()]).ok();
+    let text = fs::read_to_string(&receipt).unwrap();
+    assert!(text.contains("\"failed\": 1") && text.contains("\"skipped\": 1"), "{text}");
+    world.source.kbpack(&["trust", "add", "beta", &signer(&world.target), "--for", "receipts"]).ok();
+    let taken = world.source.kbpack(&["receipt", receipt.to_str().unwrap()]).ok();
+    assert!(taken.stderr.contains(", 1 failed, 1 skipped"), "{}", taken.stderr);
+    // What is taken back is checked no more.
+    world.target.kbpack(&["check"]).ok();
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    let none = world.target.kbpack(&["check"]);
+    assert_ne!(none.code, 0, "{}", none.stderr);
+}

@@ -39,7 +39,7 @@ fn through_pipes() {
         .map(|e| e.unwrap().file_name())
         .collect();
     // Nothing of the spooled bundle is left.
-    let known = ["lock", "signers", "journals", "history", "backups", "logs", "receipts"];
+    let known = ["lock", "signers", "journals", "history", "backups", "logs", "receipts", "checks.json"];
     assert!(state.iter().all(|name| known.iter().any(|known| name == known)), "{state:?}");
 }
 

@@ -42,7 +42,7 @@ impl Snapshots {
             (r"\b[0-9.]+ (B|[KMG]iB)\b", "SIZE"),
             (r"\([ -~]*, kbpack [0-9.]+\)", "(OS, ARCH, kbpack VERSION)"),
             // Only root has owners to check.
-            (r" *✓ in place: owners \([0-9]+\)\n", ""),
+            (r" *✓ (app: )?in place: owners \([0-9]+\)\n", ""),
             // A key file is a few bytes longer where age greases it.
             (r"\bbyte [0-9]+", "byte N"),
             (r"/\.kbpack-[A-Za-z0-9]{6}", "/.kbpack-RANDOM"),

@@ -210,11 +210,89 @@ def each(value):
 def anything(_):
     return True
 
+def bounded(longest=4096, shortest=0, form=r"[^\0]*"):
+    return lambda value: isinstance(value, str) and shortest <= len(value.encode()) <= longest and bool(
+        re.fullmatch(form, value))
+
+def items(value, check):
+    return isinstance(value, list) and len(value) <= 64 and all(check(it) for it in value)
+
+def table(value, name, check):
+    return isinstance(value, dict) and len(value) <= 64 and all(name(it) for it in value) and all(
+        check(it) for it in value.values())
+
+def run_of(value):
+    return items(value, bounded()) and len(value) > 0 and value[0] != ""
+
+def dollars(value):
+    return re.fullmatch(r"([^$]|\$\$|\$[A-Za-z_][A-Za-z0-9_]{0,254}(?![A-Za-z0-9_]))*", value) is not None
+
+LINE = "[^\0-\x1f\x7f-\x9f]*"
+TOKEN = bounded(255, 1, r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+PATH = bounded(4096, 1, rf"(?!.*(^|/)\.\.?(/|$))(/|~$|~/){LINE}")
+VERSION = r"[0-9]{1,9}(\.[0-9]{1,9}){0,7}"
+SECRET = ("authorization", "cookie", "proxy-authorization", "x-api-key")
+
+def true(value):
+    return isinstance(value, bool)
+
+def scalar(value):
+    return isinstance(value, (bool, int, float)) or bounded()(value)
+
+def http_of(probe):
+    fields(probe, "M8", url=bounded(4096, 1, r"http://[^/?#@\s]+([/?#][!-~]*)?"), status=(integer(100, 599),),
+           method=("GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS",), body=(bounded(65536, 0, r"(?s:.*)"),),
+           header=(lambda it: table(it, TOKEN, bounded(4096, 0, LINE)),), json=(lambda it: table(it, bounded(4096, 1), scalar),),
+           expect_header=(lambda it: table(it, TOKEN, bounded(4096, 0, LINE)),))
+    need(re.fullmatch("[!-~]+", probe["url"]), 6, "M8: url")
+    need("body" not in probe or probe.get("method", "GET") not in ("GET", "HEAD", "OPTIONS"), 6, "M8: body")
+    texts = [*probe.get("header", {}).values(), probe.get("body", "")]
+    need(all(dollars(it) for it in texts), 6, "M8: $")
+    need(not any(name.lower() in SECRET and "$" not in it.replace("$$", "") for name, it in probe.get("header", {}).items()), 6, "M8")
+
+def sql_of(probe):
+    fields(probe, "M8", url=bounded(4096, 1, rf"(postgresql|postgres)://{LINE}"), query=bounded(4096, 1), equals=(bounded(),),
+           recorded=(true,), source_value=(bounded(),))
+    need(not re.match(r"[a-z]+://[^/?]*:[^/?]*@|.*password=", probe["url"]), 6, "M8: password")
+    need(("equals" in probe) != probe.get("recorded", False), 6, "M8")
+
+def version_of(probe):
+    fields(probe, "M8", run=run_of, at_least=(VERSION,), equal_to_source=(true,), source_value=(VERSION,))
+    need(("at_least" in probe) != probe.get("equal_to_source", False), 6, "M8")
+
+def file_of(probe):
+    fields(probe, "M8", path=PATH, exists=(true,), type=("file|directory|symlink",), mode=("[0-7]{3,4}",), owner=(text,),
+           min_size=(integer(0),), sha256=(HEX,))
+    need(probe.get("exists", True) or set(probe) <= {"path", "exists"}, 6, "M8")
+
+def command_of(probe):
+    fields(probe, "M8", run=run_of, directory=(PATH,), exit=(integer(0, 255),), stdout_matches=(bounded(4096, 1),))
+
+def checks_of(checks):
+    need(isinstance(checks, list) and 1 <= len(checks) <= 256, 6, "M7")
+    kinds = {"command": command_of, "http": http_of, "sql": sql_of, "file": file_of, "version": version_of,
+             "tcp": lambda it: fields(it, "M8", address=text),
+             "env": lambda it: fields(it, "M8", name="[A-Za-z_][A-Za-z0-9_]{0,254}", equals=(bounded(),))}
+    # The names of fields in this reader have _ for -.
+    plain = lambda it: {name.replace("-", "_") if "_" not in name else "": value for name, value in it.items()}
+    for check in checks:
+        need(isinstance(check, dict), 6, "M7")
+        check = fields(plain(check), "M7", name=text, severity=("error|warn",), timeout=(integer(1, 600),),
+                       retry_for=(integer(0, 600),), **{kind: (anything,) for kind in kinds})
+        kind = [kind for kind in kinds if kind in check]
+        need(len(kind) == 1 and isinstance(check[kind[0]], dict), 6, "M7")
+        need(check.get("retry_for", 0) == 0 or kind[0] in ("command", "http", "sql", "tcp"), 6, "M7")
+        probe = plain(check[kind[0]])
+        kinds[kind[0]](probe)
+        need(("source_value" in probe) == (probe.get("recorded", False) or probe.get("equal_to_source", False)), 6, "M8")
+    need(len({check["name"] for check in checks}) == len(checks), 6, "M7")
+    return True
+
 def manifest(data, ident, count):
     need(len(data) <= 64 * MIB, 7, "T6, M1")
     time, name, part = integer(0, 253402300799), "[a-z0-9][a-z0-9_-]{0,63}", r"(?!\.\.?(?:/|$))[a-z0-9_.-]+"
     top = fields(parse(data, "M1"), "M2", format=integer(1, 1), id=HEX, created=time, expires=(time,), targets=each,
-                 sequence=integer(1), profile=text, origin=anything, components=each)
+                 sequence=integer(1), profile=text, origin=anything, components=each, checks=(checks_of,))
     need(top["id"] == ident, 6, "B2")
     need(top.get("expires", TOP) > top["created"], 6, "M2")
     fields(top["origin"], "M3", host=text, user=text, os=text, arch=text, kbpack=text, signer="SHA256:[A-Za-z0-9+/]{43}")

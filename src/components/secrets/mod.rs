@@ -4,6 +4,7 @@
 //! `target` and changed by `side`; `shell` and `dotenv` read files of variables without running them.
 
 mod buffer;
+mod deployed;
 mod desired;
 mod disk;
 mod dotenv;
@@ -26,6 +27,9 @@ mod target;
 mod tests;
 mod tokens;
 mod values;
+
+pub use self::deployed::deployed;
+pub use self::pgpass::password_for;
 
 use self::buffer::SecretBuf;
 use self::disk::Links;

@@ -88,6 +88,20 @@ fn without_end(line: &[u8]) -> &[u8] {
 /// The password of the line for exactly `key`.
 pub(super) fn find(file: &[u8], key: &Key) -> Option<Secret> {
     let (_, raw) = lines(file).filter_map(entry).find(|(fields, _)| *fields == key.fields)?;
+    Some(unescaped(raw))
+}
+
+/// The password for a connection to host, port, database and user, and whether its line names host and port rather
+/// than any.
+pub fn password_for(file: &[u8], connection: [&str; 4]) -> Option<(Secret, bool)> {
+    let covers = |fields: &[Vec<u8>; 4]| {
+        fields.iter().zip(connection).all(|(field, value)| is_wild(field) || field == value.as_bytes())
+    };
+    let (fields, raw) = lines(file).filter_map(entry).find(|(fields, _)| covers(fields))?;
+    Some((unescaped(raw), !fields[..2].iter().any(|field| is_wild(field))))
+}
+
+fn unescaped(raw: &[u8]) -> Secret {
     let mut password = SecretBuf::with_capacity(raw.len());
     let mut bytes = raw.iter().peekable();
     while let Some(&c) = bytes.next() {
@@ -99,7 +113,7 @@ pub(super) fn find(file: &[u8], key: &Key) -> Option<Secret> {
             _ => password.push(c),
         }
     }
-    Some(password.into_secret())
+    password.into_secret()
 }
 
 fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -169,6 +183,20 @@ mod tests {
         assert_eq!(key("a\\:b:*:c:d\\\\").fields[0], b"a:b");
         assert_ne!(key("\\*:1:a:b").fields, key("*:1:a:b").fields);
         assert!(serde_json::from_str::<Key>("\"h:1:d:u\"").is_ok());
+    }
+
+    #[test]
+    fn the_first_line_that_covers_a_connection_counts() {
+        let file = b"h:1:d:u:one\n*:1:d:v:any host\n*:*:*:w:any\nh:1:*:*:rest\n";
+        let of = |user| {
+            let (password, exact) = password_for(file, ["h", "1", "d", user])?;
+            Some((String::from_utf8(password.expose().to_vec()).unwrap(), exact))
+        };
+        assert_eq!(of("u"), Some(("one".into(), true)));
+        assert_eq!(of("v"), Some(("any host".into(), false)));
+        assert_eq!(of("w"), Some(("any".into(), false)));
+        assert_eq!(of("x"), Some(("rest".into(), true)));
+        assert_eq!(password_for(file, ["i", "1", "d", "x"]), None);
     }
 
     #[test]

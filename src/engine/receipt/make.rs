@@ -9,7 +9,8 @@ use crate::component::{CheckResult, Finding, Severity};
 use crate::crypto::error::CryptoError;
 use crate::crypto::passphrase::Prompt;
 use crate::crypto::sign::SigningKey;
-use crate::engine::apply::Applied;
+use crate::engine::apply::{Applied, Checked};
+use crate::engine::checks::Verdict;
 use crate::engine::error::{output_error, EngineError, Result};
 use crate::engine::events::Events;
 use crate::engine::gate::Bundle;
@@ -110,7 +111,7 @@ fn describe(
     import: &Import<'_>,
     bundle: &Bundle,
     plan: &ImportPlan,
-    Applied { checks, leftovers }: &Applied,
+    Applied { checked: Checked { components: checks, declared }, leftovers }: &Applied,
     key: &SigningKey,
 ) -> Receipt {
     let host = key.public().fingerprint();
@@ -132,6 +133,17 @@ fn describe(
         };
         of.results.iter().filter(|result| result.failure.is_none()).map(check).collect()
     };
+    // Those that a person wrote, first: the list has an end.
+    let written = declared.iter().map(|outcome| Check {
+        component: None,
+        name: text(&outcome.name),
+        outcome: match outcome.verdict {
+            Verdict::Passed => Outcome::Passed,
+            Verdict::Failed => Outcome::Failed,
+            Verdict::Skipped => Outcome::Skipped,
+        },
+    });
+    let went = |verdict| declared.iter().filter(|outcome| outcome.verdict == verdict).count() as u64;
     let warned = plan.components.iter().flat_map(|c| &c.plan.findings);
     let warned = warned.filter(|finding| finding.severity == Severity::Warning).count();
     Receipt {
@@ -148,10 +160,10 @@ fn describe(
         imported_at: machine::timestamp(imported),
         whole: bundle.opened.manifest().components.iter().all(|c| taken(&c.name)),
         components: checks.iter().map(restored).collect(),
-        passed: checks.iter().map(|of| passed(&of.results)).sum(),
-        failed: 0,
-        skipped: 0,
-        checks: checks.iter().flat_map(listed).take(MAX_LISTED).collect(),
+        passed: checks.iter().map(|of| passed(&of.results)).sum::<u64>() + went(Verdict::Passed),
+        failed: went(Verdict::Failed),
+        skipped: went(Verdict::Skipped),
+        checks: written.chain(checks.iter().flat_map(listed)).take(MAX_LISTED).collect(),
         warnings: (warned + leftovers.len()) as u64,
     }
 }

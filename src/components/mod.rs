@@ -4,9 +4,10 @@ use crate::component::Kind;
 
 pub mod files;
 pub mod secrets;
+pub mod sqlite;
 
 /// Every kind, in the order in which they are documented.
-pub static KINDS: &[&dyn Kind] = &[&files::FilesKind, &secrets::SecretsKind];
+pub static KINDS: &[&dyn Kind] = &[&files::FilesKind, &secrets::SecretsKind, &sqlite::SqliteKind];
 
 /// The kind called `name` in profiles and manifests.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {

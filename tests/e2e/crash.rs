@@ -25,7 +25,7 @@ fn lived_in(home: &Home) {
     home.chmod("app/credentials.json", 0o600);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     if to.exists() {
         fs::remove_dir_all(to).unwrap();
     }
@@ -48,13 +48,13 @@ fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Ru
     strace(home, &[&options[..], &inject.split(' ').collect::<Vec<_>>()].concat(), args)
 }
 
-fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
+pub fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
     injected(home, args, calls, nth, "signal=SIGKILL")
 }
 
 /// Every point at which an undisturbed run could be killed: a call's name and its number among the calls of that name
 /// in its thread, which is how strace counts.
-fn points(home: &Home, args: &[&str], log: &Path) -> Vec<(String, u32)> {
+pub fn points(home: &Home, args: &[&str], log: &Path) -> Vec<(String, u32)> {
     strace(home, &["-o", log.to_str().unwrap(), "-e", &format!("trace={CHANGING}")], args).ok();
     let mut counts = BTreeMap::new();
     let mut points = BTreeSet::new();
@@ -84,7 +84,7 @@ fn content(rows: &[String]) -> Vec<String> {
 }
 
 /// The rows of a snapshot that are kbpack's leftovers.
-fn leftovers(rows: &[String]) -> Vec<&String> {
+pub fn leftovers(rows: &[String]) -> Vec<&String> {
     rows.iter().filter(|row| row.contains(".kbpack-")).collect()
 }
 

@@ -13,5 +13,6 @@ mod independent_reader;
 mod keys;
 mod messages;
 mod round_trip;
+mod sqlite;
 mod stock_tools;
 mod trust;

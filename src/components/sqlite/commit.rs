@@ -2,7 +2,7 @@
 
 use super::act::{At, Step};
 use super::check::{digest_of, digest_of_staged};
-use super::open::{beside, shown, SIDE_FILES};
+use super::open::{self, beside, shown, sql, SIDE_FILES};
 use super::plan::{Planned, Todo};
 use super::site::{parent, resolve};
 use super::stage::{edited, new_in, old_in};
@@ -70,9 +70,16 @@ fn write(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Journ
     if now != old {
         return Err(edited(&plan.path));
     }
+    require_lock(&plan.path, timeout)?;
     let step = Step::Write { path: At(plan.path.clone()), side: At(plan.side.clone()), old, new };
     step.intend(journal)?;
     transfer(&from, &plan.path, old, timeout)
+}
+
+/// That the database can be locked, before the journal says that it will be: a busy one is nothing to be undone.
+fn require_lock(path: &Path, timeout: Duration) -> Result<()> {
+    let connection = open::to_write(path, timeout)?;
+    connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK").map_err(|e| sql(path, &e))
 }
 
 fn remove(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Journal) -> Result<()> {

@@ -19,6 +19,7 @@ mod plugins;
 mod replay;
 mod seal;
 mod secrets;
+mod sqlite;
 mod streams;
 mod tree;
 mod twice;

@@ -59,7 +59,11 @@ pub fn in_place(plan: &Planned, timeout: Duration) -> Result<Vec<CheckResult>> {
     }
     let connection = open::to_read(&plan.path, timeout)?;
     let snapshot = Snapshot::begin(&connection, &plan.path)?;
-    compare(&snapshot, wanted, &name)
+    let mut results = compare(&snapshot, wanted, &name)?;
+    for failure in results.iter_mut().filter_map(|result| result.failure.as_mut()) {
+        failure.push_str(" (if another program wrote to it just now, stop that first)");
+    }
+    Ok(results)
 }
 
 fn compare(snapshot: &Snapshot<'_>, wanted: &Wanted, name: &str) -> Result<Vec<CheckResult>> {
@@ -100,7 +104,7 @@ fn tables(snapshot: &Snapshot<'_>, wanted: &[Table]) -> Result<Option<String>> {
     let wrong = wanted.iter().find(|table| !now.contains(table));
     let more = now.iter().find(|table| wanted.iter().all(|w| w.name != table.name));
     Ok(match (wrong, more) {
-        (Some(table), _) => Some(format!("table {} differs (does another program write to it?)", table.name)),
+        (Some(table), _) => Some(format!("table {} differs", table.name)),
         (None, Some(table)) => Some(format!("there is also a table {}", table.name)),
         (None, None) => None,
     })

@@ -43,9 +43,11 @@ impl Progress for Quiet {
     fn advance(&self, _: u64) {}
 }
 
+type Made = Vec<(StreamName, Vec<u8>)>;
+
 #[derive(Debug, Default, Clone)]
 struct Streams {
-    made: Arc<Mutex<Vec<(StreamName, Vec<u8>)>>>,
+    made: Arc<Mutex<Made>>,
     list: Vec<StreamInfo>,
 }
 

@@ -3,11 +3,12 @@
 use super::content::{self, Table};
 use super::facts::{Database, Encoding, JournalMode};
 use super::open::{self, beside, shown, SIDE_FILES};
-use super::site::{nearest_dir, resolve, side_of};
+use super::site::resolve;
 use super::snapshot::Snapshot;
 use super::{require_streams, stream_name, Sqlite, TABLES};
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, Faulty};
+use crate::base::side::{nearest_dir, side_of};
 use crate::component::{
     Change, ChangeKind, Error, Finding, Host, Plan, Result, Scope, Severity, StreamSource,
 };

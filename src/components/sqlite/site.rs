@@ -1,12 +1,10 @@
-//! Where a database lies on this machine, and where its staging area is.
+//! Where a database lies on this machine.
 
 use super::open::shown;
-use crate::base::fsx::{sync_dir, Dir};
+use crate::base::side::nearest_dir;
 use crate::component::{Error, Result};
-use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A database's path, resolved.
@@ -43,67 +41,7 @@ pub fn resolve(path: &Path) -> Result<Place> {
     Ok(Place { lexical, real, exists })
 }
 
-/// The deepest folder above `path` that exists.
-pub fn nearest_dir(path: &Path) -> &Path {
-    let above = path.ancestors().skip(1);
-    above.into_iter().find(|dir| fs::symlink_metadata(dir).is_ok()).unwrap_or(Path::new("/"))
-}
-
 /// The folder that `path` stands in.
 pub fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
-}
-
-/// The staging area of a run: `<home>/.kbpack-stage-<run>/<component>`.
-pub fn side_of(home: &Path, run: &str, component: &str) -> PathBuf {
-    home.join(format!(".kbpack-stage-{run}")).join(component)
-}
-
-/// Every place where a run may have left a staging area for the database at `path`.
-pub fn sides_left(path: &Path, run: &str, component: &str) -> Vec<PathBuf> {
-    let sides = path.ancestors().skip(1).map(|home| side_of(home, run, component));
-    sides.filter(|side| parent(side).is_dir()).collect()
-}
-
-/// Makes the staging area, 0700.
-pub fn make_side(side: &Path) -> Result<()> {
-    for dir in [parent(side), side] {
-        match DirBuilder::new().mode(0o700).create(dir) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                let meta = fs::symlink_metadata(dir).map_err(at(dir))?;
-                if !meta.is_dir() || meta.mode() & 0o077 != 0 {
-                    return Err(Error::not_ready(format_args!("{} is not as kbpack made it", shown(dir)))
-                        .todo("remove it"));
-                }
-            }
-            made => made.map_err(at(dir))?,
-        }
-        sync_dir(parent(dir)).map_err(at(dir))?;
-    }
-    Ok(())
-}
-
-/// Removes a staging area, and its folder when no other component has one there. It goes at one instant, so that
-/// nobody finds half of one.
-pub fn remove_side(side: &Path) -> Result<()> {
-    let (Some(folder), Some(name)) = (side.parent(), side.file_name()) else { return Ok(()) };
-    let dir = match Dir::open(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => opened.map_err(at(side))?,
-    };
-    // The name of a component does not begin with a dot.
-    let mut gone = OsString::from(".gone-");
-    gone.push(name);
-    dir.remove_tree(&gone).map_err(at(side))?;
-    match rustix::fs::renameat(&dir, name, &dir, gone.as_os_str()) {
-        Err(rustix::io::Errno::NOENT) => {}
-        renamed => renamed.map_err(|e| at(side)(e.into()))?,
-    }
-    dir.remove_tree(&gone).map_err(at(side))?;
-    match fs::remove_dir(folder) {
-        Err(e) if !matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {
-            Err(at(side)(e))
-        }
-        _ => sync_dir(parent(folder)).map_err(at(side)),
-    }
 }

@@ -3,10 +3,10 @@
 use super::facts::{Database, JournalMode};
 use super::open::{self, shown, sql, MAGIC};
 use super::plan::{Planned, Todo};
-use super::site::make_side;
 use super::snapshot::{new_file, Snapshot, JOURNAL_BYTES};
 use super::{stream_name, DATABASE};
 use crate::base::fsx::sync_dir;
+use crate::base::side::make_side;
 use crate::component::{Error, Result, Scope, StreamSource};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -29,7 +29,7 @@ pub fn stage(plan: &Planned, timeout: Duration, scope: &Scope<'_>, streams: &dyn
     if plan.todo == Todo::Nothing {
         return Ok(());
     }
-    make_side(&plan.side)?;
+    make_side(&plan.side).map_err(|e| Error::io(shown(&plan.side), e))?;
     if let (true, Some(wanted)) = (plan.todo.writes(), &plan.wanted) {
         scope.progress.expect(wanted.database.size);
         write_new(plan, &wanted.database, scope, streams)?;

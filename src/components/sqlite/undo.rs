@@ -4,7 +4,7 @@ use super::act::Step;
 use super::check::digest_of;
 use super::commit::{move_new, move_with_side_files};
 use super::open::{self, beside, shown};
-use super::site::{parent, remove_side, resolve, sides_left};
+use super::site::{parent, resolve};
 use super::snapshot::Snapshot;
 use super::stage::{new_in, old_in};
 use super::transfer::transfer;
@@ -12,6 +12,7 @@ use super::Sqlite;
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, Faulty};
 use crate::base::fsx::sync_dir;
+use crate::base::side::{remove_side, sides_left};
 use crate::component::{Act, Error, Finding, Result, Scope, Severity};
 use std::fs;
 use std::io;
@@ -50,7 +51,7 @@ fn clear(sqlite: &Sqlite, scope: &Scope<'_>, steps: &[Step]) -> Result<()> {
     if sides.is_empty() {
         sides = sides_left(&resolve(&sqlite.path)?.real, scope.run, sqlite.name.as_str());
     }
-    sides.iter().try_for_each(|side| remove_side(side))
+    sides.iter().try_for_each(|side| remove_side(side).map_err(|e| Error::io(shown(side), e)))
 }
 
 fn remove_dir(path: &Path) -> Result<Option<Finding>> {

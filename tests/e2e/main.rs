@@ -9,6 +9,7 @@ mod terminal;
 mod command_line;
 mod crash;
 mod files;
+mod git;
 mod independent_reader;
 mod keys;
 mod messages;

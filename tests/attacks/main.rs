@@ -12,6 +12,7 @@ mod campaign;
 mod commands;
 mod files;
 mod forge;
+mod git;
 mod keys;
 mod kit;
 mod manifest;

@@ -240,8 +240,10 @@ fn remove_file(work: &Path, at: &Path) -> Result<()> {
     }
     let above = at.ancestors().skip(1).take_while(|dir| *dir != work && dir.starts_with(work));
     for dir in above {
-        if fs::remove_dir(dir).is_err() {
-            break;
+        match fs::remove_dir(dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => break,
+            // One that was not made yet may stand in one that was.
+            _ => {}
         }
     }
     Ok(())

@@ -41,7 +41,7 @@ fn strace(home: &Home, options: &[&str], args: &[&str]) -> Run {
 }
 
 /// Runs kbpack under strace, which does `what` (`signal=SIGKILL`, `error=EIO`) at the `nth` of `calls`, if there are so many.
-fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Run {
+pub fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -> Run {
     let when = if what.ends_with('+') { String::new() } else { format!(":when={nth}") };
     let inject = format!("-e inject={calls}:{what}{when}");
     let options = ["-o", "/dev/null", "-e", &format!("trace={CHANGING}")];

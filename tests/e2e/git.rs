@@ -268,6 +268,69 @@ fn uncommitted_work_stops_an_export_or_stays_behind() {
     assert!(!world.target.join("code/new.txt").exists());
 }
 
+/// Staged, unstaged and untracked work, a file removed, one staged and changed again.
+fn dabble(dir: &Path) {
+    fs::write(dir.join("a.txt"), "staged\n").unwrap();
+    git(dir, "add a.txt");
+    fs::write(dir.join("a.txt"), "and changed again\n").unwrap();
+    fs::write(dir.join("sub/run.sh"), "unstaged\n").unwrap();
+    fs::write(dir.join("new.txt"), "untracked\n").unwrap();
+    fs::create_dir_all(dir.join("some/where")).unwrap();
+    fs::write(dir.join("some/where/added"), "added\n").unwrap();
+    git(dir, "add some");
+    git(dir, "rm -q two");
+    fs::remove_file(dir.join("one")).unwrap();
+    fs::write(dir.join("x.log"), "ignored\n").unwrap();
+}
+
+#[test]
+fn uncommitted_work_travels_if_it_is_to() {
+    let world = world();
+    let (source, target) = (world.source.join("code"), world.target.join("code"));
+    world.source.profile(&format!("{PROFILE}uncommitted = \"include\"\n"));
+    let clean = world.export("clean.kbp");
+    dabble(&source);
+    let before = snapshot(&source);
+    let bundle = world.export("b.kbp");
+    assert_eq!(snapshot(&source), before, "an export changes nothing");
+    let same = || {
+        let diffs = |dir: &Path| ["status --porcelain", "diff", "diff --cached"].map(|args| git(dir, args));
+        assert_eq!(diffs(&target), diffs(&source));
+        assert_eq!(refs(&target), refs(&source));
+        assert!(!target.join("x.log").exists());
+        git(&target, "fsck --strict");
+    };
+    // Onto nothing; then once more, which finds nothing to do.
+    world.import(&bundle, &[]).ok();
+    same();
+    let again = world.import(&bundle, &["--json"]).ok().json();
+    let plan = &again["components"][0]["plan"];
+    assert_eq!((&plan["added"], &plan["changed"]), (&0.into(), &0.into()), "{again}");
+    same();
+    // Onto a clean repository, which a failure makes clean again.
+    fs::remove_dir_all(&target).unwrap();
+    world.import(&clean, &["--allow-older"]).code;
+    if !target.exists() {
+        git_args(&world.target.path, &["clone", "-q", "--mirror", source.to_str().unwrap(), "code/.git"]);
+        git(&target, "config core.bare false");
+        git(&target, "reset -q --hard");
+    }
+    sound(&target);
+    let old = (refs(&target), files(&target));
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
+    let failed = (1..40)
+        .find(|nth| crate::crash::injected(&world.target, &args, "rename", *nth, "error=EIO").code == 9);
+    assert!(failed.is_some());
+    assert_eq!((refs(&target), files(&target)), old);
+    sound(&target);
+    world.import(&bundle, &[]).ok();
+    same();
+    // A target with work of its own is left alone.
+    fs::write(target.join("a.txt"), "mine\n").unwrap();
+    world.import(&bundle, &[]).fails(8, "changes that are in no commit");
+    assert_eq!(world.target.read("code/a.txt"), b"mine\n");
+}
+
 /// A commit in `dir` that changes `a.txt`, adds one file and removes another.
 fn go_on(dir: &Path, word: &str) {
     fs::write(dir.join("a.txt"), format!("{word}\n")).unwrap();
@@ -440,4 +503,66 @@ fn killed_anywhere_the_repository_is_the_old_or_the_new_one() {
         println!("{olds} times the old repository, {news} times the new one");
         assert!(olds > 0 && (news > 0 || !all));
     }
+}
+
+#[test]
+fn without_git_libgit2_packs() {
+    for shape in ["work tree", "detached"] {
+        let world = world();
+        let source = world.source.join("code");
+        if shape == "detached" {
+            git(&source, "checkout -q --detach one");
+        }
+        let out = world.path("b.kbp");
+        let mut export =
+            world.source.command(&["export", "-r", &world.recipient, "-o", out.to_str().unwrap()]);
+        Run::of(export.env("PATH", world.path("nothing"))).ok();
+        let mut import = world.target.command(&["import", out.to_str().unwrap(), "--yes"]);
+        Run::of(import.env("PATH", world.path("nothing"))).ok();
+        let target = world.target.join("code");
+        assert_eq!((refs(&target), files(&target)), (refs(&source), files(&source)));
+        sound(&target);
+        let file = extract(&world, &out);
+        git_args(&source, &["bundle", "verify", file.to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn this_projects_own_history_arrives() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !root.join(".git").exists() {
+        return; // Built from an archive.
+    }
+    let world = World::new();
+    world.source.profile(PROFILE);
+    git_args(&world.source.path, &["clone", "-q", "--no-local", root.to_str().unwrap(), "code"]);
+    world.import(&world.export("b.kbp"), &[]).ok();
+    let (source, target) = (world.source.join("code"), world.target.join("code"));
+    assert_eq!(refs(&target), refs(&source));
+    assert_eq!(git(&target, "rev-list --count HEAD"), git(&source, "rev-list --count HEAD"));
+    sound(&target);
+}
+
+#[test]
+fn a_failed_import_puts_refs_head_index_and_work_tree_back() {
+    let world = world();
+    let (source, target) = (world.source.join("code"), world.target.join("code"));
+    world.import(&world.export("1.kbp"), &[]).ok();
+    go_on(&source, "more");
+    git(&source, "checkout -q -b other");
+    go_on(&source, "other");
+    // A second component that cannot be put in place: a folder stands where its file was when it was planned.
+    world.source.write("last/file", "x");
+    world.source.profile(&format!("{PROFILE}[component.z]\nkind = \"files\"\npath = \"~/last\"\n"));
+    let bundle = world.export("2.kbp");
+    let before = (refs(&target), files(&target), fs::read(target.join(".git/index")).unwrap());
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "--accept-new", "-q"];
+    // The first renames are the state's own; at one of the later ones the tree cannot be put in place.
+    let failed = (1..40).find(|nth| {
+        let run = crate::crash::injected(&world.target, &args, "renameat2", *nth, "error=EIO");
+        run.code == 9
+    });
+    assert!(failed.is_some());
+    assert_eq!((refs(&target), files(&target), fs::read(target.join(".git/index")).unwrap()), before);
+    sound(&target);
 }

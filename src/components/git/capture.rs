@@ -3,7 +3,7 @@
 use super::facts::{Facts, Profile, Remote, State, Uncommitted, Upstream};
 use super::header::Header;
 use super::open::{failed, open, shown};
-use super::{graph, pack, refs, stream_name, work, BUNDLE, GRAPH};
+use super::{graph, pack, pending, refs, stream_name, work, BUNDLE, GRAPH, UNCOMMITTED};
 use crate::component::{
     Captured, Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
@@ -35,8 +35,10 @@ fn uncommitted(repo: &Repository, profile: &Profile, scope: &Scope<'_>) -> Resul
     let place = shown(repo.workdir().unwrap_or(repo.path()));
     let what = format!("{place}: changes that are in no commit: {}", work::few(&changes));
     Ok(Some(match profile.uncommitted {
-        Uncommitted::Refuse => Finding::new(Severity::Refusal, what)
-            .todo("commit or stash them, or set uncommitted = \"ignore\": then they stay behind"),
+        Uncommitted::Refuse => Finding::new(Severity::Refusal, what).todo(
+            "commit or stash them, or set uncommitted to \"include\", and they travel, or to \"ignore\"",
+        ),
+        Uncommitted::Include => Finding::new(Severity::Note, what).todo("they travel"),
         Uncommitted::Ignore => Finding::new(Severity::Warning, what).todo("they stay behind"),
     }))
 }
@@ -66,6 +68,20 @@ pub fn capture(
     // A repository without a commit has nothing to be packed.
     if !header.refs.is_empty() || header.head.is_some() {
         write(&repo, &header, scope, sink)?;
+    }
+    if profile.uncommitted == Uncommitted::Include
+        && !exact
+        && !work::changes(&repo, scope.carved)?.is_empty()
+    {
+        let head = header.head.ok_or_else(|| {
+            Error::not_ready(format_args!("{}: what is in no commit has no commit to stand on", shown(path)))
+                .todo("commit it, or choose refs that HEAD's branch is among")
+        })?;
+        let mut stream = sink.create(&stream_name(UNCOMMITTED)?, Holds::Data)?;
+        stream.label("uncommitted work");
+        let mut told = Told { to: stream, progress: Some(scope.progress) };
+        facts.uncommitted = Some(pending::capture(path, head, scope.carved, &mut told)?);
+        told.to.finish()?;
     }
     Ok(Captured { facts: facts.to_value()?, findings })
 }
@@ -152,7 +168,18 @@ fn describe(repo: &Repository, shown_as: &str, exact: bool, findings: &mut Vec<F
     }
     let state = if repo.is_bare() { State::Bare } else { State::WorkTree };
     let head = Some(refs::head(repo)?);
-    Ok(Facts { path: shown_as.to_owned(), state, exact, head, refs: 0, remotes, upstreams, submodules, lfs })
+    Ok(Facts {
+        path: shown_as.to_owned(),
+        state,
+        exact,
+        head,
+        refs: 0,
+        uncommitted: None,
+        remotes,
+        upstreams,
+        submodules,
+        lfs,
+    })
 }
 
 /// A URL without the password in it, and whether there was one. The user's name stays: it says who is to log in.

@@ -3,11 +3,13 @@
 use super::facts::{Facts, Head};
 use super::header::Header;
 use super::open::{open, shown};
+use super::pending::Pending;
 use super::plan::{Planned, Todo, Update};
 use super::stage::{objects_in, repo_in};
-use super::{refs, work};
+use super::{pending, refs, work};
 use crate::component::{CheckResult, Result, Scope};
 use git2::Repository;
+use std::path::PathBuf;
 
 fn result(name: String, failure: Option<String>) -> CheckResult {
     CheckResult { name, failure }
@@ -22,7 +24,7 @@ pub fn staged(plan: &Planned) -> Result<Vec<CheckResult>> {
             let repo = open(&repo_in(&plan.side))?;
             let mut results =
                 vec![refs_are(&repo, &plan.header, &name)?, head_is(&repo, &plan.facts, &name)?];
-            results.push(result(format!("{name}: the work tree is HEAD's"), clean(&repo, &[])?));
+            results.push(work_is(&repo, plan.facts.uncommitted, &[], &name)?);
             Ok(results)
         }
         Todo::Update(_) => {
@@ -49,14 +51,14 @@ pub fn in_place(plan: &Planned, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
         Todo::Update(update) => {
             let mut results = vec![changed_as_planned(&repo, update, &name)?];
             if update.work.is_some() {
-                results.push(result(format!("{name}: the work tree is HEAD's"), clean(&repo, scope.carved)?));
+                results.push(work_is(&repo, update.pending, scope.carved, &name)?);
             }
             Ok(results)
         }
         Todo::Clone => Ok(vec![
             refs_are(&repo, &plan.header, &name)?,
             head_is(&repo, &plan.facts, &name)?,
-            result(format!("{name}: the work tree is HEAD's"), clean(&repo, scope.carved)?),
+            work_is(&repo, plan.facts.uncommitted, scope.carved, &name)?,
         ]),
         _ => {
             Ok(vec![result(format!("{name}: it has all that the bundle has"), has_all(&repo, &plan.header))])
@@ -88,9 +90,20 @@ fn changed_as_planned(repo: &Repository, update: &Update, name: &str) -> Result<
     Ok(result(format!("{name}: refs and HEAD are as planned"), failure))
 }
 
-fn clean(repo: &Repository, carved: &[std::path::PathBuf]) -> Result<Option<String>> {
-    let changes = work::changes(repo, carved)?;
-    Ok((!changes.is_empty()).then(|| format!("not so: {}", work::few(&changes))))
+/// Whether the work tree is HEAD's, or what was in no commit is as it was.
+fn work_is(
+    repo: &Repository,
+    pending: Option<Pending>,
+    carved: &[PathBuf],
+    name: &str,
+) -> Result<CheckResult> {
+    let Some(pending) = pending else {
+        let changes = work::changes(repo, carved)?;
+        let failure = (!changes.is_empty()).then(|| format!("not so: {}", work::few(&changes)));
+        return Ok(result(format!("{name}: the work tree is HEAD's"), failure));
+    };
+    let failure = pending::differs(repo, pending, carved)?;
+    Ok(result(format!("{name}: what was in no commit is as it was"), failure))
 }
 
 fn has_all(repo: &Repository, header: &Header) -> Option<String> {

@@ -6,7 +6,7 @@ use super::open::{failed, open, shown};
 use super::plan::{Planned, RefChange, Todo, Update};
 use super::site::{look, parent, resolve, Found};
 use super::stage::{objects_in, old_in, repo_in};
-use super::{refs, work};
+use super::{pending, refs, work};
 use crate::base::digest::Digest;
 use crate::base::fsx::sync_dir;
 use crate::component::{Error, Journal, Result, Scope};
@@ -101,7 +101,7 @@ pub fn move_new(from: &Path, to: &Path) -> Result<()> {
 
 fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
     let repo = open(&plan.path)?;
-    if is_done(&repo, change)? {
+    if is_done(&repo, change, scope.carved)? {
         return Ok(());
     }
     if refs::fingerprint(&repo)? != change.seen {
@@ -127,6 +127,9 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
         // Before HEAD moves: what it says is what the work tree is compared with.
         check_out(&repo, new)?;
     }
+    if let Some(pending) = change.pending {
+        pending::put_index(&repo, pending)?;
+    }
     change.refs.iter().try_for_each(|one| set_ref(&repo, &one.name, one.old, one.new))?;
     if change.head.0 != change.head.1 {
         refs::set_head(&repo, &change.head.1)?;
@@ -135,10 +138,14 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
 }
 
 /// Whether an earlier call did it.
-fn is_done(repo: &Repository, change: &Update) -> Result<bool> {
+fn is_done(repo: &Repository, change: &Update, carved: &[PathBuf]) -> Result<bool> {
     let now = refs::all(repo)?;
     let set = |one: &RefChange| now.get(&one.name).copied() == one.new;
-    Ok(change.refs.iter().all(set) && refs::head(repo)? == change.head.1)
+    let put_back = match change.pending {
+        Some(pending) => pending::differs(repo, pending, carved)?.is_none(),
+        None => true,
+    };
+    Ok(put_back && change.refs.iter().all(set) && refs::head(repo)? == change.head.1)
 }
 
 /// Moves the staged packs among the repository's own.

@@ -1,6 +1,7 @@
 //! The options of a git component, as a profile has them, and its facts, as a manifest has them.
 
 use super::names::{self, Id};
+use super::pending::Pending;
 use crate::component::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,6 +19,8 @@ pub enum Uncommitted {
     /// It stops and names them.
     #[default]
     Refuse,
+    /// They travel, and are put back as they were: staged, unstaged and untracked.
+    Include,
     /// They stay behind.
     Ignore,
 }
@@ -126,6 +129,9 @@ pub struct Facts {
     /// How many refs the bundle has, HEAD not counted.
     #[serde(default)]
     pub refs: u64,
+    /// What was in no commit, if that travels.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub uncommitted: Option<Pending>,
     /// Remotes, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remotes: Vec<Remote>,
@@ -149,6 +155,7 @@ impl Facts {
             exact: true,
             head: None,
             refs: 0,
+            uncommitted: None,
             remotes: Vec::new(),
             upstreams: Vec::new(),
             submodules: Vec::new(),
@@ -170,6 +177,9 @@ impl Facts {
         }
         if facts.state == State::Absent && (facts.refs != 0 || !facts.exact) {
             return broken("G1", &"refs of a repository that is not there");
+        }
+        if facts.uncommitted.is_some() && (facts.state != State::WorkTree || facts.exact) {
+            return broken("G1", &"uncommitted work where no work tree was");
         }
         match &facts.head {
             Some(Head::Branch(name)) if !names::is_branch(name) => {

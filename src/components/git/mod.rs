@@ -15,6 +15,7 @@ mod locks;
 mod names;
 mod open;
 mod pack;
+mod pending;
 mod plan;
 mod refs;
 mod site;
@@ -38,6 +39,8 @@ use std::path::{Path, PathBuf};
 
 /// The stream with the git bundle.
 const BUNDLE: &str = "repository.bundle";
+/// The stream with what is in no commit.
+const UNCOMMITTED: &str = "uncommitted.bundle";
 /// The stream with one row a commit.
 const GRAPH: &str = "graph";
 
@@ -139,7 +142,12 @@ fn stream_name(name: &str) -> Result<StreamName> {
 fn require_streams(facts: &Facts, streams: &dyn StreamSource) -> Result<()> {
     let names: Vec<&str> = streams.list().iter().map(|stream| stream.name.as_str()).collect();
     let empty = facts.refs == 0 && !matches!(facts.head, Some(facts::Head::Detached(_)));
-    match names == if empty { &[][..] } else { &[GRAPH, BUNDLE] } {
+    let expected: &[&str] = match (empty, facts.uncommitted) {
+        (true, None) => &[],
+        (false, None) => &[GRAPH, BUNDLE],
+        (_, Some(_)) => &[GRAPH, BUNDLE, UNCOMMITTED],
+    };
+    match names == expected {
         true => Ok(()),
         false => Err(Error::rule("G3", "the streams are not those that the facts call for")),
     }

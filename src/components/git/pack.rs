@@ -104,8 +104,11 @@ pub(super) fn by_libgit2(repo: &Repository, tips: &[Oid], threads: usize, to: &m
             Ok(commit) => walk.push(commit.id()).map_err(git)?,
             // A tag of a tree or a blob.
             Err(_) => {
-                let peeled = object.peel(git2::ObjectType::Any).map_err(git)?;
-                builder.insert_recursive(peeled.id(), None).map_err(git)?;
+                let named = match object.kind() {
+                    Some(git2::ObjectType::Tag) => object.peel(git2::ObjectType::Any).map_err(git)?.id(),
+                    _ => object.id(),
+                };
+                builder.insert_recursive(named, None).map_err(git)?;
             }
         }
         // The tags on the way there.
@@ -126,10 +129,16 @@ pub(super) fn by_libgit2(repo: &Repository, tips: &[Oid], threads: usize, to: &m
     done.map_err(git)
 }
 
-/// Reads a pack into the folder `dir`, with its index: every object, and that all that they name is there. Rule G6.
-pub fn read(stream: &mut impl Read, dir: &Path, each: &mut dyn FnMut(u64)) -> Result<()> {
+/// Reads a pack into the folder `dir`, with its index: every object, and that all that they name is there, or in `base`. Rule G6.
+pub fn read(
+    base: Option<&Repository>,
+    stream: &mut impl Read,
+    dir: &Path,
+    each: &mut dyn FnMut(u64),
+) -> Result<()> {
     let broken = |what: &dyn std::fmt::Display| Error::rule("G6", format_args!("the pack: {what}"));
-    let mut indexer = Indexer::new(None, dir, 0o444, true).map_err(|e| failed(dir, &e))?;
+    let odb = base.map(Repository::odb).transpose().map_err(|e| failed(dir, &e))?;
+    let mut indexer = Indexer::new(odb.as_ref(), dir, 0o444, true).map_err(|e| failed(dir, &e))?;
     let mut buffer = vec![0; 128 * 1024];
     loop {
         interrupt::check().map_err(Error::of)?;

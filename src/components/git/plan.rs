@@ -5,6 +5,7 @@ use super::graph::Graph;
 use super::header::Header;
 use super::names::Id;
 use super::open::{self, shown};
+use super::pending::{self, Pending};
 use super::site::{look, resolve, Found};
 use super::{refs, require_streams, stream_name, work, Git, BUNDLE, GRAPH};
 use crate::base::digest::Digest;
@@ -40,6 +41,8 @@ pub struct Update {
     pub head: (Head, Head),
     /// The commit of the work tree, as it was and as it will be, if it changes.
     pub work: Option<(Option<Id>, Id)>,
+    /// What is in no commit and is put back, if the work tree changes.
+    pub pending: Option<Pending>,
     /// All refs and HEAD, when it was planned.
     pub seen: Digest,
 }
@@ -237,10 +240,21 @@ impl Draft<'_> {
             Head::Detached(id) => Some(*id),
         };
         let before = refs::head_commit(repo)?;
-        let work =
-            target.filter(|target| Some(*target) != before && !repo.is_bare()).map(|new| (before, new));
+        // Only on the commit that it stood on.
+        let pending =
+            facts.uncommitted.filter(|_| target.is_some() && target == header.head && !repo.is_bare());
+        let put_back = match pending {
+            Some(pending) => pending::differs(repo, pending, self.scope.carved)?.is_some(),
+            None => false,
+        };
+        let moves = put_back || pending.is_none() && target != before && !repo.is_bare();
+        let new = pending.map(|pending| pending.work).or(target);
+        let work = new.filter(|_| moves).map(|new| (before, new));
         if work.is_some() {
             self.require_clean(repo)?;
+        }
+        if put_back {
+            self.change(ChangeKind::Added, Some("uncommitted work"));
         }
         if head.0 != head.1 {
             self.change(ChangeKind::Changed, Some("HEAD"));
@@ -248,7 +262,8 @@ impl Draft<'_> {
         if plan.is_empty() && head.0 == head.1 && work.is_none() {
             return Ok(Todo::Nothing);
         }
-        Ok(Todo::Update(Update { refs: plan, head, work, seen: refs::fingerprint(repo)? }))
+        let pending = pending.filter(|_| work.is_some());
+        Ok(Todo::Update(Update { refs: plan, head, work, pending, seen: refs::fingerprint(repo)? }))
     }
 
     /// What becomes of one ref.

@@ -6,7 +6,7 @@ use super::names::Id;
 use super::open::{failed, shown};
 use super::plan::{Planned, Todo, Update};
 use super::work::few;
-use super::{pack, refs, stream_name, trees, BUNDLE};
+use super::{pack, pending, refs, stream_name, trees, BUNDLE, UNCOMMITTED};
 use crate::base::fsx::sync_dir;
 use crate::base::path::path_text;
 use crate::base::side::make_side;
@@ -76,8 +76,8 @@ fn init(path: &Path, bare: bool) -> Result<Repository> {
     }
 }
 
-/// Reads the pack into `repo` and holds what is in it to the rules.
-fn fill(repo: &Repository, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
+/// Reads the packs into `repo` and holds what is in it to the rules.
+fn fill(repo: &Repository, plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
     let Some(bundle) = streams.list().iter().find(|stream| stream.name.as_str() == BUNDLE) else {
         return Ok(());
     };
@@ -86,7 +86,12 @@ fn fill(repo: &Repository, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
     let mut stream = BufReader::with_capacity(128 * 1024, streams.open(&stream_name(BUNDLE)?)?);
     Header::read(&mut stream)?;
     let dir = repo.path().join("objects/pack");
-    pack::read(&mut stream, &dir, &mut |n| progress.advance(n))?;
+    pack::read(None, &mut stream, &dir, &mut |n| progress.advance(n))?;
+    if let (Some(pending), Some(head)) = (plan.facts.uncommitted, plan.header.head) {
+        let odb = repo.odb().and_then(|odb| odb.refresh());
+        odb.map_err(|e| failed(repo.path(), &e))?;
+        pending::read(repo, pending, head, &mut streams.open(&stream_name(UNCOMMITTED)?)?)?;
+    }
     trees::check(repo)
 }
 
@@ -95,7 +100,7 @@ fn clone(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Resul
     let bare = plan.facts.state == State::Bare;
     let repo = init(&path, bare)?;
     let git = |e: git2::Error| failed(&path, &e);
-    fill(&repo, scope, streams)?;
+    fill(&repo, plan, scope, streams)?;
     write_refs(&repo, &plan.header)?;
     if let Some(head) = &plan.facts.head {
         refs::set_head(&repo, head)?;
@@ -115,6 +120,11 @@ fn clone(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Resul
     }
     if !bare && plan.header.head.is_some() {
         repo.checkout_head(Some(CheckoutBuilder::new().force())).map_err(git)?;
+    }
+    if let Some(pending) = plan.facts.uncommitted {
+        let work = repo.find_object(pending.work.0, None).map_err(git)?;
+        repo.checkout_tree(&work, Some(CheckoutBuilder::new().force())).map_err(git)?;
+        pending::put_index(&repo, pending)?;
     }
     match plan.owner {
         Some((uid, gid)) if uid != 0 || gid != 0 => give(&path, uid, gid),
@@ -174,7 +184,7 @@ fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
 /// The bundle's objects by themselves, checked, and a copy of the index.
 fn objects(plan: &Planned, update: &Update, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
     let repo = init(&objects_in(&plan.side), true)?;
-    fill(&repo, scope, streams)?;
+    fill(&repo, plan, scope, streams)?;
     for (name, id) in &plan.header.refs {
         let object = repo.find_object(id.0, None).map_err(|_| missing(name))?;
         require_commit(name, &object)?;

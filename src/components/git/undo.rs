@@ -206,7 +206,7 @@ fn unwork(
     }
 }
 
-/// Whether the file is what git would write for one of these blobs, or what it would read as one.
+/// Whether the file has nothing of its own: it is one of these blobs, or the beginning of one, as a kill leaves it.
 fn is_one_of(repo: &Repository, at: &Path, blobs: [git2::Oid; 2]) -> bool {
     let content = match fs::read_link(at) {
         Ok(target) => target.into_os_string().into_encoded_bytes(),
@@ -219,7 +219,8 @@ fn is_one_of(repo: &Repository, at: &Path, blobs: [git2::Oid; 2]) -> bool {
         repo.find_blob(*id).is_ok_and(|blob| {
             let plain = |bytes: &[u8]| -> Vec<u8> { bytes.iter().copied().filter(|c| *c != b'\r').collect() };
             // Attributes may have it with other ends of lines.
-            blob.content() == content || !blob.is_binary() && plain(blob.content()) == plain(&content)
+            blob.content().starts_with(&content)
+                || !blob.is_binary() && plain(blob.content()).starts_with(&plain(&content))
         })
     };
     blobs.iter().any(same)

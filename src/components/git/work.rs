@@ -22,6 +22,23 @@ pub fn everything_else(repo: &Repository, carved: &[PathBuf]) -> Result<Vec<Stri
 }
 
 fn list(repo: &Repository, carved: &[PathBuf], ignored: bool) -> Result<Vec<String>> {
+    let paths = paths(repo, carved, ignored)?;
+    Ok(paths.iter().map(|path| path_text(path.as_os_str().as_bytes())).collect())
+}
+
+/// What [`changes`] finds, as paths in the work tree.
+pub fn changed_paths(repo: &Repository, carved: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    paths(repo, carved, false)
+}
+
+/// Whether `path` in the work tree `root` belongs to another component, or to kbpack. The repository may itself be staged:
+/// what is above it does not matter.
+pub fn is_foreign(root: &Path, path: &Path, carved: &[PathBuf]) -> bool {
+    let staging = |part: std::path::Component<'_>| part.as_os_str().as_bytes().starts_with(b".kbpack-stage-");
+    carved.iter().any(|carved| root.join(path).starts_with(carved)) || path.components().any(staging)
+}
+
+fn paths(repo: &Repository, carved: &[PathBuf], ignored: bool) -> Result<Vec<PathBuf>> {
     let Some(work) = repo.workdir() else { return Ok(Vec::new()) };
     let work = fs::canonicalize(work).unwrap_or_else(|_| work.to_owned());
     let mut options = StatusOptions::new();
@@ -31,12 +48,10 @@ fn list(repo: &Repository, carved: &[PathBuf], ignored: bool) -> Result<Vec<Stri
     let mut found = Vec::new();
     for entry in statuses.iter().filter(|entry| !entry.status().is_empty()) {
         let path = Path::new(OsStr::from_bytes(entry.path_bytes()));
-        let at = work.join(path);
-        let foreign = carved.iter().any(|carved| at.starts_with(carved));
-        let ours = path.components().any(|part| part.as_os_str().as_bytes().starts_with(b".kbpack-stage-"));
         let only_in_work = entry.status() == Status::WT_MODIFIED;
-        if !foreign && !ours && !(only_in_work && is_lfs_content(repo, path, &at)) {
-            found.push(path_text(entry.path_bytes()));
+        if !is_foreign(&work, path, carved) && !(only_in_work && is_lfs_content(repo, path, &work.join(path)))
+        {
+            found.push(path.to_owned());
         }
     }
     Ok(found)

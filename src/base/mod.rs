@@ -11,3 +11,4 @@ pub mod name;
 pub mod path;
 pub mod process;
 pub mod secret;
+pub mod side;

@@ -1,8 +1,11 @@
 //! `kbpack demo`: the whole round trip between two scratch homes, with the real commands.
 
+mod database;
+
 use crate::cli::error::CliError;
 use crate::cli::Context;
 use crate::report::console::Console;
+use database::Program;
 use include_dir::{include_dir, Dir, DirEntry};
 use serde::Serialize;
 use std::fs::{self, Permissions};
@@ -38,6 +41,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Document {
     equal_files: usize,
+    equal_rows: usize,
     directory: Option<PathBuf>,
 }
 
@@ -61,6 +65,8 @@ impl Args {
         };
         let (source, target) = (server("source")?, server("target")?);
         furnish(&source.home)?;
+        let (ours, theirs) = (Program::on_source(&source.home)?, Program::on_target(&target.home)?);
+        console.line("On both a program runs that has a SQLite database open, the whole time.");
 
         chapter(console, "1. Keys on both, and the target says whose bundles it takes");
         let recipient = target.run(&["keygen", "--json"])?;
@@ -78,9 +84,16 @@ impl Args {
         target.run(&["import", &bundle_name, "--dry-run"])?;
         target.run(&["import", &bundle_name, "--yes"])?;
 
-        chapter(console, "4. Every file that should be there is, byte for byte and with its mode");
+        chapter(
+            console,
+            "4. Every file that should be there is, byte for byte and with its mode, and every row",
+        );
         let equal = compare(&source.home, &target.home)?;
         console.line(&format!("   {equal} files are equal; what the profile excludes stayed behind"));
+        let rows = theirs.sees_the_same(&ours)?;
+        console.line(&format!(
+            "   the program on the target, still running, sees the {rows} rows of the source's database"
+        ));
 
         chapter(console, "5. One bit flipped on the way: refused, and nothing is touched");
         let mut bytes = fs::read(&bundle)?;
@@ -93,8 +106,10 @@ impl Args {
         let directory = self.keep.then(|| scratch.keep());
         let place = directory.as_ref().map(|dir| format!("It is all in {}.", dir.display()));
         let last = place.unwrap_or_else(|| "The scratch directory is gone.".to_owned());
-        Ok(console
-            .summary(&Document { equal_files: equal, directory }, [String::new(), format!("Done. {last}")])?)
+        Ok(console.summary(
+            &Document { equal_files: equal, equal_rows: rows, directory },
+            [String::new(), format!("Done. {last}")],
+        )?)
     }
 }
 

@@ -5,10 +5,13 @@ use crate::component::Kind;
 #[cfg(test)]
 mod conformance;
 pub mod files;
+pub mod git;
 pub mod secrets;
+pub mod sqlite;
 
 /// Every kind, in the order in which they are documented.
-pub static KINDS: &[&dyn Kind] = &[&files::FilesKind, &secrets::SecretsKind];
+pub static KINDS: &[&dyn Kind] =
+    &[&files::FilesKind, &secrets::SecretsKind, &sqlite::SqliteKind, &git::GitKind];
 
 /// The kind called `name` in profiles and manifests.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {

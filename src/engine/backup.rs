@@ -115,7 +115,8 @@ fn write(transaction: &Transaction<'_>, keys: &OwnKeys, path: &Path) -> Result<B
         id,
         created: now,
         expires: None,
-        sequence: now.max(1),
+        // Two may be made in one second.
+        sequence: machine::now_ms().max(1),
         profile: transaction.plan.profile.clone(),
         origin: machine::origin(own.clone()),
         targets: vec![Target { host: own, nonce: None }],

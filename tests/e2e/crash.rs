@@ -48,13 +48,13 @@ pub fn injected(home: &Home, args: &[&str], calls: &str, nth: u32, what: &str) -
     strace(home, &[&options[..], &inject.split(' ').collect::<Vec<_>>()].concat(), args)
 }
 
-fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
+pub fn killed(home: &Home, args: &[&str], calls: &str, nth: u32) -> Run {
     injected(home, args, calls, nth, "signal=SIGKILL")
 }
 
 /// Every point at which an undisturbed run could be killed: a call's name and its number among the calls of that name
 /// in its thread, which is how strace counts.
-fn points(home: &Home, args: &[&str], log: &Path) -> Vec<(String, u32)> {
+pub fn points(home: &Home, args: &[&str], log: &Path) -> Vec<(String, u32)> {
     strace(home, &["-o", log.to_str().unwrap(), "-e", &format!("trace={CHANGING}")], args).ok();
     let mut counts = BTreeMap::new();
     let mut points = BTreeSet::new();

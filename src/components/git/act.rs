@@ -1,0 +1,131 @@
+//! What a commit writes into the journal before it acts: all that an undo needs.
+
+use super::facts::Head;
+use super::names::Id;
+use super::plan::RefChange;
+use crate::base::digest::Digest;
+use crate::base::path::{path_text, text_path};
+use crate::component::{Act, Error, Journal, Result};
+use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// An absolute path of this machine, in its text form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At(pub PathBuf);
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.serialize_str(&path_text(self.0.as_os_str().as_bytes()))
+    }
+}
+
+impl<'de> Deserialize<'de> for At {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let bytes = text_path(&String::deserialize(d)?).map_err(de::Error::custom)?;
+        Ok(At(PathBuf::from(OsString::from_vec(bytes))))
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&path_text(self.0.as_os_str().as_bytes()))
+    }
+}
+
+/// A rename of a clone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Piece {
+    /// In the staging area.
+    pub from: At,
+    /// Where nothing was.
+    pub to: At,
+}
+
+/// One step of a commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Step {
+    /// A folder that was not there is made.
+    MakeDir {
+        /// Where.
+        path: At,
+    },
+    /// A new repository goes to `path`: as a whole, or around what is there, piece by piece, `.git` last.
+    Clone {
+        /// Where.
+        path: At,
+        /// The staging area.
+        side: At,
+        /// The renames, in their order.
+        pieces: Vec<Piece>,
+        /// All its refs and HEAD.
+        refs: Digest,
+    },
+    /// The repository at `path` gets other refs, HEAD and work tree.
+    Update {
+        /// Where.
+        path: At,
+        /// The staging area.
+        side: At,
+        /// The refs.
+        refs: Vec<RefChange>,
+        /// HEAD as it was.
+        old_head: Head,
+        /// HEAD as it will be.
+        new_head: Head,
+        /// Whether the work tree changes.
+        work: bool,
+        /// The work tree's commit as it was.
+        old_work: Option<Id>,
+        /// The work tree's commit as it will be.
+        new_work: Option<Id>,
+    },
+    /// The repository at `path` goes to `old` in the staging area.
+    Remove {
+        /// Where.
+        path: At,
+        /// The staging area.
+        side: At,
+    },
+}
+
+impl Step {
+    /// Writes it down before it is done.
+    pub fn intend(&self, journal: &mut dyn Journal) -> Result<()> {
+        let act = serde_json::to_value(self).map_err(|e| Error::io("the journal", e.into()))?;
+        journal.intend(&[Act(act)])
+    }
+
+    /// From the journal.
+    pub fn read_all(acts: &[Act]) -> Result<Vec<Step>> {
+        let read = |act: &Act| Step::deserialize(&act.0).map_err(|e| Error::io("the journal", e.into()));
+        acts.iter().map(read).collect()
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        match self {
+            Step::MakeDir { path } => format!("make the folder {path}"),
+            Step::Clone { path, refs: _, pieces, .. } => {
+                format!("put the new repository {path} in place, in {} pieces", pieces.len())
+            }
+            Step::Update { path, refs, work, .. } => {
+                let work = if *work { ", and the work tree" } else { "" };
+                format!("move {} refs of {path}{work}", refs.len())
+            }
+            Step::Remove { path, .. } => format!("take the repository {path} away"),
+        }
+    }
+
+    /// The staging area that it uses.
+    pub fn side(&self) -> Option<&Path> {
+        match self {
+            Step::MakeDir { .. } => None,
+            Step::Clone { side, .. } | Step::Update { side, .. } | Step::Remove { side, .. } => Some(&side.0),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Source: a repository becomes a git bundle, and the list of its commits.
+
+use super::facts::{Facts, Profile, Remote, State, Uncommitted, Upstream};
+use super::header::Header;
+use super::open::{failed, open, shown};
+use super::{graph, pack, pending, refs, stream_name, work, BUNDLE, GRAPH, UNCOMMITTED};
+use crate::component::{
+    Captured, Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+};
+use git2::{Oid, Repository};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// What would be packed.
+pub fn survey(path: &Path, profile: &Profile, scope: &Scope<'_>) -> Result<Survey> {
+    let repo = open(path)?;
+    let header = refs::header(&repo, profile)?;
+    let mut findings = Vec::new();
+    if let Some(refusal) = uncommitted(&repo, profile, scope)? {
+        findings.push(refusal);
+    }
+    // What is packed already; loose objects are not counted.
+    let packs = std::fs::read_dir(repo.commondir().join("objects/pack")).into_iter().flatten().flatten();
+    let bytes = packs.filter(|e| e.path().extension().is_some_and(|e| e == "pack"));
+    let bytes = bytes.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum();
+    Ok(Survey { origins: vec![shown(path)], items: header.refs.len() as u64, bytes, findings })
+}
+
+/// What is in no commit, as a finding: a refusal, or a note where the profile says so.
+fn uncommitted(repo: &Repository, profile: &Profile, scope: &Scope<'_>) -> Result<Option<Finding>> {
+    let changes = work::changes(repo, scope.carved)?;
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let place = shown(repo.workdir().unwrap_or(repo.path()));
+    let what = format!("{place}: changes that are in no commit: {}", work::few(&changes));
+    Ok(Some(match profile.uncommitted {
+        Uncommitted::Refuse => Finding::new(Severity::Refusal, what).todo(
+            "commit or stash them, or set uncommitted to \"include\", and they travel, or to \"ignore\"",
+        ),
+        Uncommitted::Include => Finding::new(Severity::Note, what).todo("they travel"),
+        Uncommitted::Ignore => Finding::new(Severity::Warning, what).todo("they stay behind"),
+    }))
+}
+
+/// Writes the streams of the repository at `path`; `shown_as` is the path for the manifest. A backup (`exact`) takes what
+/// is committed, whatever else is there: an import that would touch more is refused in its plan.
+pub fn capture(
+    path: &Path,
+    shown_as: &str,
+    profile: &Profile,
+    exact: bool,
+    scope: &Scope<'_>,
+    sink: &dyn StreamSink,
+) -> Result<Captured> {
+    let repo = open(path)?;
+    let header = refs::header(&repo, profile)?;
+    let mut findings = Vec::new();
+    match uncommitted(&repo, profile, scope)?.filter(|_| !exact) {
+        Some(found) if found.severity == Severity::Refusal => {
+            let remedy = found.remedy.unwrap_or_default();
+            return Err(Error::not_ready(found.what).todo(remedy));
+        }
+        found => findings.extend(found),
+    }
+    let mut facts = describe(&repo, shown_as, exact, &mut findings)?;
+    facts.refs = header.refs.len() as u64;
+    // A repository without a commit has nothing to be packed.
+    if !header.refs.is_empty() || header.head.is_some() {
+        write(&repo, &header, scope, sink)?;
+    }
+    if profile.uncommitted == Uncommitted::Include
+        && !exact
+        && !work::changes(&repo, scope.carved)?.is_empty()
+    {
+        let head = header.head.ok_or_else(|| {
+            Error::not_ready(format_args!("{}: what is in no commit has no commit to stand on", shown(path)))
+                .todo("commit it, or choose refs that HEAD's branch is among")
+        })?;
+        let mut stream = sink.create(&stream_name(UNCOMMITTED)?, Holds::Data)?;
+        stream.label("uncommitted work");
+        let mut told = Told { to: stream, progress: Some(scope.progress) };
+        facts.uncommitted = Some(pending::capture(path, head, scope.carved, &mut told)?);
+        told.to.finish()?;
+    }
+    Ok(Captured { facts: facts.to_value()?, findings })
+}
+
+fn write(repo: &Repository, header: &Header, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<()> {
+    let mut tips: Vec<Oid> = header.refs.values().chain(&header.head).map(|id| id.0).collect();
+    tips.sort_unstable();
+    tips.dedup();
+    let mut list = sink.create(&stream_name(GRAPH)?, Holds::Data)?;
+    list.label("graph");
+    let mut buffered = io::BufWriter::with_capacity(64 * 1024, Told { to: list, progress: None });
+    graph::write(repo, &tips, &mut buffered)?;
+    let list = buffered.into_inner().map_err(|e| Error::io("stream graph", e.into_error()))?;
+    list.to.finish()?;
+
+    let mut bundle =
+        Told { to: sink.create(&stream_name(BUNDLE)?, Holds::Data)?, progress: Some(scope.progress) };
+    bundle.to.label("bundle");
+    bundle.write_all(&header.to_bytes()).map_err(|e| Error::io("the git bundle", e))?;
+    pack::write(repo, &tips, scope.threads, &mut bundle)?;
+    bundle.to.finish()
+}
+
+/// A stream that says how far it is.
+struct Told<'a> {
+    to: Box<dyn StreamWrite>,
+    progress: Option<&'a dyn Progress>,
+}
+
+impl Write for Told<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.to.write(bytes)?;
+        if let Some(progress) = self.progress {
+            progress.expect(n as u64);
+            progress.advance(n as u64);
+        }
+        Ok(n)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// The facts but for the number of refs.
+fn describe(repo: &Repository, shown_as: &str, exact: bool, findings: &mut Vec<Finding>) -> Result<Facts> {
+    let git = |e: git2::Error| failed(repo.path(), &e);
+    let mut warn =
+        |what: String| findings.push(Finding::new(Severity::Warning, format!("{shown_as}: {what}")));
+    let config = repo.config().and_then(|mut config| config.snapshot()).map_err(git)?;
+    let mut remotes = Vec::new();
+    for name in repo.remotes().map_err(git)?.iter().filter_map(|name| name.ok().flatten()) {
+        let Ok(url) = config.get_string(&format!("remote.{name}.url")) else { continue };
+        let (url, secret) = without_password(&url);
+        if secret {
+            warn(format!("the password in the URL of the remote {name} does not travel"));
+        }
+        match super::names::is_remote(name) && super::names::is_url(&url) {
+            true => remotes.push(Remote { name: name.to_owned(), url }),
+            false => warn(format!("the remote {name} does not travel: git could take its URL for a command")),
+        }
+    }
+    let mut upstreams = Vec::new();
+    for branch in repo.branches(Some(git2::BranchType::Local)).map_err(git)? {
+        let (branch, _) = branch.map_err(git)?;
+        let Ok(Some(branch)) = branch.name().map(|name| name.map(str::to_owned)) else { continue };
+        let text = |key: &str| config.get_string(&format!("branch.{branch}.{key}")).ok();
+        if let (Some(remote), Some(merge)) = (text("remote"), text("merge")) {
+            // One may follow a URL instead of a remote: that stays behind.
+            if remote == "." || remotes.iter().any(|r| r.name == remote) {
+                upstreams.push(Upstream { branch, remote, merge });
+            }
+        }
+    }
+    let stashes = repo.reflog("refs/stash").map_or(0, |log| log.len());
+    if stashes > 1 && !exact {
+        warn(format!("of its {stashes} stashes only the last one travels: git keeps the others in a log"));
+    }
+    let (submodules, lfs) = in_head(repo)?;
+    if !submodules.is_empty() && !exact {
+        warn(format!("its submodules do not travel: {}", work::few(&submodules)));
+    }
+    if lfs && !exact {
+        warn("it uses git LFS: the large files do not travel, only the pointers to them".to_owned());
+    }
+    let state = if repo.is_bare() { State::Bare } else { State::WorkTree };
+    let head = Some(refs::head(repo)?);
+    Ok(Facts {
+        path: shown_as.to_owned(),
+        state,
+        exact,
+        head,
+        refs: 0,
+        uncommitted: None,
+        remotes,
+        upstreams,
+        submodules,
+        lfs,
+    })
+}
+
+/// A URL without the password in it, and whether there was one. The user's name stays: it says who is to log in.
+fn without_password(url: &str) -> (String, bool) {
+    let split = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let end = rest.find('/').unwrap_or(rest.len());
+        let (user, host) = rest[..end].rsplit_once('@')?;
+        let name = match user.split_once(':') {
+            Some((name, _)) => name,
+            // A token alone, where a name should be.
+            None if scheme.starts_with("http") => "",
+            None => return None,
+        };
+        let at = if name.is_empty() { "" } else { "@" };
+        Some(format!("{scheme}://{name}{at}{host}{}", &rest[end..]))
+    };
+    split().map_or_else(|| (url.to_owned(), false), |url| (url, true))
+}
+
+/// The submodules in HEAD, and whether its top-level attributes name LFS.
+fn in_head(repo: &Repository) -> Result<(Vec<String>, bool)> {
+    let git = |e: git2::Error| failed(repo.path(), &e);
+    let Some(commit) = refs::head_commit(repo)? else { return Ok((Vec::new(), false)) };
+    let tree = repo.find_commit(commit.0).and_then(|commit| commit.tree()).map_err(git)?;
+    let (mut submodules, mut lfs) = (Vec::new(), false);
+    tree.walk(git2::TreeWalkMode::PreOrder, |root, entry| {
+        if entry.filemode() == 0o160000 {
+            submodules.push(format!("{root}{}", String::from_utf8_lossy(entry.name_bytes())));
+        }
+        if entry.name_bytes() == b".gitattributes" {
+            let text = repo.find_blob(entry.id()).map(|blob| blob.content().to_vec()).unwrap_or_default();
+            lfs |= String::from_utf8_lossy(&text).contains("filter=lfs");
+        }
+        git2::TreeWalkResult::Ok
+    })
+    .map_err(git)?;
+    Ok((submodules, lfs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn passwords_in_urls_stay_behind() {
+        for (url, without) in [
+            ("https://ada:hunter2@host/x.git", "https://ada@host/x.git"),
+            ("https://ghp_token@host/x", "https://host/x"),
+            ("https://a:b@c:d@host/x", "https://a@host/x"),
+            ("ssh://git:pw@host/x@y", "ssh://git@host/x@y"),
+        ] {
+            assert_eq!(without_password(url), (without.to_owned(), true));
+        }
+        for url in ["https://host/x@y", "git@host:x.git", "/srv/x.git", "ssh://git@host/x"] {
+            assert_eq!(without_password(url), (url.to_owned(), false));
+        }
+    }
+}

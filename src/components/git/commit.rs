@@ -1,0 +1,225 @@
+//! Puts the staged state in place. Each step is in the journal before it is done.
+
+use super::act::{At, Piece, Step};
+use super::names::Id;
+use super::open::{failed, open, shown};
+use super::plan::{Planned, RefChange, Todo, Update};
+use super::site::{look, parent, resolve, Found};
+use super::stage::{objects_in, old_in, repo_in};
+use super::{pending, refs, work};
+use crate::base::digest::Digest;
+use crate::base::fsx::sync_dir;
+use crate::component::{Error, Journal, Result, Scope};
+use git2::build::CheckoutBuilder;
+use git2::Repository;
+use rustix::fs::{renameat_with, RenameFlags, CWD};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Does what the plan says, but what an earlier call did.
+pub fn commit(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
+    if resolve(&plan.path)?.real != plan.path {
+        return Err(Error::not_ready(format_args!(
+            "{}: a symlink on it was not there at the plan",
+            shown(&plan.path)
+        ))
+        .todo("import the component that has the symlink first, with --only, and look at the plan again"));
+    }
+    match &plan.todo {
+        Todo::Nothing => Ok(()),
+        Todo::Clone => clone(plan, scope, journal),
+        Todo::Update(change) => update(plan, change, scope, journal),
+        Todo::Remove { seen } => remove(plan, *seen, scope, journal),
+    }
+}
+
+/// Something else changed the repository after it was planned.
+fn changed(path: &Path) -> Error {
+    Error::not_ready(format_args!("{}: it was changed since the plan", shown(path))).todo("import again")
+}
+
+fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
+    let from = repo_in(&plan.side);
+    if look(&plan.path, scope.carved)? == Found::Repository && !from.join(".git").exists() {
+        return Ok(());
+    }
+    for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
+        Step::MakeDir { path: At(dir.clone()) }.intend(journal)?;
+        let made = DirBuilder::new().mode(0o755).create(dir).and_then(|()| sync_dir(parent(dir)));
+        made.map_err(|e| Error::io(shown(dir), e))?;
+    }
+    let mut pieces = Vec::new();
+    match look(&plan.path, scope.carved)? {
+        Found::Nothing => pieces.push(piece(&from, &plan.path)),
+        Found::Room => take_apart(&from, &plan.path, scope.carved, &mut pieces)?,
+        _ => return Err(changed(&plan.path)),
+    }
+    // A repository is there when all of it is.
+    pieces.sort_by_key(|piece| piece.to.0 == plan.path.join(".git"));
+    let refs = refs::fingerprint(&open(&from)?)?;
+    let (path, side) = (At(plan.path.clone()), At(plan.side.clone()));
+    Step::Clone { path, side, pieces: pieces.clone(), refs }.intend(journal)?;
+    pieces.iter().try_for_each(|piece| move_new(&piece.from.0, &piece.to.0))
+}
+
+fn piece(from: &Path, to: &Path) -> Piece {
+    Piece { from: At(from.to_owned()), to: At(to.to_owned()) }
+}
+
+/// The renames that bring what is in `from` into the folder `to`, around what belongs to others.
+fn take_apart(from: &Path, to: &Path, carved: &[PathBuf], pieces: &mut Vec<Piece>) -> Result<()> {
+    let io = |e: io::Error| Error::io(shown(from), e);
+    for entry in fs::read_dir(from).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let (inner, outer) = (entry.path(), to.join(entry.file_name()));
+        let both = entry.file_type().map_err(io)?.is_dir() && outer.is_dir() && !outer.is_symlink();
+        if fs::symlink_metadata(&outer).is_err() {
+            pieces.push(piece(&inner, &outer));
+        } else if both && !carved.contains(&outer) {
+            take_apart(&inner, &outer, carved, pieces)?;
+        } else if !carved.contains(&outer) {
+            return Err(changed(&outer));
+        }
+    }
+    Ok(())
+}
+
+/// Moves something to a name that is free, and puts that on disk.
+pub fn move_new(from: &Path, to: &Path) -> Result<()> {
+    let moved = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot refuse: look first.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if fs::symlink_metadata(to).is_err() => {
+            fs::rename(from, to)
+        }
+        moved => moved.map_err(io::Error::from),
+    };
+    let synced = moved.and_then(|()| sync_dir(parent(to))).and_then(|()| sync_dir(parent(from)));
+    synced.map_err(|e| Error::io(shown(to), e))
+}
+
+fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
+    let repo = open(&plan.path)?;
+    if is_done(&repo, change, scope.carved)? {
+        return Ok(());
+    }
+    if refs::fingerprint(&repo)? != change.seen {
+        return Err(changed(&plan.path));
+    }
+    if change.work.is_some() && !work::changes(&repo, scope.carved)?.is_empty() {
+        return Err(changed(&plan.path));
+    }
+    // Objects that no ref leads to yet are no change.
+    bring_objects(&repo, &objects_in(&plan.side))?;
+    Step::Update {
+        path: At(plan.path.clone()),
+        side: At(plan.side.clone()),
+        refs: change.refs.clone(),
+        old_head: change.head.0.clone(),
+        new_head: change.head.1.clone(),
+        work: change.work.is_some(),
+        old_work: change.work.and_then(|(old, _)| old),
+        new_work: change.work.map(|(_, new)| new),
+    }
+    .intend(journal)?;
+    if let Some((_, new)) = change.work {
+        // Before HEAD moves: what it says is what the work tree is compared with.
+        check_out(&repo, new)?;
+    }
+    if let Some(pending) = change.pending {
+        pending::put_index(&repo, pending)?;
+    }
+    change.refs.iter().try_for_each(|one| set_ref(&repo, &one.name, one.old, one.new))?;
+    if change.head.0 != change.head.1 {
+        refs::set_head(&repo, &change.head.1)?;
+    }
+    Ok(())
+}
+
+/// Whether an earlier call did it.
+fn is_done(repo: &Repository, change: &Update, carved: &[PathBuf]) -> Result<bool> {
+    let now = refs::all(repo)?;
+    let set = |one: &RefChange| now.get(&one.name).copied() == one.new;
+    let put_back = match change.pending {
+        Some(pending) => pending::differs(repo, pending, carved)?.is_none(),
+        None => true,
+    };
+    Ok(put_back && change.refs.iter().all(set) && refs::head(repo)? == change.head.1)
+}
+
+/// Moves the staged packs among the repository's own.
+fn bring_objects(repo: &Repository, staged: &Path) -> Result<()> {
+    let (from, to) = (staged.join("objects/pack"), repo.commondir().join("objects/pack"));
+    let io = |e: io::Error| Error::io(shown(&to), e);
+    fs::create_dir_all(&to).map_err(io)?;
+    let mut files: Vec<PathBuf> = match fs::read_dir(&from) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(io)?.flatten().map(|entry| entry.path()).collect(),
+    };
+    // The index last: git looks for it first.
+    files.sort_by_key(|file| file.extension().is_some_and(|e| e == "idx"));
+    for file in files {
+        let target = to.join(file.file_name().unwrap_or_default());
+        if target.exists() {
+            continue;
+        }
+        match fs::rename(&file, &target) {
+            // The repository's objects may be on another file system than its work tree.
+            Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
+                fs::copy(&file, &target).map_err(io)?;
+            }
+            moved => moved.map_err(io)?,
+        }
+    }
+    sync_dir(&to).map_err(io)?;
+    repo.odb().and_then(|odb| odb.refresh()).map_err(|e| failed(repo.path(), &e))
+}
+
+/// Makes work tree and index those of `commit`, and touches nothing that is in no commit.
+fn check_out(repo: &Repository, commit: Id) -> Result<()> {
+    let object = repo.find_object(commit.0, None).map_err(|e| failed(repo.path(), &e))?;
+    repo.checkout_tree(&object, Some(CheckoutBuilder::new().safe().overwrite_ignored(false))).map_err(|e| {
+        match e.code() {
+            git2::ErrorCode::Conflict => {
+                let place = shown(repo.workdir().unwrap_or(repo.path()));
+                Error::not_ready(format_args!(
+                    "{place}: files that git does not know are in the way of the new ones"
+                ))
+                .todo("move them away, and import again")
+            }
+            _ => failed(repo.path(), &e),
+        }
+    })
+}
+
+/// Sets or removes a ref, if it is as it was.
+pub fn set_ref(repo: &Repository, name: &str, old: Option<Id>, new: Option<Id>) -> Result<()> {
+    let log = "kbpack";
+    let set = match (old, new) {
+        (Some(old), Some(new)) => repo.reference_matching(name, new.0, true, old.0, log).map(drop),
+        (None, Some(new)) => repo.reference(name, new.0, false, log).map(drop),
+        (_, None) => match repo.find_reference(name) {
+            Ok(mut reference) => reference.delete(),
+            Err(e) if e.code() == git2::ErrorCode::NotFound => Ok(()),
+            Err(e) => Err(e),
+        },
+    };
+    set.map_err(|e| match e.code() {
+        git2::ErrorCode::Modified | git2::ErrorCode::Exists => changed(repo.path()),
+        _ => failed(repo.path(), &e),
+    })
+}
+
+fn remove(plan: &Planned, seen: Digest, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
+    let old = old_in(&plan.side);
+    if !plan.path.exists() && old.exists() {
+        return Ok(());
+    }
+    let repo = open(&plan.path)?;
+    if refs::fingerprint(&repo)? != seen || !work::changes(&repo, scope.carved)?.is_empty() {
+        return Err(changed(&plan.path));
+    }
+    Step::Remove { path: At(plan.path.clone()), side: At(plan.side.clone()) }.intend(journal)?;
+    move_new(&plan.path, &old)
+}

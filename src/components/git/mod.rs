@@ -1,0 +1,260 @@
+//! The kind `git`: a repository.
+//!
+//! Source: [`capture`] writes a git bundle ([`header`], [`pack`]) and the list of its commits ([`graph`]).
+//! Target: [`plan`] decides ref by ref; [`stage`] makes a whole repository, or the new objects alone, and holds them to
+//! the rules ([`trees`], [`names`]); [`commit`] puts it in place; [`undo`] takes that back from the acts ([`act`]).
+
+mod act;
+mod capture;
+mod check;
+mod commit;
+mod facts;
+mod graph;
+mod header;
+mod locks;
+mod names;
+mod open;
+mod pack;
+mod pending;
+mod plan;
+mod refs;
+mod site;
+mod stage;
+mod trees;
+mod undo;
+mod work;
+
+use self::facts::{Facts, Profile, State};
+use self::header::Header;
+use self::site::Found;
+use crate::base::fault::Fault;
+use crate::base::name::{ComponentName, StreamName};
+use crate::component::{
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan, Result,
+    Scope, StreamSink, StreamSource, Survey, UndoStrength,
+};
+use serde_json::Value;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+/// The stream with the git bundle.
+const BUNDLE: &str = "repository.bundle";
+/// The stream with what is in no commit.
+const UNCOMMITTED: &str = "uncommitted.bundle";
+/// The stream with one row a commit.
+const GRAPH: &str = "graph";
+
+/// The kind `git`.
+pub struct GitKind;
+
+/// One repository.
+struct Git {
+    name: ComponentName,
+    /// Where it is on this machine, absolute, as written.
+    path: PathBuf,
+    /// The same for a manifest.
+    path_text: String,
+    /// What this machine's profile says.
+    profile: Profile,
+    /// What the bundle says; `None` on the source.
+    facts: Option<Facts>,
+}
+
+impl Kind for GitKind {
+    fn name(&self) -> &'static str {
+        "git"
+    }
+
+    fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
+        let profile = Profile::read(options)?;
+        let Some(path) = profile.path.clone() else {
+            return Err(Error::usage("it has no path").todo("add path = \"~/...\""));
+        };
+        Ok(Box::new(Git::new(name, &path, profile, None, host)?))
+    }
+
+    fn from_facts(
+        &self,
+        name: &ComponentName,
+        facts: &Value,
+        overrides: Option<&Value>,
+        host: &Host,
+    ) -> Result<Box<dyn Component>> {
+        let facts = Facts::read(facts)?;
+        if facts.exact {
+            return Err(Error::rule("G1", "the facts are those of a backup"));
+        }
+        let own = overrides.map(Profile::read).transpose()?.unwrap_or_default();
+        let of_bundle = Git::new(name, &facts.path, own.clone(), Some(facts.clone()), host);
+        let of_bundle = of_bundle.map_err(|e| Error::rule("G1", e))?;
+        Ok(Box::new(match own.path.clone() {
+            Some(path) => Git::new(name, &path, own, Some(facts), host)?,
+            None => of_bundle,
+        }))
+    }
+
+    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
+        let facts = Facts::read(facts)?;
+        Ok(Box::new(Git::new(name, &facts.path.clone(), Profile::default(), Some(facts), host)?))
+    }
+}
+
+impl Git {
+    fn new(
+        name: &ComponentName,
+        path: &str,
+        profile: Profile,
+        facts: Option<Facts>,
+        host: &Host,
+    ) -> Result<Git> {
+        let absolute = host.expand(path).filter(|path| path.file_name().is_some()).ok_or_else(|| {
+            Error::usage(format_args!("path {path:?} is not the path of a folder"))
+                .todo("write an absolute path or one that begins with ~/, without '.' and '..'")
+        })?;
+        let path_text = host.contract(&absolute).unwrap_or_else(|| path.to_owned());
+        Ok(Git { name: name.clone(), path: absolute, path_text, profile, facts })
+    }
+
+    fn facts(&self) -> Result<&Facts> {
+        let none = || Error::new(Fault::Unexpected, "a component of a profile has nothing to restore");
+        self.facts.as_ref().ok_or_else(none)
+    }
+
+    /// The repository to be read; `None` if there is none, which only a backup takes for a state.
+    fn source(&self, scope: &Scope<'_>) -> Result<Option<PathBuf>> {
+        let real = site::resolve(&self.path)?.real;
+        match (site::look(&real, scope.carved)?, &self.facts) {
+            (Found::Repository, _) => Ok(Some(real)),
+            (_, Some(_)) => Ok(None),
+            (_, None) => {
+                Err(Error::not_ready(format_args!("{}: not a git repository", open::shown(&self.path)))
+                    .todo("name the folder that has .git in it, or a bare repository; or use --skip"))
+            }
+        }
+    }
+
+    /// What a capture takes: as the profile says on the source; all that travels for a backup.
+    fn taken(&self) -> Profile {
+        match self.facts {
+            None => self.profile.clone(),
+            Some(_) => Profile { refs: Vec::new(), ..self.profile.clone() },
+        }
+    }
+}
+
+fn stream_name(name: &str) -> Result<StreamName> {
+    StreamName::new(name).ok_or_else(|| Error::new(Fault::Unexpected, "the stream's name is not valid"))
+}
+
+/// Rule G3: the streams are those that the facts call for.
+fn require_streams(facts: &Facts, streams: &dyn StreamSource) -> Result<()> {
+    let names: Vec<&str> = streams.list().iter().map(|stream| stream.name.as_str()).collect();
+    let empty = facts.refs == 0 && !matches!(facts.head, Some(facts::Head::Detached(_)));
+    let expected: &[&str] = match (empty, facts.uncommitted) {
+        (true, None) => &[],
+        (false, None) => &[GRAPH, BUNDLE],
+        (_, Some(_)) => &[GRAPH, BUNDLE, UNCOMMITTED],
+    };
+    match names == expected {
+        true => Ok(()),
+        false => Err(Error::rule("G3", "the streams are not those that the facts call for")),
+    }
+}
+
+/// A repository is moved as a whole.
+fn whole(scope: &Scope<'_>) -> Result<()> {
+    match scope.only.is_empty() {
+        true => Ok(()),
+        false => Err(Error::usage("a component of kind git cannot be narrowed to a path")
+            .todo("name the component alone, without ':PATH'")),
+    }
+}
+
+impl Component for Git {
+    fn claims(&self) -> Result<Vec<Claim>> {
+        let place = site::resolve(&self.path)?;
+        let mut claims = vec![Claim::Path(place.lexical), Claim::Path(place.real)];
+        claims.dedup();
+        Ok(claims)
+    }
+
+    fn undo_strength(&self) -> UndoStrength {
+        UndoStrength::ExactUntilWrittenTo
+    }
+
+    fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
+        whole(scope)?;
+        match self.source(scope)? {
+            Some(path) => capture::survey(&path, &self.taken(), scope),
+            None => Ok(Survey::default()),
+        }
+    }
+
+    fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
+        whole(scope)?;
+        match self.source(scope)? {
+            Some(path) => {
+                let exact = self.facts.is_some();
+                capture::capture(&path, &self.path_text, &self.taken(), exact, scope, sink)
+            }
+            None => {
+                let facts = Facts::absent(&self.path_text).to_value()?;
+                Ok(Captured { facts, findings: Vec::new() })
+            }
+        }
+    }
+
+    fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        let facts = self.facts()?;
+        require_streams(facts, streams)?;
+        if streams.list().is_empty() || facts.state == State::Absent {
+            return Ok(());
+        }
+        let header = Header::read(&mut BufReader::new(streams.open(&stream_name(BUNDLE)?)?))?;
+        for name in header.refs.into_keys() {
+            each(Listed { name, what: "ref", size: None, mode: None });
+        }
+        Ok(())
+    }
+
+    fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
+        whole(scope)?;
+        plan::plan(self, scope, streams)
+    }
+
+    fn stage(&self, scope: &Scope<'_>, plan: &Plan, streams: &dyn StreamSource) -> Result<()> {
+        stage::stage(plan::of(plan)?, scope, streams)
+    }
+
+    fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        check::staged(plan::of(plan)?)
+    }
+
+    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
+        let plan = plan::of(plan).ok()?;
+        let rest = path.strip_prefix(&plan.path).ok()?;
+        let staged = stage::repo_in(&plan.side).join(rest);
+        (plan.todo == plan::Todo::Clone && staged.exists()).then_some(staged)
+    }
+
+    fn commit(&self, scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
+        commit::commit(plan::of(plan)?, scope, journal)
+    }
+
+    fn describe(&self, act: &Act) -> String {
+        let step = act::Step::read_all(std::slice::from_ref(act)).ok().and_then(|mut steps| steps.pop());
+        step.map_or_else(|| "an act that this kbpack does not know".to_owned(), |step| step.describe())
+    }
+
+    fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
+        undo::undo(self, scope, acts)
+    }
+
+    fn check(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        check::in_place(plan::of(plan)?, scope)
+    }
+
+    fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
+        undo::finalise(self, scope, acts)
+    }
+}

@@ -1,0 +1,103 @@
+//! What a commit writes into the journal before it acts: all that an undo needs.
+
+use crate::base::digest::Digest;
+use crate::base::path::{path_text, text_path};
+use crate::component::{Act, Error, Journal, Result};
+use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// An absolute path of this machine, in its text form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At(pub PathBuf);
+
+impl Serialize for At {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.serialize_str(&path_text(self.0.as_os_str().as_bytes()))
+    }
+}
+
+impl<'de> Deserialize<'de> for At {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let bytes = text_path(&String::deserialize(d)?).map_err(de::Error::custom)?;
+        Ok(At(PathBuf::from(OsString::from_vec(bytes))))
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&path_text(self.0.as_os_str().as_bytes()))
+    }
+}
+
+/// One step of a commit. The staging area `side` has `new.db` and `old.db`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Step {
+    /// A folder that was not there is made.
+    MakeDir {
+        /// Where.
+        path: At,
+    },
+    /// `new.db` goes to `path`, where nothing was.
+    Place {
+        /// Where.
+        path: At,
+        /// The staging area.
+        side: At,
+        /// What the new one says.
+        new: Digest,
+    },
+    /// What `new.db` says is written into the database at `path`; `old.db` says what it said.
+    Write {
+        /// Where.
+        path: At,
+        /// The staging area.
+        side: At,
+        /// What it said.
+        old: Digest,
+        /// What it is to say.
+        new: Digest,
+    },
+    /// The database at `path` goes to `old.db`, and its side files with it.
+    Remove {
+        /// Where.
+        path: At,
+        /// The staging area.
+        side: At,
+    },
+}
+
+impl Step {
+    /// Writes it down before it is done.
+    pub fn intend(&self, journal: &mut dyn Journal) -> Result<()> {
+        let act = serde_json::to_value(self).map_err(|e| Error::io("the journal", e.into()))?;
+        journal.intend(&[Act(act)])
+    }
+
+    /// From the journal.
+    pub fn read_all(acts: &[Act]) -> Result<Vec<Step>> {
+        let read = |act: &Act| Step::deserialize(&act.0).map_err(|e| Error::io("the journal", e.into()));
+        acts.iter().map(read).collect()
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        match self {
+            Step::MakeDir { path } => format!("make the folder {path}"),
+            Step::Place { path, .. } => format!("put the database {path} in place"),
+            Step::Write { path, .. } => format!("write the new content into the database {path}"),
+            Step::Remove { path, .. } => format!("take the database {path} away"),
+        }
+    }
+
+    /// The staging area that it uses.
+    pub fn side(&self) -> Option<&At> {
+        match self {
+            Step::MakeDir { .. } => None,
+            Step::Place { side, .. } | Step::Write { side, .. } | Step::Remove { side, .. } => Some(side),
+        }
+    }
+}

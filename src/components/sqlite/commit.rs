@@ -1,0 +1,123 @@
+//! Puts the staged database in place. Each step is in the journal before it is done.
+
+use super::act::{At, Step};
+use super::check::{digest_of, digest_of_staged};
+use super::open::{self, beside, shown, sql, SIDE_FILES};
+use super::plan::{Planned, Todo};
+use super::site::{parent, resolve};
+use super::stage::{edited, new_in, old_in};
+use super::transfer::transfer;
+use crate::base::digest::Digest;
+use crate::base::fsx::sync_dir;
+use crate::component::{Error, Journal, Result};
+use rustix::fs::{renameat_with, RenameFlags, CWD};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// Does what the plan says, but what an earlier call did.
+pub fn commit(plan: &Planned, timeout: Duration, journal: &mut dyn Journal) -> Result<()> {
+    stays(&plan.path)?;
+    match plan.todo {
+        Todo::Nothing => Ok(()),
+        Todo::Place => place(plan, journal),
+        Todo::Write { old, .. } => write(plan, old, timeout, journal),
+        Todo::Remove { old } => remove(plan, old, timeout, journal),
+    }
+}
+
+/// Refuses a path that leads elsewhere by now: another component may just have brought a symlink.
+fn stays(path: &Path) -> Result<()> {
+    match resolve(path)?.real == path {
+        true => Ok(()),
+        false => {
+            Err(Error::not_ready(format_args!("{}: a symlink on it was not there at the plan", shown(path)))
+                .todo(
+                "import the component that has the symlink first, with --only, and look at the plan again",
+            ))
+        }
+    }
+}
+
+fn place(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
+    let new = new_in(&plan.side);
+    if !new.exists() && plan.path.exists() {
+        return Ok(());
+    }
+    for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
+        Step::MakeDir { path: At(dir.clone()) }.intend(journal)?;
+        let made = DirBuilder::new().mode(0o700).create(dir).and_then(|()| sync_dir(parent(dir)));
+        made.map_err(|e| Error::io(shown(dir), e))?;
+    }
+    let digest = digest_of_staged(&new)?;
+    let step = Step::Place { path: At(plan.path.clone()), side: At(plan.side.clone()), new: digest };
+    step.intend(journal)?;
+    move_new(&new, &plan.path).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => edited(&plan.path),
+        _ => Error::io(shown(&plan.path), e),
+    })
+}
+
+fn write(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Journal) -> Result<()> {
+    let from = new_in(&plan.side);
+    let new = digest_of_staged(&from)?;
+    let now = digest_of(&plan.path, timeout)?;
+    if now == new {
+        return Ok(());
+    }
+    if now != old {
+        return Err(edited(&plan.path));
+    }
+    require_lock(&plan.path, timeout)?;
+    let step = Step::Write { path: At(plan.path.clone()), side: At(plan.side.clone()), old, new };
+    step.intend(journal)?;
+    transfer(&from, &plan.path, old, timeout)
+}
+
+/// That the database can be locked, before the journal says that it will be: a busy one is nothing to be undone.
+fn require_lock(path: &Path, timeout: Duration) -> Result<()> {
+    let connection = open::to_write(path, timeout)?;
+    connection.execute_batch("BEGIN EXCLUSIVE; ROLLBACK").map_err(|e| sql(path, &e))
+}
+
+fn remove(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Journal) -> Result<()> {
+    let aside = old_in(&plan.side);
+    if plan.path.exists() {
+        if digest_of(&plan.path, timeout)? != old {
+            return Err(edited(&plan.path));
+        }
+    } else if aside.exists() {
+        return move_with_side_files(&plan.path, &aside);
+    }
+    Step::Remove { path: At(plan.path.clone()), side: At(plan.side.clone()) }.intend(journal)?;
+    move_with_side_files(&plan.path, &aside)
+}
+
+/// Moves a file to a name that is free, and puts that on disk.
+pub fn move_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot refuse: look first.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if fs::symlink_metadata(to).is_err() => {
+            fs::rename(from, to)?;
+        }
+        moved => moved?,
+    }
+    sync_dir(parent(to))?;
+    sync_dir(parent(from))
+}
+
+/// Moves a database and what SQLite keeps beside it. The database first: what a program makes in the meantime in its place,
+/// SQLite does not mix with another one's log. May run again after a kill.
+pub fn move_with_side_files(from: &Path, to: &Path) -> Result<()> {
+    let mut pairs = vec![(from.to_owned(), to.to_owned())];
+    pairs.extend(SIDE_FILES.map(|suffix| (beside(from, suffix), beside(to, suffix))));
+    for (from, to) in pairs {
+        match move_new(&from, &to) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            moved => moved.map_err(|e| Error::io(shown(&from), e))?,
+        }
+    }
+    Ok(())
+}

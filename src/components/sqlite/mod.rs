@@ -1,0 +1,237 @@
+//! The kind `sqlite`: one database.
+//!
+//! Source: [`capture`] streams the pages of one moment ([`snapshot`]) and says what its tables hold ([`content`]).
+//! Target: [`plan`] compares table by table; [`stage`] writes the new database, and a copy of the old one, into a side
+//! folder; [`check`] has SQLite look at it; [`commit`] writes it into the live one ([`transfer`]), or renames it to where
+//! nothing was; [`undo`] takes that back from the acts ([`act`]).
+
+mod act;
+mod capture;
+mod check;
+mod commit;
+mod content;
+mod facts;
+mod open;
+mod plan;
+mod site;
+mod snapshot;
+mod stage;
+mod transfer;
+mod undo;
+
+#[cfg(test)]
+mod tests;
+
+use self::facts::{Facts, Profile, State};
+use self::open::{beside, SIDE_FILES};
+use crate::base::fault::Fault;
+use crate::base::name::{ComponentName, StreamName};
+use crate::component::{
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan, Result,
+    Scope, StreamSink, StreamSource, Survey, UndoStrength,
+};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The stream with the database file.
+const DATABASE: &str = "database";
+/// The stream with one row a table.
+const TABLES: &str = "tables";
+
+/// The kind `sqlite`.
+pub struct SqliteKind;
+
+/// One database.
+struct Sqlite {
+    name: ComponentName,
+    /// Where it is on this machine, absolute, as written.
+    path: PathBuf,
+    /// The same for a manifest.
+    path_text: String,
+    /// How long a busy database is waited for.
+    timeout: Duration,
+    /// What the bundle says; `None` on the source.
+    facts: Option<Facts>,
+}
+
+impl Kind for SqliteKind {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
+        let profile = Profile::read(options)?;
+        let Some(path) = &profile.path else {
+            return Err(Error::usage("it has no path").todo("add path = \"~/...\""));
+        };
+        Ok(Box::new(Sqlite::new(name, path, profile.busy_timeout(), None, host)?))
+    }
+
+    fn from_facts(
+        &self,
+        name: &ComponentName,
+        facts: &Value,
+        overrides: Option<&Value>,
+        host: &Host,
+    ) -> Result<Box<dyn Component>> {
+        let facts = Facts::read(facts)?;
+        if facts.database.is_none() {
+            return Err(Error::rule("L1", "the facts are those of a backup"));
+        }
+        let own = overrides.map(Profile::read).transpose()?.unwrap_or_default();
+        let of_bundle = Sqlite::new(name, &facts.path, own.busy_timeout(), Some(facts.clone()), host);
+        let of_bundle = of_bundle.map_err(|e| Error::rule("L1", e))?;
+        Ok(Box::new(match &own.path {
+            Some(path) => Sqlite::new(name, path, own.busy_timeout(), Some(facts), host)?,
+            None => of_bundle,
+        }))
+    }
+
+    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
+        let facts = Facts::read(facts)?;
+        let timeout = Profile::default().busy_timeout();
+        Ok(Box::new(Sqlite::new(name, &facts.path.clone(), timeout, Some(facts), host)?))
+    }
+}
+
+impl Sqlite {
+    fn new(
+        name: &ComponentName,
+        path: &str,
+        timeout: Duration,
+        facts: Option<Facts>,
+        host: &Host,
+    ) -> Result<Sqlite> {
+        let absolute = host.expand(path).filter(|path| path.file_name().is_some()).ok_or_else(|| {
+            Error::usage(format_args!("path {path:?} is not the path of a file"))
+                .todo("write an absolute path or one that begins with ~/, without '.' and '..'")
+        })?;
+        let path_text = host.contract(&absolute).unwrap_or_else(|| path.to_owned());
+        Ok(Sqlite { name: name.clone(), path: absolute, path_text, timeout, facts })
+    }
+
+    fn facts(&self) -> Result<&Facts> {
+        let none = || Error::new(Fault::Unexpected, "a component of a profile has nothing to restore");
+        self.facts.as_ref().ok_or_else(none)
+    }
+
+    /// The database to be read; `None` if nothing is there, which only a backup takes for a state.
+    fn source(&self) -> Result<Option<PathBuf>> {
+        let place = site::resolve(&self.path)?;
+        match (place.exists, &self.facts) {
+            (true, _) => Ok(Some(place.real)),
+            (false, Some(_)) => Ok(None),
+            (false, None) => {
+                let what = format!("{}: there is no database", open::shown(&self.path));
+                Err(Error::not_ready(what)
+                    .todo("correct the path in the profile, or leave the component out with --skip"))
+            }
+        }
+    }
+}
+
+fn stream_name(name: &str) -> Result<StreamName> {
+    StreamName::new(name).ok_or_else(|| Error::new(Fault::Unexpected, "the stream's name is not valid"))
+}
+
+/// Rule L3: the streams are those that the facts call for.
+fn require_streams(facts: &Facts, streams: &dyn StreamSource) -> Result<()> {
+    let names: Vec<&str> = streams.list().iter().map(|stream| stream.name.as_str()).collect();
+    let right = match &facts.database {
+        None => names.is_empty(),
+        Some(database) => names == [TABLES, DATABASE] && streams.list()[1].size == database.size,
+    };
+    match right {
+        true => Ok(()),
+        false => Err(Error::rule("L3", "the streams are not those that the facts call for")),
+    }
+}
+
+/// A database is moved as a whole.
+fn whole(scope: &Scope<'_>) -> Result<()> {
+    match scope.only.is_empty() {
+        true => Ok(()),
+        false => Err(Error::usage("a component of kind sqlite cannot be narrowed to a path")
+            .todo("name the component alone, without ':PATH'")),
+    }
+}
+
+impl Component for Sqlite {
+    fn claims(&self) -> Result<Vec<Claim>> {
+        let place = site::resolve(&self.path)?;
+        let mut claims = vec![Claim::Path(place.lexical), Claim::Path(place.real.clone())];
+        claims.extend(SIDE_FILES.map(|suffix| Claim::Path(beside(&place.real, suffix))));
+        claims.dedup();
+        Ok(claims)
+    }
+
+    fn undo_strength(&self) -> UndoStrength {
+        UndoStrength::ExactUntilWrittenTo
+    }
+
+    fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
+        whole(scope)?;
+        self.source()?.map_or_else(|| Ok(Survey::default()), |path| capture::survey(&path, self.timeout))
+    }
+
+    fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
+        whole(scope)?;
+        match self.source()? {
+            Some(path) => capture::capture(&path, &self.path_text, self.timeout, scope, sink),
+            None => {
+                let facts = Facts { path: self.path_text.clone(), state: State::Absent, database: None };
+                Ok(Captured { facts: facts.to_value()?, findings: Vec::new() })
+            }
+        }
+    }
+
+    fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
+        let facts = self.facts()?;
+        require_streams(facts, streams)?;
+        let Some(database) = &facts.database else { return Ok(()) };
+        for table in content::read(streams.open(&stream_name(TABLES)?)?, database.tables)? {
+            each(Listed { name: table.name, what: "table", size: None, mode: None });
+        }
+        Ok(())
+    }
+
+    fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
+        whole(scope)?;
+        plan::plan(self, scope, streams)
+    }
+
+    fn stage(&self, scope: &Scope<'_>, plan: &Plan, streams: &dyn StreamSource) -> Result<()> {
+        stage::stage(plan::of(plan)?, self.timeout, scope, streams)
+    }
+
+    fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        check::staged(plan::of(plan)?)
+    }
+
+    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
+        let plan = plan::of(plan).ok()?;
+        (plan.todo.writes() && plan.path == path).then(|| stage::new_in(&plan.side))
+    }
+
+    fn commit(&self, _scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
+        commit::commit(plan::of(plan)?, self.timeout, journal)
+    }
+
+    fn describe(&self, act: &Act) -> String {
+        let step = act::Step::read_all(std::slice::from_ref(act)).ok().and_then(|mut steps| steps.pop());
+        step.map_or_else(|| "an act that this kbpack does not know".to_owned(), |step| step.describe())
+    }
+
+    fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
+        undo::undo(self, scope, acts)
+    }
+
+    fn check(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        check::in_place(plan::of(plan)?, self.timeout)
+    }
+
+    fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
+        undo::finalise(self, scope, acts)
+    }
+}

@@ -3,10 +3,11 @@
 use crate::component::Kind;
 
 pub mod files;
+pub mod postgres;
 pub mod secrets;
 
 /// Every kind, in the order in which they are documented.
-pub static KINDS: &[&dyn Kind] = &[&files::FilesKind, &secrets::SecretsKind];
+pub static KINDS: &[&dyn Kind] = &[&files::FilesKind, &postgres::PostgresKind, &secrets::SecretsKind];
 
 /// The kind called `name` in profiles and manifests.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {

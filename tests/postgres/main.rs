@@ -1,0 +1,9 @@
+//! The kind `postgres` on real servers: the binary between two homes, and two servers that live as long as a test.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../e2e/support.rs"]
+mod support;
+
+mod round_trip;
+mod server;

@@ -7,3 +7,4 @@ mod support;
 
 mod round_trip;
 mod server;
+mod zoo;

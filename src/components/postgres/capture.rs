@@ -279,7 +279,8 @@ impl Copying<'_> {
 fn empty(relation: &super::catalog::Relation) -> Table {
     let RowHash { rows, hash } = RowHash::default();
     let (schema, name) = (relation.schema.clone(), relation.name.clone());
-    Table { schema, name, columns: relation.columns.clone(), rows, hash, streams: Vec::new() }
+    let (columns, root) = (relation.columns.clone(), relation.root.clone());
+    Table { schema, name, columns, rows, hash, streams: Vec::new(), root }
 }
 
 /// A finding that the bundle holds secrets of the database's own.

@@ -25,6 +25,9 @@ pub struct Relation {
     pub file: u32,
     /// Whether its rows lie in pages that can be read by number.
     pub heap: bool,
+    /// The partitioned table above it through which its rows must be loaded: its rows are spread by the hash of an
+    /// enum's value (or of an expression, which may have one in it), and that differs from database to database.
+    pub root: Option<(String, String)>,
 }
 
 impl Relation {
@@ -62,9 +65,17 @@ pub fn tables(client: &mut impl GenericClient) -> Result<Vec<Relation>> {
         "SELECT c.oid, n.nspname::text, c.relname::text, c.relfilenode, \
          coalesce(pg_catalog.pg_relation_size(c.oid), 0), coalesce(am.amname = 'heap', false), \
          ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
-               AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) \
+               AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum), root.nspname, root.relname \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam \
+         LEFT JOIN LATERAL (SELECT rn.nspname::text, r.relname::text \
+             FROM pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY above(oid, level) \
+             JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = above.oid AND p.partstrat = 'h' \
+             JOIN pg_catalog.pg_class r ON r.oid = above.oid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
+             WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.partattrs::int2[]) k \
+                 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k \
+                 LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE k = 0 OR t.typtype = 'e') \
+             ORDER BY above.level DESC LIMIT 1) root ON c.relispartition \
          WHERE c.relkind = 'r' AND {OF_USERS} AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()) \
          ORDER BY 5 DESC, 2, 3"
     );
@@ -77,6 +88,7 @@ pub fn tables(client: &mut impl GenericClient) -> Result<Vec<Relation>> {
         bytes: u64::try_from(row.get::<_, i64>(4)).unwrap_or(0),
         heap: row.get(5),
         columns: row.get(6),
+        root: row.get::<_, Option<String>>(7).zip(row.get(8)),
     };
     Ok(rows.iter().map(relation).collect())
 }

@@ -74,6 +74,7 @@ mod tests {
             bytes: 0,
             file: 1,
             heap: true,
+            root: None,
         };
         Chosen { tables: oids.iter().map(table).collect(), ..Chosen::default() }
     }

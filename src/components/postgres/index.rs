@@ -48,6 +48,10 @@ pub struct Table {
     pub hash: Sum,
     /// Its streams; none for an empty table.
     pub streams: Vec<StreamName>,
+    /// Schema and name of the table above it through which its rows are loaded, where they may belong into another of
+    /// its partitions on the target.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub root: Option<(String, String)>,
 }
 
 /// A sequence and where it stood before pg_dump read it.
@@ -87,6 +91,12 @@ pub struct LargeObject {
 }
 
 impl Table {
+    /// The table to load: itself, or the one above it.
+    pub fn entrance(&self) -> (&str, &str) {
+        let own = || (self.schema.as_str(), self.name.as_str());
+        self.root.as_ref().map_or_else(own, |(schema, name)| (schema, name))
+    }
+
     /// What its streams come to.
     pub fn content(&self) -> RowHash {
         RowHash { rows: self.rows, hash: self.hash }

@@ -121,14 +121,15 @@ impl Load<'_> {
 
     /// One stream, in a transaction of its own.
     fn load(&self, session: &mut Client, item: Item<'_>) -> std::result::Result<(), Failure> {
-        let name = quote::qualified(&item.table.schema, &item.table.name);
+        let (schema, name) = item.table.entrance();
+        let name = quote::qualified(schema, name);
         let place = || format!("rows of {name}");
         let sql = |e: postgres::Error| match e.as_db_error() {
             Some(_) => Failure::Later(failed(place(), &e)),
             None => Failure::Now(failed(place(), &e)),
         };
         // Rows of a table that was emptied in the same transaction need no later freezing, and no log where there is none.
-        let alone = item.table.streams.len() == 1;
+        let alone = item.table.streams.len() == 1 && item.table.root.is_none();
         let freeze = if alone { ", FREEZE" } else { "" };
         let copy = format!(
             "COPY {name}{} FROM STDIN (FORMAT text, ENCODING {}{freeze})",

@@ -122,6 +122,7 @@ mod tests {
             bytes,
             file: 1,
             heap: true,
+            root: None,
         }
     }
 

@@ -162,6 +162,7 @@ mod tests {
             bytes: 0,
             file: 1,
             heap: true,
+            root: None,
         };
         let chosen = Chosen { tables: vec![table("x\"y"), table("z*")], ..Chosen::default() };
         let args = chosen.pg_dump_args("1-1");

@@ -10,7 +10,7 @@ use super::plan::{New, Target};
 use super::rows::{copy_out, cut, Piece};
 use super::stage;
 use crate::component::{CheckResult, Result, Scope};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 /// Rows, sequences, large objects and assertions.
@@ -70,6 +70,8 @@ fn tables(target: &Target, new: &New, scope: &Scope<'_>) -> Result<Option<String
     for (table, hash) in there.iter().zip(found) {
         content.insert((&table.schema, &table.name), (hash, &table.columns));
     }
+    // By the table that was loaded: its partitions share its rows among them as they do here.
+    let mut sums: BTreeMap<(&str, &str), (RowHash, RowHash)> = BTreeMap::new();
     for table in stage::tables(new) {
         let name = format!("{}.{}", table.schema, table.name);
         match content.remove(&(table.schema.as_str(), table.name.as_str())) {
@@ -77,17 +79,17 @@ fn tables(target: &Target, new: &New, scope: &Scope<'_>) -> Result<Option<String
             Some((_, columns)) if columns != table.columns => {
                 return Ok(Some(format!("table {name} has other columns")))
             }
-            Some((hash, _)) if hash.rows != table.rows => {
-                return Ok(Some(format!(
-                    "table {name} has {} rows, and {} on the source",
-                    hash.rows, table.rows
-                )))
+            Some((hash, _)) => {
+                let (here, packed) = sums.entry(table.entrance()).or_default();
+                (*here, *packed) = (here.and(hash), packed.and(table.content()));
             }
-            Some((hash, _)) if hash != table.content() => {
-                return Ok(Some(format!("table {name} has other rows than on the source")))
-            }
-            Some(_) => {}
         }
+    }
+    let differs = sums.iter().find(|(_, (here, packed))| here != packed);
+    if let Some(((schema, name), (here, packed))) = differs {
+        let what = format!("table {schema}.{name} has {} rows, and {} on the source", here.rows, packed.rows);
+        let same_count = format!("table {schema}.{name} has other rows than on the source");
+        return Ok(Some(if here.rows == packed.rows { same_count } else { what }));
     }
     // What is left was packed without its rows, or must not be there.
     for row in &new.rows {

@@ -6,5 +6,6 @@
 mod support;
 
 mod round_trip;
+mod safety;
 mod server;
 mod zoo;

@@ -72,6 +72,9 @@ fn unescaped(field: &[u8]) -> Secret {
     Secret::from(plain)
 }
 
+/// Names of our folders begin so; then comes the number of the process.
+const PREFIX: &str = "kbpack-pgpass-";
+
 /// A password file of our own, for children: mode 0600 in a folder of mode 0700, gone with this value.
 #[derive(Debug)]
 pub struct PrivateFile {
@@ -80,20 +83,19 @@ pub struct PrivateFile {
 
 impl PrivateFile {
     /// With the password of `login`, if there is one, for every database: a line for one does not match the side or
-    /// the maintenance database. In memory (`XDG_RUNTIME_DIR`, `/dev/shm`) where the machine has such a place.
+    /// the maintenance database.
     pub fn create(login: &Login, database: &str) -> Result<PrivateFile> {
+        sweep();
         let io = |error| Error::io("a private password file", error);
-        let runtime =
-            std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
-        let places = runtime.into_iter().chain([PathBuf::from("/dev/shm"), std::env::temp_dir()]);
-        let builder = || tempfile::Builder::new().prefix("kbpack-").to_owned();
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let make = |place| tempfile::Builder::new().prefix(&prefix).tempdir_in(place);
         let mut made = Err(ErrorKind::NotFound.into());
-        for place in places {
-            made = made.or_else(|_: std::io::Error| builder().tempdir_in(place));
+        for place in places() {
+            made = made.or_else(|_: std::io::Error| make(place));
         }
         let private = PrivateFile { folder: made.map_err(io)? };
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(private.path()).map_err(io)?;
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(private.path()).map_err(io)?;
         if let Some(password) = login.password(database)? {
             let mut line = Zeroizing::new(Vec::with_capacity(64 + 2 * (login.user.len() + password.len())));
             line.extend_from_slice(format!("*:{}:*:", login.port).as_bytes());
@@ -109,6 +111,26 @@ impl PrivateFile {
     /// Its path, for `PGPASSFILE`.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("passfile")
+    }
+}
+
+/// In memory where the machine has such a place.
+fn places() -> impl Iterator<Item = PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    runtime.into_iter().chain([PathBuf::from("/dev/shm"), std::env::temp_dir()])
+}
+
+/// Removes what a killed process left.
+pub fn sweep() {
+    let own = rustix::process::geteuid().as_raw();
+    for entry in places().flat_map(std::fs::read_dir).flatten().flatten() {
+        let name = entry.file_name();
+        let id =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        let dead = id.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists());
+        if dead && entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == own) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::connect::{database_name, database_oid};
 use super::error::{code_of, failed};
+use super::pgpass;
 use super::plan::Target;
 use super::properties;
 use super::quote::ident;
@@ -97,6 +98,7 @@ pub fn commit(target: &Target, journal: &mut dyn Journal) -> Result<()> {
 
 /// Takes the renames back, by the databases' numbers, and drops the new one.
 pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
+    pgpass::sweep();
     let mut admin = place.administer()?;
     for act in acts.iter().rev() {
         let SwapAct::Swap { name, live, side, side_name, .. } = SwapAct::read(act)?;

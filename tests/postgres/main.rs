@@ -5,6 +5,7 @@
 #[path = "../e2e/support.rs"]
 mod support;
 
+mod capture;
 mod round_trip;
 mod safety;
 mod server;

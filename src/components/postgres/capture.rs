@@ -1,39 +1,28 @@
 //! Source: a database becomes an archive, rows and an index, all of one snapshot.
 //!
-//! 1. The snapshot, and what it says that the database is.
-//! 2. Side by side: pg_dump, and sessions that copy rows.
-//! 3. The archive's table of contents against our list: each table's rows are in exactly one place.
-//! 4. Large objects. 5. The archive, the index.
+//! 1. The snapshot, and what it says that the database is. 2. pg_dump, which writes all but the rows; its table of
+//! contents against our list: each table's rows are in exactly one place. 3. Rows, by several sessions. 4. Large
+//! objects. 5. The archive, the index.
 
 use super::catalog;
-use super::child::{self, Reach};
+use super::child::{self, Dumped, Reach};
 use super::connect;
 use super::contents;
-use super::error::failed;
+use super::copying::Copying;
 use super::facts::{Assertion, Database, Facts};
-use super::hash::RowHash;
-use super::index::{self, stream_name, Row, Table};
+use super::index::{self, stream_name, Row, Sequence};
 use super::large_objects;
 use super::pgpass::PrivateFile;
-use super::quote;
-use super::rows::{copy_out, cut, write_all, Piece};
+use super::rows::write_all;
 use super::select;
-use super::snapshot::{follow, hold_one, take, Snapshot, LOCKED_AHEAD};
-use super::tools::{self, Version};
-use super::Postgres;
-use crate::base::name::StreamName;
+use super::snapshot::{busy, nap, take, Snapshot, ATTEMPTS};
+use super::tools::{self, Tool, Version};
+use super::{Place, Postgres};
 use crate::component::{
     Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
-use postgres::Client;
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
-
-/// Tables that one session copies before it begins a new transaction in the same snapshot, to give its locks back.
-const LOCKS_A_SESSION: usize = 256;
 
 /// Writes all of it.
 pub fn capture(postgres: &Postgres, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
@@ -42,52 +31,22 @@ pub fn capture(postgres: &Postgres, scope: &Scope<'_>, sink: &dyn StreamSink) ->
         let facts = Facts { address: place.address, options: postgres.options.clone(), database: None };
         return Ok(Captured { facts: facts.to_value()?, findings: Vec::new() });
     }
-    // 1.
-    let (login, name) = (&place.login, place.database.as_str());
-    let mut snapshot = take(login, name)?;
-    let mut facts = describe(postgres, &mut snapshot)?;
-    let version = Version::parse(&facts.server).unwrap_or(Version { major: 0, minor: 0 });
-    let tool = tools::pg_dump(version.major)?;
+    // 1. and 2.
+    let Moment { mut snapshot, mut facts, chosen, sequences, tool, archive } =
+        moment(postgres, &place, scope)?;
     facts.pg_dump = tool.version.to_string();
     let mut findings = tool.warnings();
     findings.extend(select::secrets_inside(&mut snapshot.session)?);
-    let chosen = select::choose(&postgres.select, &mut snapshot)?;
-    scope.progress.expect(chosen.tables.iter().map(|table| table.bytes).sum());
-
-    // 2.
-    let sequences = catalog::sequences(&mut snapshot.session)?;
-    let passfile = PrivateFile::create(login, name)?;
-    let reach = Reach { login, database: name, passfile: &passfile };
-    let pieces = cut(&chosen.tables, version.major);
-    let copying = Copying {
-        scope,
-        sink,
-        snapshot: &snapshot.id,
-        tables: &chosen.tables,
-        encoding: &facts.encoding,
-        queue: Mutex::new(pieces.iter().cloned().enumerate().collect()),
-        done: Mutex::default(),
-        streams: AtomicU32::new(1),
-        stop: AtomicBool::new(false),
-    };
-    let args = chosen.pg_dump_args(&snapshot.id);
-    let archive = std::thread::scope(|threads| {
-        let dump = threads.spawn(|| copying.guard(|| child::dump(&tool, &reach, &args)));
-        let workers: Vec<_> = (0..scope.threads.max(1))
-            .map(|_| threads.spawn(|| copying.guard(|| copying.work(&|| follow(login, name, &snapshot.id)))))
-            .collect();
-        let copied: Vec<Result<()>> = workers.into_iter().map(joined).collect();
-        let archive = joined(dump);
-        copied.into_iter().collect::<Result<()>>()?;
-        archive
-    })?;
-
-    // 3.
     let restorer = tools::pg_restore(tool.version.major, tool.version.major)?;
     contents::account(&child::list(&restorer, &archive)?, &chosen)?;
 
+    // 3.
+    let server = Version::parse(&facts.server).map_or(0, |version| version.major);
+    let held = snapshot.tables[..snapshot.held].iter().map(|table| table.oid).collect();
+    let copying = Copying::new(scope, sink, &snapshot.id, &chosen.tables, &facts.encoding, held, server);
+    let mut rows = copying.run(std::mem::take(&mut snapshot.readers))?;
+
     // 4. and 5.
-    let mut rows = copying.tables_of(&pieces)?;
     facts.tables = rows.len() as u64;
     facts.rows = rows.iter().map(|row| if let Row::Table(table) = row { table.rows } else { 0 }).sum();
     rows.extend(
@@ -105,6 +64,37 @@ pub fn capture(postgres: &Postgres, scope: &Scope<'_>, sink: &dyn StreamSink) ->
     let facts =
         Facts { address: place.address.clone(), options: postgres.options.clone(), database: Some(facts) };
     Ok(Captured { facts: facts.to_value()?, findings })
+}
+
+/// A snapshot, and what was read of it.
+struct Moment {
+    snapshot: Snapshot,
+    facts: Database,
+    chosen: select::Chosen,
+    sequences: Vec<Sequence>,
+    tool: Tool,
+    archive: File,
+}
+
+/// Takes snapshots until nobody is in between. Nothing is written to the bundle before.
+fn moment(postgres: &Postgres, place: &Place, scope: &Scope<'_>) -> Result<Moment> {
+    let (login, name) = (&place.login, place.database.as_str());
+    let passfile = PrivateFile::create(login, name)?;
+    let reach = Reach { login, database: name, passfile: &passfile };
+    for _ in 0..ATTEMPTS {
+        let Some(mut snapshot) = take(login, name, scope.threads.max(1))? else { continue };
+        let (facts, server) = describe(postgres, &mut snapshot)?;
+        let chosen = select::choose(&postgres.select, &mut snapshot)?;
+        let sequences = catalog::sequences(&mut snapshot.session)?;
+        let tool = tools::pg_dump(server.major)?;
+        match child::dump(&tool, &reach, &chosen.pg_dump_args(&snapshot.id))? {
+            Dumped::Archive(archive) => {
+                return Ok(Moment { snapshot, facts, chosen, sequences, tool, archive })
+            }
+            Dumped::Disturbed => nap(),
+        }
+    }
+    Err(busy("its tables are locked, or written anew, all the time"))
 }
 
 /// What would be packed.
@@ -125,7 +115,7 @@ pub fn survey(postgres: &Postgres, scope: &Scope<'_>) -> Result<Survey> {
 }
 
 /// The database as the snapshot has it, and the profile's questions to it.
-fn describe(postgres: &Postgres, snapshot: &mut Snapshot) -> Result<Database> {
+fn describe(postgres: &Postgres, snapshot: &mut Snapshot) -> Result<(Database, Version)> {
     let session = &mut snapshot.session;
     let server = connect::server_version(session)?;
     if let Some(sql) = &postgres.refuse_when {
@@ -143,7 +133,7 @@ fn describe(postgres: &Postgres, snapshot: &mut Snapshot) -> Result<Database> {
     }
     let extensions = catalog::extensions(session)?;
     select::refuse_extensions(extensions.keys())?;
-    Ok(Database {
+    let database = Database {
         server: server.to_string(),
         pg_dump: String::new(),
         acl: catalog::database_acl(session, row.oid)?,
@@ -165,7 +155,8 @@ fn describe(postgres: &Postgres, snapshot: &mut Snapshot) -> Result<Database> {
         bytes: row.bytes,
         tables: 0,
         rows: 0,
-    })
+    };
+    Ok((database, server))
 }
 
 fn write_archive(archive: &File, mut to: Box<dyn StreamWrite>) -> Result<()> {
@@ -179,108 +170,6 @@ fn write_archive(archive: &File, mut to: Box<dyn StreamWrite>) -> Result<()> {
         }
         write_all(&mut *to, &buffer[..n], "pg_dump's archive")?;
     }
-}
-
-fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    let panicked = || Error::new(crate::base::fault::Fault::Unexpected, "a worker thread panicked");
-    handle.join().unwrap_or_else(|_| Err(panicked()))
-}
-
-/// Sessions that copy rows, side by side.
-struct Copying<'a> {
-    scope: &'a Scope<'a>,
-    sink: &'a dyn StreamSink,
-    snapshot: &'a str,
-    tables: &'a [super::catalog::Relation],
-    encoding: &'a str,
-    queue: Mutex<VecDeque<(usize, Piece)>>,
-    done: Mutex<Vec<(usize, RowHash, Option<StreamName>)>>,
-    streams: AtomicU32,
-    /// Somebody failed: the others need not go on.
-    stop: AtomicBool,
-}
-
-impl Copying<'_> {
-    fn guard<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let done = work();
-        if done.is_err() {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-        done
-    }
-
-    fn next(&self) -> Option<(usize, Piece)> {
-        if self.stop.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-
-    fn work(&self, connect: &dyn Fn() -> Result<Client>) -> Result<()> {
-        let mut session = connect()?;
-        let mut locks = 0;
-        while let Some((number, piece)) = self.next() {
-            if locks == LOCKS_A_SESSION {
-                let again = format!(
-                    "COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-                    quote::literal(self.snapshot)
-                );
-                session.batch_execute(&again).map_err(|e| failed("the snapshot", &e))?;
-                locks = 0;
-            }
-            if piece.table >= LOCKED_AHEAD {
-                hold_one(&mut session, &self.tables[piece.table])?;
-                locks += 1;
-            }
-            let (hash, stream) = self.copy(&mut session, &piece)?;
-            self.done.lock().unwrap_or_else(PoisonError::into_inner).push((number, hash, stream));
-            self.scope.progress.advance(piece.bytes);
-        }
-        Ok(())
-    }
-
-    /// A stream is made for the first row: empty tables cost nothing.
-    fn copy(&self, session: &mut Client, piece: &Piece) -> Result<(RowHash, Option<StreamName>)> {
-        let table = &self.tables[piece.table];
-        let mut open: Option<(StreamName, Box<dyn StreamWrite>)> = None;
-        let hash = copy_out(session, &piece.copy(table, self.encoding), table, |bytes| {
-            let (_, stream) = match &mut open {
-                Some(open) => open,
-                none => {
-                    let number = self.streams.fetch_add(1, Ordering::Relaxed);
-                    let name = stream_name(&format!("rows/{number:06}"))?;
-                    let mut stream = self.sink.create(&name, Holds::Data)?;
-                    stream.label(&format!("{}.{}", table.schema, table.name));
-                    none.insert((name, stream))
-                }
-            };
-            write_all(&mut **stream, bytes, format_args!("rows of {}", table.sql()))
-        })?;
-        let Some((name, stream)) = open else { return Ok((hash, None)) };
-        stream.finish()?;
-        Ok((hash, Some(name)))
-    }
-
-    /// The index's rows: each table with its pieces in their order.
-    fn tables_of(self, pieces: &[Piece]) -> Result<Vec<Row>> {
-        let mut done = self.done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(number, ..)| *number);
-        let mut tables: Vec<Table> = self.tables.iter().map(empty).collect();
-        for (number, hash, stream) in done {
-            let table = &mut tables[pieces[number].table];
-            let content = table.content().and(hash);
-            (table.rows, table.hash) = (content.rows, content.hash);
-            table.streams.extend(stream);
-        }
-        Ok(tables.into_iter().map(Row::Table).collect())
-    }
-}
-
-fn empty(relation: &super::catalog::Relation) -> Table {
-    let RowHash { rows, hash } = RowHash::default();
-    let (schema, name) = (relation.schema.clone(), relation.name.clone());
-    let (columns, root) = (relation.columns.clone(), relation.root.clone());
-    Table { schema, name, columns, rows, hash, streams: Vec::new(), root }
 }
 
 /// A finding that the bundle holds secrets of the database's own.

@@ -52,8 +52,26 @@ pub fn memory_file(name: &str) -> Result<File> {
     made.map(File::from).map_err(|errno| Error::io("a file in memory", errno.into()))
 }
 
-/// Runs pg_dump and gives its archive, in memory: it is small, for rows are not in it.
-pub fn dump(tool: &Tool, reach: &Reach<'_>, args: &[String]) -> Result<File> {
+/// How a pg_dump ended that did not fail for good.
+pub enum Dumped {
+    /// Its archive, in memory: it is small, for rows are not in it.
+    Archive(File),
+    /// Somebody locked, changed or dropped what it was about to read.
+    Disturbed,
+}
+
+/// What pg_dump says then.
+const DISTURBED: [&str; 6] = [
+    "lock timeout",
+    "statement timeout", // of its LOCK: it sets no other
+    "could not obtain lock",
+    "does not exist",
+    "could not open relation",
+    "cache lookup failed",
+];
+
+/// Runs pg_dump.
+pub fn dump(tool: &Tool, reach: &Reach<'_>, args: &[String]) -> Result<Dumped> {
     let mut archive = memory_file("kbpack-dump")?;
     let copy = |_, mut from: Stdout| -> Result<u64> {
         let mut buffer = vec![0; 256 * 1024];
@@ -70,11 +88,14 @@ pub fn dump(tool: &Tool, reach: &Reach<'_>, args: &[String]) -> Result<File> {
     };
     let Talked { said, status, stderr } = reach.command(tool).args(args).talk(copy).map_err(Error::of)?;
     let size = said?;
-    succeeded(tool, status, &stderr)?;
-    if size == 0 {
-        return Err(Error::new(Fault::Unexpected, "pg_dump wrote nothing"));
+    if !status.success() && stderr.lines().any(|line| DISTURBED.iter().any(|said| line.contains(said))) {
+        return Ok(Dumped::Disturbed);
     }
-    Ok(archive)
+    succeeded(tool, status, &stderr)?;
+    match size {
+        0 => Err(Error::new(Fault::Unexpected, "pg_dump wrote nothing")),
+        _ => Ok(Dumped::Archive(archive)),
+    }
 }
 
 /// Feeds a part of `archive` to the database with pg_restore. The first statement that fails ends it.

@@ -2,7 +2,7 @@
 //!
 //! Where: [`options`], [`url`], [`service`] and [`pgpass`] say it, [`address`] settles it, [`connect`] goes there.
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
-//! [`tools`] found, [`rows`] copies the rows and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
+//! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
 //! [`large_objects`], [`properties`]), [`verify`] holds it against the index, [`swap`] renames.
 
@@ -12,6 +12,7 @@ mod catalog;
 mod child;
 mod connect;
 mod contents;
+mod copying;
 mod error;
 mod facts;
 mod hash;

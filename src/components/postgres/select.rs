@@ -65,7 +65,7 @@ impl Chosen {
     /// pg_dump's arguments: all but the rows of these tables and large objects. Names are matched exactly: a `*` in a
     /// pattern would leave out the values of sequences too.
     pub fn pg_dump_args(&self, snapshot: &str) -> Vec<String> {
-        let fixed = ["-Fc", "-Z0", "--no-sync", "--no-blobs", "--lock-wait-timeout=60000"];
+        let fixed = ["-Fc", "-Z0", "--no-sync", "--no-blobs", "--lock-wait-timeout=1000"];
         let mut args: Vec<String> = fixed.map(str::to_owned).into();
         args.push(format!("--snapshot={snapshot}"));
         let schemas = self.left_out.iter().map(|schema| format!("--exclude-schema={}", quote::ident(schema)));

@@ -14,11 +14,11 @@ use postgres::Client;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Tables, the largest ones, that are locked before anything is copied. More would fill the server's table of locks, so
-/// whoever copies a smaller one locks it then.
-pub const LOCKED_AHEAD: usize = 1000;
-/// How often it is tried anew where a table is locked, or was rewritten.
-const ATTEMPTS: u32 = 60;
+/// Locks that are taken before anything is copied, on the largest tables. More would fill the server's table of locks,
+/// so whoever copies a smaller table locks it then.
+const LOCKS_AHEAD: usize = 2000;
+/// How often it is tried anew where tables are locked, or written anew, by others.
+pub const ATTEMPTS: u32 = 60;
 const NAP: Duration = Duration::from_millis(500);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -31,33 +31,52 @@ pub struct Snapshot {
     pub id: String,
     /// Every table whose rows are to be moved, the largest first.
     pub tables: Vec<Relation>,
+    /// Sessions that look through the snapshot.
+    pub readers: Vec<Client>,
+    /// So many of `tables`, from the first one, are held by each of the readers.
+    pub held: usize,
 }
 
-/// Takes a snapshot in which none of the largest tables was rewritten since, and holds them so that none will be.
-pub fn take(login: &Login, database: &str) -> Result<Snapshot> {
+/// Takes a snapshot with so many readers, and holds its largest tables so that none will be written anew. `None`, after
+/// a nap, if one was in between: try again.
+///
+/// Every reader holds them for itself: behind somebody who waits for a table alone, even another reader would wait.
+pub fn take(login: &Login, database: &str, readers: usize) -> Result<Option<Snapshot>> {
+    interrupt::check().map_err(Error::of)?;
     let mut session = connect(login, database)?;
-    for _ in 0..ATTEMPTS {
-        interrupt::check().map_err(Error::of)?;
-        session.batch_execute(BEGIN).map_err(|e| failed("a snapshot", &e))?;
-        let row = session.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]);
-        let id = row.map_err(|e| failed("a snapshot", &e))?.get(0);
-        let tables = catalog::tables(&mut session)?;
-        let ahead = &tables[..tables.len().min(LOCKED_AHEAD)];
-        if hold(&mut session, ahead)? {
-            return Ok(Snapshot { session, id, tables });
+    session.batch_execute(BEGIN).map_err(|e| failed("a snapshot", &e))?;
+    let row = session.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]);
+    let id: String = row.map_err(|e| failed("a snapshot", &e))?.get(0);
+    let tables = catalog::tables(&mut session)?;
+    let held = tables.len().min(LOCKS_AHEAD / readers.max(1));
+    let mut snapshot = Snapshot { session, id, tables, readers: Vec::new(), held };
+    for _ in 0..readers {
+        let mut reader = connect(login, database)?;
+        follow(&mut reader, &snapshot.id)?;
+        if !hold(&mut reader, &snapshot.tables[..held])? {
+            nap();
+            return Ok(None);
         }
-        session.batch_execute("ROLLBACK").map_err(|e| failed("a snapshot", &e))?;
-        sleep(NAP);
+        snapshot.readers.push(reader);
     }
-    Err(busy("its tables are locked, or written anew, all the time"))
+    Ok(Some(snapshot))
 }
 
-/// A session that looks through the snapshot `id`.
-pub fn follow(login: &Login, database: &str, id: &str) -> Result<Client> {
-    let mut session = connect(login, database)?;
+/// Waits a little before the next try.
+pub fn nap() {
+    sleep(NAP);
+}
+
+/// Lets a session look through the snapshot `id`.
+fn follow(session: &mut Client, id: &str) -> Result<()> {
     let begin = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", quote::literal(id));
-    session.batch_execute(&begin).map_err(|e| failed("the snapshot", &e))?;
-    Ok(session)
+    session.batch_execute(&begin).map_err(|e| failed("the snapshot", &e))
+}
+
+/// Gives a reader's locks back: a new transaction in the same snapshot.
+pub fn renew(session: &mut Client, id: &str) -> Result<()> {
+    session.batch_execute("COMMIT").map_err(|e| failed("the snapshot", &e))?;
+    follow(session, id)
 }
 
 /// Locks one table for a COPY in this session, and makes sure that what is copied is what the snapshot has.
@@ -69,12 +88,13 @@ pub fn hold_one(session: &mut Client, table: &Relation) -> Result<()> {
             return Ok(());
         }
         session.batch_execute("ROLLBACK TO SAVEPOINT held").map_err(|e| failed("the snapshot", &e))?;
-        sleep(NAP);
+        nap();
     }
     Err(busy(format_args!("table {} is locked, or was written anew since the export began", table.sql())))
 }
 
-fn busy(what: impl std::fmt::Display) -> Error {
+/// The error where it never worked.
+pub fn busy(what: impl std::fmt::Display) -> Error {
     Error::not_ready(what)
         .todo("wait for TRUNCATE, VACUUM FULL, CLUSTER and changes of tables to end, and run it again")
 }

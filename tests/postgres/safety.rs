@@ -271,4 +271,26 @@ fn what_a_swap_would_lose_is_refused() {
     let refused = pair.import(&pair.export("2.kbp")).fails(8, "roles are missing");
     assert!(refused.stderr.contains("CREATE ROLE \"boss\";"), "{}", refused.stderr);
     assert_eq!(state(&pair.target), "old");
+
+    // Made where that is wished, and gone again with an import that fails.
+    pair.source
+        .sql("postgres", "ALTER DATABASE app SET kbpack.x = 'y'; REVOKE CONNECT ON DATABASE app FROM PUBLIC");
+    let bundle = pair.export("3.kbp");
+    let own = format!("roles = \"create\"\nadmin-url = \"{}\"", pair.target.url("postgres", "postgres"));
+    pair.target.sql("postgres", "CREATE ROLE guest LOGIN");
+    profile(&pair.world.target, &pair.target.url("guest", "app"), &own);
+    pair.import(&bundle).fails(9, "guest logs in");
+    let boss =
+        "SELECT count(*), max(shobj_description(oid, 'pg_authid')) FROM pg_roles WHERE rolname = 'boss'";
+    assert_eq!((pair.target.sql("postgres", boss).as_str(), state(&pair.target).as_str()), ("0|", "old"));
+    profile(
+        &pair.world.target,
+        &pair.target.url("postgres", "app"),
+        "roles = \"create\"\nkeep-previous = true",
+    );
+    pair.import(&bundle).ok();
+    assert_eq!(pair.target.sql("postgres", boss), "1|");
+    let databases = pair.target.databases();
+    assert!(databases.len() == 2 && databases[1].starts_with("kbpack_old_"), "{databases:?}");
+    assert_eq!(pair.target.sql("app", "SHOW kbpack.x"), "y");
 }

@@ -239,7 +239,7 @@ impl Component for Postgres {
     }
 
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-        swap::finalise(&self.place(scope.host)?, self.keep_previous, acts)
+        swap::finalise(&self.place(scope.host)?, self.keep_previous, scope.run, acts)
     }
 }
 

@@ -65,6 +65,9 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
         look.what_is_there(oid)?;
     }
     let new = match &postgres.facts()?.database {
+        None if !streams.list().is_empty() => {
+            return Err(Error::rule("D2", "a database that was not there has streams"));
+        }
         None => None,
         Some(database) => {
             let rows = index::read(streams)?;

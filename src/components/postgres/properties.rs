@@ -45,11 +45,32 @@ pub fn create(admin: &mut Client, target: &Target, new: &New, server: Version) -
     admin.batch_execute(&sql).map_err(|e| failed(format_args!("making database {}", target.names.side), &e))
 }
 
-/// `CREATE ROLE`, without a password and without the right to log in.
-pub fn create_roles(admin: &mut Client, roles: &[String]) -> Result<()> {
+/// What is said of a role that the run `run` made, until the import is final.
+fn mark(run: &str) -> String {
+    literal(&format!("made by the kbpack import {run}"))
+}
+
+/// `CREATE ROLE`, without a password and without the right to log in; marked, so that an undo finds it.
+pub fn create_roles(admin: &mut Client, roles: &[String], run: &str) -> Result<()> {
     for role in roles {
-        let sql = format!("CREATE ROLE {}", ident(role));
+        // Sent at once, it is one transaction.
+        let sql = format!("CREATE ROLE {0}; COMMENT ON ROLE {0} IS {1}", ident(role), mark(run));
         admin.batch_execute(&sql).map_err(|e| failed(format_args!("making role {role}"), &e))?;
+    }
+    Ok(())
+}
+
+/// Drops the roles that the run made, or lets them stay for good.
+pub fn settle_roles(admin: &mut Client, run: &str, stay: bool) -> Result<()> {
+    let sql = format!(
+        "SELECT rolname::text FROM pg_catalog.pg_roles \
+         WHERE pg_catalog.shobj_description(oid, 'pg_authid') = {}",
+        mark(run)
+    );
+    for row in admin.query(&sql, &[]).map_err(|e| failed("the roles", &e))? {
+        let role = ident(row.get(0));
+        let sql = if stay { format!("COMMENT ON ROLE {role} IS NULL") } else { format!("DROP ROLE {role}") };
+        admin.batch_execute(&sql).map_err(|e| failed(format_args!("role {role}"), &e))?;
     }
     Ok(())
 }

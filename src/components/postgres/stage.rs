@@ -29,7 +29,7 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
     // 1.
     let mut admin = target.place.administer()?;
     let server = server_version(&mut admin)?;
-    properties::create_roles(&mut admin, &new.missing_roles)?;
+    properties::create_roles(&mut admin, &new.missing_roles, scope.run)?;
     properties::create(&mut admin, target, new, server)?;
     properties::bare(&mut connect(&new.restorer, side)?, &new.database)?;
 

@@ -122,11 +122,12 @@ pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
         rename(place, &mut admin, &renames, None)?;
     }
     drop_database(&mut admin, &Names::new(&place.database, run).side)?;
+    properties::settle_roles(&mut admin, run, false)?;
     Ok(Vec::new())
 }
 
 /// Drops the old database, unless it is to stay.
-pub fn finalise(place: &Place, keep_previous: bool, acts: &[Act]) -> Result<()> {
+pub fn finalise(place: &Place, keep_previous: bool, run: &str, acts: &[Act]) -> Result<()> {
     let mut admin = place.administer()?;
     for act in acts {
         let SwapAct::Swap { live, old, .. } = SwapAct::read(act)?;
@@ -136,7 +137,7 @@ pub fn finalise(place: &Place, keep_previous: bool, acts: &[Act]) -> Result<()> 
             drop_database(&mut admin, &old)?;
         }
     }
-    Ok(())
+    properties::settle_roles(&mut admin, run, true)
 }
 
 fn drop_database(admin: &mut Client, name: &str) -> Result<()> {

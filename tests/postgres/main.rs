@@ -9,4 +9,5 @@ mod capture;
 mod round_trip;
 mod safety;
 mod server;
+mod tls;
 mod zoo;

@@ -52,6 +52,33 @@ impl Server {
         self.as_owner("pg_ctl", &["-D", self.folder(), "-m", "immediate", "stop"]);
     }
 
+    /// Starts it again, to listen at `host` for connections of this `kind` (as `pg_hba.conf` has it), with a certificate and its key.
+    pub fn listen(&self, host: &str, kind: &str, tls: Option<(&Path, &Path)>) {
+        self.crash();
+        let mut conf =
+            format!("listen_addresses = '{host}'\nssl = {}\n", if tls.is_some() { "on" } else { "off" });
+        if let Some((certificate, key)) = tls {
+            for (from, to) in [(certificate, "server.crt"), (key, "server.key")] {
+                let to = self.data().join(to);
+                let _ = fs::remove_file(&to);
+                fs::copy(from, &to).unwrap();
+                fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
+                if is_root() {
+                    Run::of(Command::new("chown").arg(OTHER_USER).arg(&to)).ok();
+                }
+            }
+            conf += "ssl_cert_file = 'server.crt'\nssl_key_file = 'server.key'\n";
+        }
+        let append = |file: &str, text: &str| {
+            let path = self.data().join(file);
+            fs::write(&path, fs::read_to_string(&path).unwrap() + text).unwrap();
+        };
+        append("postgresql.conf", &conf);
+        let hba = format!("local all all trust\n{kind} all all 127.0.0.0/8 trust\n");
+        fs::write(self.data().join("pg_hba.conf"), hba).unwrap();
+        self.up();
+    }
+
     fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }

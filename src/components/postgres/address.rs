@@ -186,6 +186,11 @@ impl Login {
         }
     }
 
+    /// The user's home, where libpq's files are.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// As `PGHOST` has it.
     pub fn host(&self) -> String {
         match &self.place {

@@ -3,8 +3,10 @@
 use super::address::{Login, Place, SslMode};
 use super::error::failed;
 use super::facts::OLDEST_SERVER;
+use super::tls;
 use super::tools::Version;
 use crate::component::{Error, Result};
+use postgres::config::SslMode as Tls;
 use postgres::{Client, Config, NoTls};
 use std::time::Duration;
 
@@ -35,8 +37,18 @@ pub fn connect(login: &Login, database: &str) -> Result<Client> {
     if let Some(password) = login.password(database)? {
         config.password(password.expose());
     }
-    require_tls(login)?;
-    let mut client = config.connect(NoTls).map_err(|error| failed(place(), &error))?;
+    config.ssl_mode(match login.sslmode {
+        SslMode::Disable => Tls::Disable,
+        SslMode::Allow | SslMode::Prefer => Tls::Prefer,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Tls::Require,
+    });
+    let connected = match &login.place {
+        // libpq: sslmode says nothing about sockets.
+        Place::Socket(_) => config.ssl_mode(Tls::Disable).connect(NoTls),
+        Place::Tcp(_) if login.sslmode == SslMode::Disable => config.connect(NoTls),
+        Place::Tcp(_) => config.connect(tls::connector(login)?),
+    };
+    let mut client = connected.map_err(|error| failed(place(), &error))?;
     client.batch_execute(PINNED).map_err(|error| failed(place(), &error))?;
     Ok(client)
 }
@@ -48,20 +60,6 @@ pub fn connect_maintenance(login: &Login, named: Option<&str>) -> Result<Client>
     }
     let [first, second] = MAINTENANCE;
     connect(login, first).or_else(|error| connect(login, second).map_err(|_| error))
-}
-
-/// Never less than was asked for.
-fn require_tls(login: &Login) -> Result<()> {
-    let by_socket = matches!(login.place, Place::Socket(_));
-    match login.sslmode {
-        SslMode::Disable | SslMode::Allow | SslMode::Prefer => Ok(()),
-        _ if by_socket => Ok(()), // libpq: sslmode says nothing about sockets
-        mode => Err(Error::not_ready(format_args!(
-            "{login}: sslmode {} is not supported by this version",
-            mode.word()
-        ))
-        .todo("go through the server's socket or an ssh tunnel, with sslmode = \"disable\"")),
-    }
 }
 
 /// The server's release.

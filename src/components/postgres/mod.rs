@@ -1,6 +1,6 @@
 //! The kind `postgres`: a database of a PostgreSQL server.
 //!
-//! Where: [`options`], [`url`], [`service`] and [`pgpass`] say it, [`address`] settles it, [`connect`] goes there.
+//! Where: [`options`], [`url`], [`service`] and [`pgpass`] say it, [`address`] settles it, [`connect`] goes there, by [`tls`] if need be.
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
 //! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
@@ -30,6 +30,7 @@ mod service;
 mod snapshot;
 mod stage;
 mod swap;
+mod tls;
 mod tools;
 mod url;
 mod verify;

@@ -180,8 +180,13 @@ fn a_failed_check_after_the_swap_brings_the_old_database_back() {
     let own = format!("admin-url = \"{}\"", pair.target.url("postgres", "postgres"));
     pair.profiles("guest", "", &own);
     profile(&pair.world.source, &pair.source.url("postgres", "app"), "");
-    pair.import(&pair.export("2.kbp")).fails(9, "guest logs in");
+    let bundle = pair.export("2.kbp");
+    pair.import(&bundle).fails(9, "guest logs in");
     assert_eq!(state(&pair.target), "old");
+    // Where there was none, none is left.
+    pair.target.sql("postgres", "DROP DATABASE app");
+    pair.import(&bundle).fails(9, "guest logs in");
+    assert_eq!(pair.target.databases(), [""; 0]);
 }
 
 /// The user of the guide: it may not create databases, and the one it works in is not its own.

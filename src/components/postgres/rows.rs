@@ -10,8 +10,8 @@ use crate::component::{Error, Result};
 use postgres::Client;
 use std::io::{BufRead, Write};
 
-/// Pages of a piece of a large table: 256 MiB.
-const PIECE_PAGES: u64 = 32 * 1024;
+/// Pages of a piece of a large table, at most: 64 MiB.
+const PIECE_PAGES: u64 = 8 * 1024;
 const PAGE: u64 = 8192;
 /// First server that finds a range of pages without reading the whole table.
 const RANGES_SINCE: u32 = 14;
@@ -36,15 +36,17 @@ pub fn cut(tables: &[Relation], server: u32) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for (table, relation) in tables.iter().enumerate() {
         let pages = relation.bytes / PAGE;
-        let count =
-            if relation.heap && server >= RANGES_SINCE { pages.div_ceil(PIECE_PAGES).max(1) } else { 1 };
+        let ranges = relation.heap && server >= RANGES_SINCE;
+        let count = if ranges { pages.div_ceil(PIECE_PAGES).max(1) } else { 1 };
+        // All of one size, so that nobody waits for the largest.
+        let each = pages.div_ceil(count);
         for n in 0..count {
             let last = n + 1 == count;
             pieces.push(Piece {
                 table,
-                from: (count > 1).then_some(n * PIECE_PAGES),
-                to: (!last).then_some((n + 1) * PIECE_PAGES),
-                bytes: if last { relation.bytes - n * PIECE_PAGES * PAGE } else { PIECE_PAGES * PAGE },
+                from: (count > 1).then_some(n * each),
+                to: (!last).then_some((n + 1) * each),
+                bytes: if last { relation.bytes - n * each * PAGE } else { each * PAGE },
             });
         }
     }
@@ -128,14 +130,14 @@ mod tests {
 
     #[test]
     fn large_tables_are_cut_and_the_last_piece_is_open() {
-        let tables = [relation(600 << 20, &["a"]), relation(0, &[])];
+        let tables = [relation(150 << 20, &["a"]), relation(0, &[])];
         let pieces = cut(&tables, 15);
         assert_eq!(pieces.len(), 4);
-        assert_eq!((pieces[0].from, pieces[0].to), (Some(0), Some(32768)));
-        assert_eq!((pieces[2].from, pieces[2].to), (Some(65536), None));
-        assert_eq!(pieces.iter().map(|piece| piece.bytes).sum::<u64>(), 600 << 20);
+        assert_eq!((pieces[0].from, pieces[0].to), (Some(0), Some(6400)));
+        assert_eq!((pieces[2].from, pieces[2].to), (Some(12800), None));
+        assert_eq!(pieces.iter().map(|piece| piece.bytes).sum::<u64>(), 150 << 20);
         assert!(cut(&tables, 13).iter().all(|piece| piece.from.is_none()));
-        assert!(pieces[2].copy(&tables[0], "UTF8").contains("ctid >= '(65536,0)'::pg_catalog.tid) TO"));
+        assert!(pieces[2].copy(&tables[0], "UTF8").contains("ctid >= '(12800,0)'::pg_catalog.tid) TO"));
         assert!(pieces[3].copy(&tables[1], "UTF8").starts_with("COPY \"s\".\"t\" TO STDOUT"));
     }
 }

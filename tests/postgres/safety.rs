@@ -82,7 +82,8 @@ fn killed_anywhere_it_is_the_old_or_the_new_database() {
     for (call, count) in counts {
         // The suite takes some, more of the last, where the swap is; `KBPACK_CAMPAIGN=1` takes all.
         let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
-        let some = |n: &u32| all || *n % (count / 2).max(1) == 0 || *n + 8 > count && *n % 3 == 0;
+        let some =
+            |n: &u32| all || n.is_multiple_of((count / 2).max(1)) || *n + 8 > count && n.is_multiple_of(3);
         for nth in (1..=count).filter(some) {
             runs += 1;
             pair.target.sql("postgres", "DROP DATABASE app WITH (FORCE)");

@@ -1,8 +1,9 @@
 //! Source: a database becomes an archive, rows and an index, all of one snapshot.
 //!
-//! 1. The snapshot, and what it says that the database is. 2. pg_dump, which writes all but the rows; its table of
-//! contents against our list: each table's rows are in exactly one place. 3. Rows, by several sessions. 4. Large
-//! objects. 5. The archive, the index.
+//! 1. The snapshot, and what it says that the database is.
+//! 2. pg_dump, which writes all but the rows; its table of contents against our list: each table's rows are in exactly
+//!    one place.
+//! 3. Rows, by several sessions. 4. Large objects. 5. The archive, the index.
 
 use super::catalog;
 use super::child::{self, Dumped, Reach};

@@ -220,11 +220,12 @@ pub fn tablespaces(client: &mut impl GenericClient) -> Result<Vec<String>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// A single value as text, from a query of somebody else's that must change nothing.
+/// A single value as text, from a query of somebody else's that must change nothing: one statement, a SELECT, in what
+/// should be a transaction that only reads.
 pub fn answer(client: &mut impl GenericClient, name: &str, sql: &str) -> Result<String> {
-    use postgres::SimpleQueryMessage::Row;
-    let messages = client.simple_query(sql).map_err(|e| failed(format_args!("the query '{name}'"), &e))?;
-    let value =
-        messages.iter().find_map(|m| if let Row(row) = m { Some(row.get(0).unwrap_or("")) } else { None });
-    Ok(value.unwrap_or("").to_owned())
+    let sql = sql.trim().trim_end_matches(';');
+    // The line feed ends a comment at the query's end.
+    let sql = format!("SELECT answer.value::pg_catalog.text FROM ({sql}\n) AS answer(value)");
+    let rows = client.query(&sql, &[]).map_err(|e| failed(format_args!("the query '{name}'"), &e))?;
+    Ok(rows.first().and_then(|row| row.get::<_, Option<String>>(0)).unwrap_or_default())
 }

@@ -254,7 +254,7 @@ impl Look<'_> {
         let missing_roles = self.missing_roles(database, options)?;
         let untrusted = self.extensions(database)?;
         let no_tablespaces = self.tablespaces(database)?;
-        let restorer = self.restorer(database, options, superuser, &untrusted)?;
+        let restorer = self.restorer(database, options, superuser, &untrusted, &missing_roles)?;
         self.executes.push(format!(
             "what functions, triggers and defaults in {} do: as {} while it is restored, then as whoever uses it",
             self.place, restorer.user
@@ -322,6 +322,7 @@ impl Look<'_> {
         options: &Options,
         superuser: bool,
         untrusted: &[String],
+        missing: &[String],
     ) -> Result<Login> {
         let user = self.place.login.user.clone();
         if superuser {
@@ -330,7 +331,9 @@ impl Look<'_> {
         let sql = "SELECT name FROM pg_catalog.unnest($1::text[]) wanted(name) JOIN pg_catalog.pg_roles \
             ON rolname = wanted.name WHERE NOT pg_catalog.pg_has_role($2::text::name, oid, 'USAGE')";
         let owners: Vec<String> = if options.no_owner { Vec::new() } else { database.roles.clone() };
-        let foreign = self.names("the roles", sql, &[&owners, &user])?;
+        let mut foreign = self.names("the roles", sql, &[&owners, &user])?;
+        // A role that is made for this import has no members.
+        foreign.extend(owners.into_iter().filter(|owner| missing.contains(owner)));
         if foreign.is_empty() && untrusted.is_empty() {
             return Ok(self.place.login.clone());
         }

@@ -117,10 +117,15 @@ pub trait Kind: Sync {
     ) -> Result<Box<dyn Component>>;
 
     /// A component as a backup of this machine's own describes it, see [`Component::back_up`]. It may do what a
-    /// bundle from elsewhere may not, such as remove what was not there.
-    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
-        self.from_facts(name, facts, None, host)
-    }
+    /// bundle from elsewhere may not, such as remove what was not there. `own` is what this machine's profile said at the
+    /// import: of it, a kind takes the ways to a place (a server, a role), never another place.
+    fn from_backup(
+        &self,
+        name: &ComponentName,
+        facts: &Value,
+        own: Option<&Value>,
+        host: &Host,
+    ) -> Result<Box<dyn Component>>;
 }
 
 /// One part of a server's state.

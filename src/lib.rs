@@ -3,7 +3,7 @@
 //! ```text
 //! L5 cli/          one file a command      report/      what a person or a script sees
 //! L4 engine/       profile, export, import, plan, state
-//! L3 components/   files, secrets, sqlite, git: one folder a kind, one row in KINDS
+//! L3 components/   files, secrets, postgres, sqlite, git: one folder a kind, one row in KINDS
 //! L2 component.rs  the door for kinds      pipeline/    pack and unpack: zstd, age, parts
 //! L1 format/       container, sums, manifest            crypto/  envelope, keys, sign, trust
 //! L0 base/         digest, json, limits, name, path, secret, fault

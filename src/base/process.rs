@@ -11,7 +11,7 @@ use rustix::fs::{fcntl_getfl, fcntl_setfl, OFlags};
 use rustix::process::{kill_process_group, waitid, Pid, Signal, WaitId, WaitIdOptions};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
@@ -159,6 +159,13 @@ impl Command {
         self
     }
 
+    /// Gives it `file` as its stdin, for a child that must seek in what it reads (as `/dev/stdin`). What
+    /// [`run`](Self::run) and [`talk`](Self::talk) would write goes nowhere then.
+    pub fn stdin_file(mut self, file: std::fs::File) -> Self {
+        self.command.stdin(Stdio::from(file));
+        self
+    }
+
     /// Gives the child `stdin` and takes up to `max_stdout` bytes. How it ended is the caller's to judge.
     pub fn run(self, stdin: &[u8], max_stdout: usize) -> Result<Output, ProcessError> {
         let name = self.name.clone();
@@ -202,12 +209,11 @@ impl Command {
         let pid = Pid::from_child(&child);
         let watch =
             Arc::new(Watch { pid, deadline: Instant::now() + self.limit, interruptible: self.interruptible });
-        let (Some(stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(failed(io::Error::from(ErrorKind::BrokenPipe)));
         };
-        let pipes = Stdin::new(stdin, &watch).and_then(|stdin| {
+        let pipes = child.stdin.take().map_or_else(to_nobody, Ok).and_then(|stdin| {
+            let stdin = Stdin::new(stdin, &watch)?;
             Ok((stdin, Pipe::new(stdout, &watch)?, Pipe::<ChildStderr>::new(stderr, &watch)?))
         });
         let (said, in_time, stderr) = match pipes {
@@ -312,6 +318,12 @@ impl<P: AsFd> Pipe<P> {
     }
 }
 
+/// A pipe whose other end is closed, for a child that reads a file instead.
+fn to_nobody() -> io::Result<ChildStdin> {
+    let (_, writer) = io::pipe()?;
+    Ok(ChildStdin::from(OwnedFd::from(writer)))
+}
+
 fn try_again(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
@@ -373,6 +385,15 @@ mod tests {
         let out = sh("cat; echo why >&2; exit 3", 20).run(&big, 2 << 20).unwrap();
         assert_eq!(out.stdout.expose(), big);
         assert_eq!((out.status.code(), out.stderr.as_str()), (Some(3), "why\n"));
+    }
+
+    #[test]
+    fn a_file_as_input() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"abcdef").unwrap();
+        let out =
+            sh("tail -c 3 /dev/stdin; head -c 3 /dev/stdin", 20).stdin_file(file).run(b"", 100).unwrap();
+        assert_eq!(out.stdout.expose(), b"defabc");
     }
 
     #[test]

@@ -6,12 +6,13 @@ use crate::component::Kind;
 mod conformance;
 pub mod files;
 pub mod git;
+pub mod postgres;
 pub mod secrets;
 pub mod sqlite;
 
 /// Every kind, in the order in which they are documented.
 pub static KINDS: &[&dyn Kind] =
-    &[&files::FilesKind, &secrets::SecretsKind, &sqlite::SqliteKind, &git::GitKind];
+    &[&files::FilesKind, &secrets::SecretsKind, &postgres::PostgresKind, &sqlite::SqliteKind, &git::GitKind];
 
 /// The kind called `name` in profiles and manifests.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {

@@ -15,7 +15,7 @@ pub fn list(bundle: &Bundle, each: &mut dyn FnMut(&ComponentName, Listed)) -> Re
         let kind = components::kind(&entry.kind)
             .ok_or_else(|| EngineError::UnknownKind { name: entry.name.clone(), kind: entry.kind.clone() })?;
         let component = match bundle.opened.sealed().purpose() {
-            Namespace::Backup => kind.from_backup(&entry.name, &entry.facts, &nowhere),
+            Namespace::Backup => kind.from_backup(&entry.name, &entry.facts, None, &nowhere),
             _ => kind.from_facts(&entry.name, &entry.facts, None, &nowhere),
         };
         let component = component.within(&entry.name)?;

@@ -88,15 +88,18 @@ pub(super) fn own_settings(profile: Option<&Profile>, entry: &ComponentEntry) ->
 pub(super) enum From<'a> {
     /// A bundle, with what this machine says to each of its components, if anything.
     Bundle(&'a dyn Fn(&ComponentEntry) -> Result<Option<Value>>),
-    /// This machine's own backup.
-    Backup,
+    /// This machine's own backup, with what the import knew of its components.
+    Backup(&'a [Begun]),
 }
 
 impl From<'_> {
     fn overrides(&self, entry: &ComponentEntry) -> Result<Option<Value>> {
         match self {
             From::Bundle(overrides) => overrides(entry),
-            From::Backup => Ok(None),
+            From::Backup(begun) => Ok(begun
+                .iter()
+                .find(|begun| begun.name == entry.name)
+                .and_then(|begun| begun.overrides.clone())),
         }
     }
 
@@ -104,9 +107,10 @@ impl From<'_> {
         let ComponentEntry { name, kind, facts, .. } = entry;
         let unknown = || EngineError::UnknownKind { name: name.clone(), kind: kind.clone() };
         let kind = components::kind(kind).ok_or_else(unknown)?;
+        let own = self.overrides(entry)?;
         match self {
-            From::Bundle(overrides) => kind.from_facts(name, facts, overrides(entry)?.as_ref(), host),
-            From::Backup => kind.from_backup(name, facts, host),
+            From::Bundle(_) => kind.from_facts(name, facts, own.as_ref(), host),
+            From::Backup(_) => kind.from_backup(name, facts, own.as_ref(), host),
         }
         .within(name)
     }

@@ -167,7 +167,7 @@ fn remake(begin: &Begin, begun: &Begun, host: &Host) -> component::Result<Box<dy
     let unknown = || component::Error::not_ready(format_args!("this kbpack has no kind '{}'", begun.kind));
     let kind = components::kind(&begun.kind).ok_or_else(unknown)?;
     match begin.rolls_back {
-        Some(_) => kind.from_backup(&begun.name, &begun.facts, host),
+        Some(_) => kind.from_backup(&begun.name, &begun.facts, begun.overrides.as_ref(), host),
         None => kind.from_facts(&begun.name, &begun.facts, begun.overrides.as_ref(), host),
     }
 }

@@ -60,7 +60,8 @@ impl Rollback<'_> {
 
         events.step("planning");
         let run = random_run()?;
-        let participants = participants(&opened, &host, &Selection::default(), &From::Backup)?;
+        let participants =
+            participants(&opened, &host, &Selection::default(), &From::Backup(&past.components))?;
         let components = participants::plan(&participants, &host, &run, events)?;
         let plan = ImportPlan { components, ..plan_of(&opened, past) };
         if self.dry_run {

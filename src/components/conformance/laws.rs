@@ -288,7 +288,8 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
         if edited {
             subject.edit(&machine.host);
         }
-        let component = subject.kind().from_backup(&super::name(), &backup.facts, &machine.host).unwrap();
+        let component =
+            subject.kind().from_backup(&super::name(), &backup.facts, None, &machine.host).unwrap();
         let mut back = Import::of(subject, &backup, machine, component);
         let warned = back.plan.findings.iter().any(|finding| finding.severity == Severity::Warning);
         assert_eq!(warned, edited, "{:?}", back.plan.findings);
@@ -312,7 +313,8 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
         assert_eq!(subject.edit_survives(&machine.host), edited, "{when}");
 
         // And forth again, by the backup of the rollback: what was kept stays beside.
-        let component = subject.kind().from_backup(&super::name(), &forth.facts, &machine.host).unwrap();
+        let component =
+            subject.kind().from_backup(&super::name(), &forth.facts, None, &machine.host).unwrap();
         let machine = Import::of(subject, &forth, machine, component).run();
         let again = without_run(&untimed(&subject.world(&machine.host)));
         assert_same(&again, &imported, &format!("and forth again, {when}"));

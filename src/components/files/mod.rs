@@ -107,7 +107,13 @@ impl Kind for FilesKind {
         Ok(Files { absent, ..files }.boxed())
     }
 
-    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
+    fn from_backup(
+        &self,
+        name: &ComponentName,
+        facts: &Value,
+        _own: Option<&Value>,
+        host: &Host,
+    ) -> Result<Box<dyn Component>> {
         let facts = Facts::read(name.as_str(), facts)?;
         let of_bundle = of_bundle(name, &facts, host)?;
         // What was not there before the import goes.

@@ -93,7 +93,13 @@ impl Kind for GitKind {
         }))
     }
 
-    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
+    fn from_backup(
+        &self,
+        name: &ComponentName,
+        facts: &Value,
+        _own: Option<&Value>,
+        host: &Host,
+    ) -> Result<Box<dyn Component>> {
         let facts = Facts::read(facts)?;
         Ok(Box::new(Git::new(name, &facts.path.clone(), Profile::default(), Some(facts), host)?))
     }

@@ -100,7 +100,13 @@ impl Kind for SecretsKind {
         Ok(Box::new(component))
     }
 
-    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
+    fn from_backup(
+        &self,
+        name: &ComponentName,
+        facts: &Value,
+        _own: Option<&Value>,
+        host: &Host,
+    ) -> Result<Box<dyn Component>> {
         Ok(Box::new(Secrets::of_facts(name, facts, host)?))
     }
 }

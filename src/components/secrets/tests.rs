@@ -347,7 +347,7 @@ fn a_backup_brings_back_what_was_there_and_what_was_not() {
     // No bundle may say of itself that it is a backup.
     assert!(SecretsKind.from_facts(&name(), &backup.facts, None, &target.host).is_err());
     target.put(".claude/.credentials.json", "edited since", 0o600);
-    let component = SecretsKind.from_backup(&name(), &backup.facts, &target.host).unwrap();
+    let component = SecretsKind.from_backup(&name(), &backup.facts, None, &target.host).unwrap();
     let (plan, acts) = target.import_as(&*component, &backed_up);
     assert!(plan.changes.iter().any(|c| c.kind == ChangeKind::Removed && c.what == "~/.pgpass"));
     assert_eq!(target.get("dotfiles/bashrc"), BASHRC);

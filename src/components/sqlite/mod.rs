@@ -88,9 +88,15 @@ impl Kind for SqliteKind {
         }))
     }
 
-    fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
+    fn from_backup(
+        &self,
+        name: &ComponentName,
+        facts: &Value,
+        own: Option<&Value>,
+        host: &Host,
+    ) -> Result<Box<dyn Component>> {
         let facts = Facts::read(facts)?;
-        let timeout = Profile::default().busy_timeout();
+        let timeout = own.map(Profile::read).transpose()?.unwrap_or_default().busy_timeout();
         Ok(Box::new(Sqlite::new(name, &facts.path.clone(), timeout, Some(facts), host)?))
     }
 }

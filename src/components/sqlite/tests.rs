@@ -347,7 +347,7 @@ fn a_backup_restores_and_removes() {
     let new = digest_of(&world.path("b.db"), Duration::ZERO).unwrap();
     // No bundle may say of itself that it is a backup.
     assert!(SqliteKind.from_facts(&component(), &absent, None, &world.host).is_err());
-    let backup = |facts: &Value| SqliteKind.from_backup(&component(), facts, &world.host).unwrap();
+    let backup = |facts: &Value| SqliteKind.from_backup(&component(), facts, None, &world.host).unwrap();
     let remover = backup(&absent);
     let acts = import(&world, &*remover, &nothing);
     assert_eq!(world.names(), [".kbpack-stage-0123456789abcdef", "a.db"]);

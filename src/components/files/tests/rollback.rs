@@ -26,7 +26,7 @@ impl World {
         let name = ComponentName::new("tree").unwrap();
         // No bundle may say of itself that it is a backup.
         assert!(FilesKind.from_facts(&name, facts, None, &self.host).is_err());
-        let target = FilesKind.from_backup(&name, facts, &self.host).unwrap();
+        let target = FilesKind.from_backup(&name, facts, None, &self.host).unwrap();
         let plan = target.plan(&self.scope(), &streams).unwrap();
         let job = self.planned(target, streams, plan);
         assert_eq!(job.refusals(), Vec::<String>::new());

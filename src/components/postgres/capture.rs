@@ -1,0 +1,192 @@
+//! Source: a database becomes an archive, rows and an index, all of one snapshot.
+//!
+//! 1. The snapshot, and what it says that the database is.
+//! 2. pg_dump, which writes all but the rows; its table of contents against our list: each table's rows are in exactly
+//!    one place.
+//! 3. Rows, by several sessions. 4. Large objects. 5. The archive, the index.
+
+use super::catalog;
+use super::child::{self, Dumped, Reach};
+use super::connect;
+use super::contents;
+use super::copying::Copying;
+use super::facts::{Assertion, Database, Facts};
+use super::index::{self, stream_name, Row, Sequence};
+use super::large_objects;
+use super::pgpass::PrivateFile;
+use super::rows::write_all;
+use super::select;
+use super::snapshot::{busy, nap, take, Snapshot, ATTEMPTS};
+use super::tools::{self, Tool, Version};
+use super::{Place, Postgres};
+use crate::component::{
+    Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+};
+use std::fs::File;
+use std::io::Read;
+
+/// Writes all of it.
+pub fn capture(postgres: &Postgres, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
+    capture_from(postgres, postgres.place(scope.host)?, scope, sink)
+}
+
+/// The same from `place`, by whoever logs in there.
+pub fn capture_from(
+    postgres: &Postgres,
+    place: Place,
+    scope: &Scope<'_>,
+    sink: &dyn StreamSink,
+) -> Result<Captured> {
+    if postgres.may_be_absent && connect::database_oid(&mut place.administer()?, &place.database)?.is_none() {
+        let facts = Facts { address: place.address, options: postgres.options.clone(), database: None };
+        return Ok(Captured { facts: facts.to_value()?, findings: Vec::new() });
+    }
+    // 1. and 2.
+    let Moment { mut snapshot, mut facts, chosen, sequences, tool, archive } =
+        moment(postgres, &place, scope)?;
+    facts.pg_dump = tool.version.to_string();
+    let mut findings = tool.warnings();
+    findings.extend(select::secrets_inside(&mut snapshot.session)?);
+    let restorer = tools::pg_restore(tool.version.major, tool.version.major)?;
+    contents::account(&child::list(&restorer, &archive)?, &chosen)?;
+
+    // 3.
+    let server = Version::parse(&facts.server).map_or(0, |version| version.major);
+    let held = snapshot.tables[..snapshot.held].iter().map(|table| table.oid).collect();
+    let copying = Copying::new(scope, sink, &snapshot.id, &chosen.tables, &facts.encoding, held, server);
+    let mut rows = copying.run(std::mem::take(&mut snapshot.readers))?;
+
+    // 4. and 5.
+    facts.tables = rows.len() as u64;
+    facts.rows = rows.iter().map(|row| if let Row::Table(table) = row { table.rows } else { 0 }).sum();
+    rows.extend(
+        chosen
+            .excluded
+            .iter()
+            .map(|table| Row::Excluded { schema: table.schema.clone(), name: table.name.clone() }),
+    );
+    rows.extend(sequences.into_iter().filter(|s| chosen.takes_schema(&s.schema)).map(Row::Sequence));
+    rows.extend(
+        large_objects::capture(&mut snapshot.session, scope, sink)?.into_iter().map(Row::LargeObject),
+    );
+    write_archive(&archive, sink.create(&stream_name("dump")?, Holds::Data)?)?;
+    index::write(&rows, sink.create(&stream_name("index")?, Holds::Data)?)?;
+    let facts =
+        Facts { address: place.address.clone(), options: postgres.options.clone(), database: Some(facts) };
+    Ok(Captured { facts: facts.to_value()?, findings })
+}
+
+/// A snapshot, and what was read of it.
+struct Moment {
+    snapshot: Snapshot,
+    facts: Database,
+    chosen: select::Chosen,
+    sequences: Vec<Sequence>,
+    tool: Tool,
+    archive: File,
+}
+
+/// Takes snapshots until nobody is in between. Nothing is written to the bundle before.
+fn moment(postgres: &Postgres, place: &Place, scope: &Scope<'_>) -> Result<Moment> {
+    let (login, name) = (&place.login, place.database.as_str());
+    let passfile = PrivateFile::create(login, name)?;
+    let reach = Reach { login, database: name, passfile: &passfile };
+    for _ in 0..ATTEMPTS {
+        let Some(mut snapshot) = take(login, name, scope.threads.max(1))? else { continue };
+        let (facts, server) = describe(postgres, &mut snapshot)?;
+        let chosen = select::choose(&postgres.select, &mut snapshot)?;
+        let sequences = catalog::sequences(&mut snapshot.session)?;
+        let tool = tools::pg_dump(server.major)?;
+        match child::dump(&tool, &reach, &chosen.pg_dump_args(&snapshot.id))? {
+            Dumped::Archive(archive) => {
+                return Ok(Moment { snapshot, facts, chosen, sequences, tool, archive })
+            }
+            Dumped::Disturbed => nap(),
+        }
+    }
+    Err(busy("its tables are locked, or written anew, all the time"))
+}
+
+/// What would be packed.
+pub fn survey(postgres: &Postgres, scope: &Scope<'_>) -> Result<Survey> {
+    let place = postgres.place(scope.host)?;
+    let mut session = connect::connect(&place.login, &place.database)?;
+    let database = catalog::database(&mut session)?;
+    let server = connect::server_version(&mut session)?;
+    let tables = catalog::tables(&mut session)?;
+    let mut findings = tools::pg_dump(server.major)?.warnings();
+    findings.extend(select::secrets_inside(&mut session)?);
+    Ok(Survey {
+        origins: vec![place.to_string()],
+        items: tables.len() as u64,
+        bytes: database.bytes,
+        findings,
+    })
+}
+
+/// The database as the snapshot has it, and the profile's questions to it.
+fn describe(postgres: &Postgres, snapshot: &mut Snapshot) -> Result<(Database, Version)> {
+    let session = &mut snapshot.session;
+    let server = connect::server_version(session)?;
+    if let Some(sql) = &postgres.refuse_when {
+        let answer = catalog::answer(session, "refuse-when", sql)?;
+        if !matches!(answer.as_str(), "" | "0" | "f" | "false") {
+            return Err(Error::not_ready(format_args!("the query of refuse-when answers '{answer}'"))
+                .todo("wait until it answers 0, false or nothing, and run it again"));
+        }
+    }
+    let row = catalog::database(session)?;
+    let mut assertions = Vec::new();
+    for (name, sql) in &postgres.assertions {
+        let value = catalog::answer(session, name, sql)?;
+        assertions.push(Assertion { name: name.clone(), sql: sql.clone(), value });
+    }
+    let extensions = catalog::extensions(session)?;
+    select::refuse_extensions(extensions.keys())?;
+    let database = Database {
+        server: server.to_string(),
+        pg_dump: String::new(),
+        acl: catalog::database_acl(session, row.oid)?,
+        settings: catalog::settings(session, row.oid)?,
+        extensions,
+        public_schema: catalog::schemas(session)?.iter().any(|schema| schema == "public"),
+        roles: catalog::roles(session)?,
+        tablespaces: catalog::tablespaces(session)?,
+        assertions,
+        encoding: row.encoding,
+        collate: row.collate,
+        ctype: row.ctype,
+        provider: row.provider,
+        locale: row.locale,
+        owner: row.owner,
+        connection_limit: row.connection_limit,
+        comment: row.comment,
+        tablespace: row.tablespace,
+        bytes: row.bytes,
+        tables: 0,
+        rows: 0,
+    };
+    Ok((database, server))
+}
+
+fn write_archive(archive: &File, mut to: Box<dyn StreamWrite>) -> Result<()> {
+    let mut from = child::rewound(archive)?;
+    let mut buffer = vec![0; 256 * 1024];
+    to.label("pg_dump's archive");
+    loop {
+        let n = from.read(&mut buffer).map_err(|e| Error::io("pg_dump's archive", e))?;
+        if n == 0 {
+            return to.finish();
+        }
+        write_all(&mut *to, &buffer[..n], "pg_dump's archive")?;
+    }
+}
+
+/// A finding that the bundle holds secrets of the database's own.
+pub fn holds_secrets(what: &str, count: i64) -> Finding {
+    Finding::new(
+        Severity::Warning,
+        format_args!("the database has {count} {what}, and they are packed: passwords in them too"),
+    )
+    .todo("treat the bundle as one that holds these passwords, or leave them out of the database")
+}

@@ -1,0 +1,90 @@
+//! A session on a server: how it is opened, and what is pinned in it.
+
+use super::address::{Login, Place, SslMode};
+use super::error::failed;
+use super::facts::OLDEST_SERVER;
+use super::tls;
+use super::tools::Version;
+use crate::component::{Error, Result};
+use postgres::config::SslMode as Tls;
+use postgres::{Client, Config, NoTls};
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Databases that a server has for sessions which want none in particular.
+const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
+
+/// What decides how values look as text is the same in every session of ours, on both sides: DateStyle and the like,
+/// and `search_path`, which decides whether names in `reg...` columns are qualified. No time-outs; rows that row
+/// security would hide are an error and not left out.
+const PINNED: &str = "SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = 'UTC'; \
+    SET extra_float_digits = 3; SET bytea_output = hex; SET xmloption = content; SET lc_monetary = 'C'; \
+    SET quote_all_identifiers = off; SET synchronize_seqscans = off; SET row_security = off; \
+    SET client_min_messages = warning; SET search_path = ''; \
+    SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', \
+    'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')";
+
+/// A pinned session in `database`.
+pub fn connect(login: &Login, database: &str) -> Result<Client> {
+    let place = || format!("database {database} on {login}");
+    let mut config = Config::new();
+    config.user(&login.user).dbname(database).port(login.port);
+    config.application_name("kbpack").connect_timeout(CONNECT_TIMEOUT);
+    match &login.place {
+        Place::Tcp(name) => config.host(name),
+        Place::Socket(folder) => config.host_path(folder),
+    };
+    if let Some(password) = login.password(database)? {
+        config.password(password.expose());
+    }
+    config.ssl_mode(match login.sslmode {
+        SslMode::Disable => Tls::Disable,
+        SslMode::Allow | SslMode::Prefer => Tls::Prefer,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Tls::Require,
+    });
+    let connected = match &login.place {
+        // libpq: sslmode says nothing about sockets.
+        Place::Socket(_) => config.ssl_mode(Tls::Disable).connect(NoTls),
+        Place::Tcp(_) if login.sslmode == SslMode::Disable => config.connect(NoTls),
+        Place::Tcp(_) => config.connect(tls::connector(login)?),
+    };
+    let mut client = connected.map_err(|error| failed(place(), &error))?;
+    client.batch_execute(PINNED).map_err(|error| failed(place(), &error))?;
+    Ok(client)
+}
+
+/// A session in a database that is neither the old nor the new one: `named`, else one of those that every server has.
+pub fn connect_maintenance(login: &Login, named: Option<&str>) -> Result<Client> {
+    if let Some(named) = named {
+        return connect(login, named);
+    }
+    let [first, second] = MAINTENANCE;
+    connect(login, first).or_else(|error| connect(login, second).map_err(|_| error))
+}
+
+/// The server's release.
+pub fn server_version(session: &mut Client) -> Result<Version> {
+    let row = session.query_one("SELECT pg_catalog.current_setting('server_version')", &[]);
+    let text: String = row.map_err(|e| failed("the server's version", &e))?.get(0);
+    let version =
+        Version::parse(&text).ok_or_else(|| Error::not_ready(format_args!("no version is in {text:?}")))?;
+    match version.major < OLDEST_SERVER {
+        true => Err(Error::not_ready(format_args!("the server is of version {version}"))
+            .todo(format_args!("update it to {OLDEST_SERVER} or later"))),
+        false => Ok(version),
+    }
+}
+
+/// The number of the database called `name`; `None` if there is none.
+pub fn database_oid(session: &mut Client, name: &str) -> Result<Option<u32>> {
+    let sql = "SELECT oid FROM pg_catalog.pg_database WHERE datname = $1";
+    let row = session.query_opt(sql, &[&name]).map_err(|e| failed("the list of databases", &e))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// The name of the database with this number; `None` if there is none.
+pub fn database_name(session: &mut Client, oid: u32) -> Result<Option<String>> {
+    let sql = "SELECT datname::text FROM pg_catalog.pg_database WHERE oid = $1";
+    let row = session.query_opt(sql, &[&oid]).map_err(|e| failed("the list of databases", &e))?;
+    Ok(row.map(|row| row.get(0)))
+}

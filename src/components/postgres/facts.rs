@@ -1,0 +1,178 @@
+//! The component's part of the manifest (`docs/FORMAT.md`, chapter D): what the database was, beside its objects and rows.
+
+use super::address::Address;
+use crate::component::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Bytes of a name on a server (`NAMEDATALEN` less one).
+pub const MAX_NAME: usize = 63;
+/// Oldest server that is understood.
+pub const OLDEST_SERVER: u32 = 12;
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Facts {
+    /// Where it was, without what a machine decides for itself.
+    pub address: Address,
+    /// How it is to be restored.
+    pub options: Options,
+    /// The database; absent if there was none.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
+}
+
+/// What can be chosen, in a profile and in the facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// Objects belong to the role that restores, and not to those that owned them.
+    pub no_owner: bool,
+    /// Privileges are not restored.
+    pub no_acl: bool,
+    /// What becomes of roles that the target does not have.
+    pub roles: Roles,
+}
+
+/// What an import does about roles that objects belong to, or that have privileges on them, and that are not there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Roles {
+    /// Stops, with the SQL that makes them.
+    #[default]
+    Refuse,
+    /// Makes them, without a password and without the right to log in.
+    Create,
+}
+
+/// What a database is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Database {
+    /// The server: `15.18`.
+    pub server: String,
+    /// The pg_dump that wrote the archive.
+    pub pg_dump: String,
+    /// Encoding, as the server names it.
+    pub encoding: String,
+    /// `LC_COLLATE`.
+    pub collate: String,
+    /// `LC_CTYPE`.
+    pub ctype: String,
+    /// Provider of the locale: `c` (libc), `i` (ICU), `b` (builtin).
+    pub provider: String,
+    /// The provider's own locale, where it has one.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+    /// The role that owns it.
+    pub owner: String,
+    /// Privileges on it; absent where nobody changed them.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Vec<Grant>>,
+    /// `ALTER DATABASE SET` and `ALTER ROLE IN DATABASE SET`.
+    pub settings: Vec<Setting>,
+    /// How many may connect; -1 for no limit.
+    pub connection_limit: i32,
+    /// What `COMMENT ON DATABASE` said.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Tablespace of the database.
+    pub tablespace: String,
+    /// Other tablespaces that its objects are in.
+    pub tablespaces: Vec<String>,
+    /// Its extensions, with their versions.
+    pub extensions: BTreeMap<String, String>,
+    /// Whether it has the schema `public`, which a new database has.
+    pub public_schema: bool,
+    /// Roles that own an object or have a privilege on one.
+    pub roles: Vec<String>,
+    /// What the profile claims of the content.
+    pub assertions: Vec<Assertion>,
+    /// Tables with rows of ours.
+    pub tables: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Bytes of the database on the source's disk.
+    pub bytes: u64,
+}
+
+/// One privilege on the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Grant {
+    /// To whom; absent: to everyone.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// `CONNECT`, `CREATE` or `TEMPORARY`.
+    pub privilege: String,
+    /// Whether it may be handed on.
+    pub grantable: bool,
+}
+
+/// One parameter's value for sessions in the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Setting {
+    /// Of this role only.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The parameter.
+    pub name: String,
+    /// Its value, as the server stores it.
+    pub value: String,
+}
+
+/// A query whose answer must be the same on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Assertion {
+    /// Its name in the profile.
+    pub name: String,
+    /// The query: one value.
+    pub sql: String,
+    /// Its answer as text.
+    pub value: String,
+}
+
+impl Facts {
+    /// For the manifest.
+    pub fn to_value(&self) -> Result<Value> {
+        serde_json::to_value(self).map_err(|e| Error::io("the facts", e.into()))
+    }
+
+    /// From a manifest, held to the rules.
+    pub fn read(component: &str, facts: &Value) -> Result<Facts> {
+        let bad = |why: &dyn std::fmt::Display| {
+            Error::rule("D1", format_args!("facts of component {component}: {why}"))
+        };
+        let facts = Facts::deserialize(facts).map_err(|e| bad(&e))?;
+        if facts.address.database.is_none() || facts.address.service.is_some() {
+            return Err(bad(&"an address names its database and no service"));
+        }
+        let Some(database) = &facts.database else { return Ok(facts) };
+        if super::tools::Version::parse(&database.pg_dump).is_none() {
+            return Err(bad(&"pg_dump has no version"));
+        }
+        let wrong_name = |name: &str| name.is_empty() || name.len() > MAX_NAME || name.contains('\0');
+        let address = [&facts.address.database, &facts.address.user].into_iter().flatten();
+        let extensions = database.extensions.keys();
+        let names = database.roles.iter().chain([&database.owner]).chain(extensions).chain(address);
+        if let Some(name) = names.into_iter().find(|name| wrong_name(name)) {
+            return Err(bad(&format_args!("{name:?} is no name on a server")));
+        }
+        let privileges = ["CONNECT", "CREATE", "TEMPORARY"];
+        let mut grants = database.acl.iter().flatten();
+        if let Some(grant) = grants.find(|grant| !privileges.contains(&grant.privilege.as_str())) {
+            return Err(bad(&format_args!("there is no privilege {:?} on a database", grant.privilege)));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+        if let Some(setting) =
+            database.settings.iter().find(|s| !s.name.chars().all(plain) || s.name.is_empty())
+        {
+            return Err(bad(&format_args!("there is no parameter {:?}", setting.name)));
+        }
+        Ok(facts)
+    }
+}

@@ -1,0 +1,142 @@
+//! The options of a postgres component, as a profile has them.
+
+use super::address::{Address, SslMode};
+use super::facts::{Options, Roles};
+use super::select::Select;
+use super::url;
+use crate::component::{Error, Result};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A component's table. In the target's own profile every word overrides the bundle's.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Table {
+    url: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
+    database: Option<String>,
+    user: Option<String>,
+    sslmode: Option<SslMode>,
+    service: Option<String>,
+    admin_url: Option<String>,
+    refuse_when: Option<String>,
+    assert: BTreeMap<String, String>,
+    exclude_schema: Vec<String>,
+    exclude_table_data: Vec<String>,
+    roles: Option<Roles>,
+    no_owner: Option<bool>,
+    no_acl: Option<bool>,
+    keep_previous: bool,
+    absent: Absent,
+}
+
+/// What an export does where there is no such database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absent {
+    /// Stops.
+    #[default]
+    Refuse,
+    /// Says so in the bundle: an import removes the database.
+    Ok,
+}
+
+/// What a profile says.
+pub struct Profile {
+    /// Where and as whom.
+    pub address: Address,
+    /// For what the user of `address` may not do.
+    pub admin: Option<Address>,
+    /// See [`Select`].
+    pub select: Select,
+    /// A query: an answer other than 0, false or nothing stops the export.
+    pub refuse_when: Option<String>,
+    /// Queries whose answers must be the same on both sides.
+    pub assertions: BTreeMap<String, String>,
+    /// Whether the old database stays after an import.
+    pub keep_previous: bool,
+    /// See [`Absent`].
+    pub absent: Absent,
+    no_owner: Option<bool>,
+    no_acl: Option<bool>,
+    roles: Option<Roles>,
+}
+
+impl Profile {
+    /// Reads the options of a component's table.
+    pub fn read(component: &str, options: &Value) -> Result<Profile> {
+        let usage = |why: &dyn std::fmt::Display| Error::usage(format_args!("component {component}: {why}"));
+        let table = Table::deserialize(options).map_err(|e| usage(&e))?;
+        let of_url = |name: &str, url: &str| {
+            url::parse(url).map_err(|why| {
+                usage(&format_args!("{name}: {why}"))
+                    .todo("write postgresql://USER@HOST:PORT/DATABASE, and the password into ~/.pgpass")
+            })
+        };
+        let said = Address {
+            host: table.host,
+            port: table.port,
+            user: table.user,
+            database: table.database,
+            sslmode: table.sslmode,
+            service: table.service,
+        };
+        let address = match &table.url {
+            None => said,
+            Some(_) if said != Address::default() => {
+                return Err(usage(&"both a url and its parts are given").todo("leave one of them out"))
+            }
+            Some(url) => of_url("url", url)?,
+        };
+        Ok(Profile {
+            address,
+            admin: table.admin_url.map(|url| of_url("admin-url", &url)).transpose()?,
+            select: Select {
+                exclude_schema: table.exclude_schema,
+                exclude_table_data: table.exclude_table_data,
+            },
+            refuse_when: table.refuse_when,
+            assertions: table.assert,
+            keep_previous: table.keep_previous,
+            absent: table.absent,
+            no_owner: table.no_owner,
+            no_acl: table.no_acl,
+            roles: table.roles,
+        })
+    }
+
+    /// These options, and `base` where they say nothing.
+    pub fn over(&self, base: Options) -> Options {
+        Options {
+            no_owner: self.no_owner.unwrap_or(base.no_owner),
+            no_acl: self.no_acl.unwrap_or(base.no_acl),
+            roles: self.roles.unwrap_or(base.roles),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_url_or_its_parts() {
+        let read = |options| Profile::read("db", &options);
+        let by_url = read(json!({ "url": "postgresql://u@h:1/d" })).ok().unwrap();
+        let parts = read(json!({ "host": "h", "port": 1, "user": "u", "database": "d" })).ok().unwrap();
+        assert_eq!(by_url.address, parts.address);
+        for (options, part) in [
+            (json!({ "url": "postgresql://u@h/d", "port": 1 }), "both a url and its parts"),
+            (json!({ "url": "postgresql://u:hunter2@h/d" }), "url: it holds a password"),
+            (json!({ "url": "postgresql://u@h/d", "admin-url": "x" }), "admin-url: it does not begin"),
+            (json!({ "databse": "d" }), "unknown field `databse`"),
+            (json!({ "sslmode": "maybe" }), "unknown variant `maybe`"),
+        ] {
+            let error = read(options).err().unwrap().to_string();
+            assert!(error.contains(part) && !error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Source: which tables go, and what a database may not have.
+
+use super::capture::holds_secrets;
+use super::catalog::{self, Relation};
+use super::error::failed;
+use super::quote;
+use super::snapshot::Snapshot;
+use crate::component::{Error, Finding, Result};
+use postgres::Client;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names in one pattern for pg_dump, which runs a query for each pattern.
+const NAMES_A_PATTERN: usize = 100;
+/// Extensions that keep rows or jobs where a dump does not find them.
+const REFUSED_EXTENSIONS: [&str; 2] = ["timescaledb", "pg_cron"];
+
+/// What a profile leaves out: patterns with `*` and `?`.
+#[derive(Debug, Clone, Default)]
+pub struct Select {
+    /// Of schemas.
+    pub exclude_schema: Vec<String>,
+    /// Of tables, `schema.name`, or `name` in any schema, whose rows stay behind.
+    pub exclude_table_data: Vec<String>,
+}
+
+/// What goes and what does not.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// Tables with their rows.
+    pub tables: Vec<Relation>,
+    /// Tables without.
+    pub excluded: Vec<Relation>,
+    /// Partitioned tables, which have no rows of their own.
+    pub partitioned: BTreeSet<u32>,
+    /// Schemas that stay behind.
+    pub left_out: BTreeSet<String>,
+}
+
+/// Applies the profile's patterns to what the snapshot has.
+pub fn choose(select: &Select, snapshot: &mut Snapshot) -> Result<Chosen> {
+    let any = |patterns: &[String], name: &str| patterns.iter().any(|pattern| like(pattern, name));
+    let mut chosen = Chosen { partitioned: partitioned(&mut snapshot.session)?, ..Chosen::default() };
+    let schemas = catalog::schemas(&mut snapshot.session)?;
+    chosen.left_out = schemas.into_iter().filter(|schema| any(&select.exclude_schema, schema)).collect();
+    for table in snapshot.tables.iter().filter(|table| !chosen.left_out.contains(&table.schema)) {
+        let full = format!("{}.{}", table.schema, table.name);
+        let without_rows = select.exclude_table_data.iter().any(|pattern| match pattern.contains('.') {
+            true => like(pattern, &full),
+            false => like(pattern, &table.name),
+        });
+        match without_rows {
+            true => chosen.excluded.push(table.clone()),
+            false => chosen.tables.push(table.clone()),
+        }
+    }
+    Ok(chosen)
+}
+
+impl Chosen {
+    /// Whether the schema goes.
+    pub fn takes_schema(&self, schema: &str) -> bool {
+        !self.left_out.contains(schema)
+    }
+
+    /// pg_dump's arguments: all but the rows of these tables and large objects. Names are matched exactly: a `*` in a
+    /// pattern would leave out the values of sequences too.
+    pub fn pg_dump_args(&self, snapshot: &str) -> Vec<String> {
+        let fixed = ["-Fc", "-Z0", "--no-sync", "--no-blobs", "--lock-wait-timeout=1000"];
+        let mut args: Vec<String> = fixed.map(str::to_owned).into();
+        args.push(format!("--snapshot={snapshot}"));
+        let schemas = self.left_out.iter().map(|schema| format!("--exclude-schema={}", quote::ident(schema)));
+        args.extend(schemas);
+        let mut names: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for table in self.tables.iter().chain(&self.excluded) {
+            names.entry(&table.schema).or_default().push(quote::ident(&table.name));
+        }
+        for (schema, names) in names {
+            let some = names.chunks(NAMES_A_PATTERN);
+            args.extend(
+                some.map(|some| {
+                    format!("--exclude-table-data={}.({})", quote::ident(schema), some.join("|"))
+                }),
+            );
+        }
+        args
+    }
+}
+
+fn partitioned(session: &mut Client) -> Result<BTreeSet<u32>> {
+    let rows = session.query("SELECT oid FROM pg_catalog.pg_class WHERE relkind = 'p'", &[]);
+    let rows = rows.map_err(|e| failed("the list of partitioned tables", &e))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Whether `pattern`, in which `*` is any text and `?` any character, matches all of `name`.
+fn like(pattern: &str, name: &str) -> bool {
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => name.is_empty(),
+        Some('*') => {
+            let tails = name.char_indices().map(|(at, _)| &name[at..]).chain([""]);
+            tails.into_iter().any(|tail| like(rest.as_str(), tail))
+        }
+        Some(c) => {
+            let mut chars = name.chars();
+            chars.next().is_some_and(|first| c == '?' || c == first) && like(rest.as_str(), chars.as_str())
+        }
+    }
+}
+
+/// Extensions that cannot be moved like this yet.
+pub fn refuse_extensions<'a>(mut names: impl Iterator<Item = &'a String>) -> Result<()> {
+    match names.find(|name| REFUSED_EXTENSIONS.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Error::not_ready(format_args!("the extension {name} is not supported by this version"))
+                .todo("move that database with the extension's own tools"))
+        }
+    }
+}
+
+/// Passwords that an archive holds: those of subscriptions and of user mappings.
+pub fn secrets_inside(session: &mut Client) -> Result<Vec<Finding>> {
+    let sql = "SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription s \
+        JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database()), \
+        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_user_mappings)";
+    let row = session.query_one(sql, &[]).map_err(|e| failed("the list of subscriptions", &e))?;
+    let counts = [("subscriptions", row.get::<_, i64>(0)), ("user mappings", row.get(1))];
+    Ok(counts
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| holds_secrets(what, count))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, name, yes) in [
+            ("log_*", "log_2026", true),
+            ("log_*", "catalog_2026", false),
+            ("*.t?", "a.b.t1", true),
+            ("*", "", true),
+            ("?", "", false),
+            ("é?", "éa", true),
+            ("a%", "ab", false),
+        ] {
+            assert_eq!(like(pattern, name), yes, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn names_are_given_to_pg_dump_exactly() {
+        let table = |name: &str| Relation {
+            oid: 1,
+            schema: "A".into(),
+            name: name.into(),
+            columns: vec![],
+            bytes: 0,
+            file: 1,
+            heap: true,
+            root: None,
+        };
+        let chosen = Chosen { tables: vec![table("x\"y"), table("z*")], ..Chosen::default() };
+        let args = chosen.pg_dump_args("1-1");
+        assert_eq!(args.last().unwrap(), "--exclude-table-data=\"A\".(\"x\"\"y\"|\"z*\")");
+    }
+}

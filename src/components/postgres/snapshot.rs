@@ -1,0 +1,128 @@
+//! One snapshot for all: a session that exports it and holds the tables, and sessions that look through it.
+//!
+//! A TRUNCATE or a rewrite between the snapshot and a COPY would silently give no rows: whoever copies a table holds a
+//! lock on it, and has compared the table's file in the snapshot with the one it has now.
+
+use super::address::Login;
+use super::catalog::{self, Relation};
+use super::connect::connect;
+use super::error::{code_of, failed};
+use super::quote;
+use crate::base::interrupt;
+use crate::component::{Error, Result};
+use postgres::Client;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Locks that are taken before anything is copied, on the largest tables. More would fill the server's table of locks,
+/// so whoever copies a smaller table locks it then.
+const LOCKS_AHEAD: usize = 2000;
+/// How often it is tried anew where tables are locked, or written anew, by others.
+pub const ATTEMPTS: u32 = 60;
+const NAP: Duration = Duration::from_millis(500);
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// A snapshot, and the tables in it. It lasts as long as this value.
+pub struct Snapshot {
+    /// The session that exports it. Its transaction is open: catalogs are read here.
+    pub session: Client,
+    /// The snapshot's name, for others.
+    pub id: String,
+    /// Every table whose rows are to be moved, the largest first.
+    pub tables: Vec<Relation>,
+    /// Sessions that look through the snapshot.
+    pub readers: Vec<Client>,
+    /// So many of `tables`, from the first one, are held by each of the readers.
+    pub held: usize,
+}
+
+/// Takes a snapshot with so many readers, and holds its largest tables so that none will be written anew. `None`, after
+/// a nap, if one was in between: try again.
+///
+/// Every reader holds them for itself: behind somebody who waits for a table alone, even another reader would wait.
+pub fn take(login: &Login, database: &str, readers: usize) -> Result<Option<Snapshot>> {
+    interrupt::check().map_err(Error::of)?;
+    let mut session = connect(login, database)?;
+    session.batch_execute(BEGIN).map_err(|e| failed("a snapshot", &e))?;
+    let row = session.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]);
+    let id: String = row.map_err(|e| failed("a snapshot", &e))?.get(0);
+    let tables = catalog::tables(&mut session)?;
+    let held = tables.len().min(LOCKS_AHEAD / readers.max(1));
+    let mut snapshot = Snapshot { session, id, tables, readers: Vec::new(), held };
+    for _ in 0..readers {
+        let mut reader = connect(login, database)?;
+        follow(&mut reader, &snapshot.id)?;
+        if !hold(&mut reader, &snapshot.tables[..held])? {
+            nap();
+            return Ok(None);
+        }
+        snapshot.readers.push(reader);
+    }
+    Ok(Some(snapshot))
+}
+
+/// Waits a little before the next try.
+pub fn nap() {
+    sleep(NAP);
+}
+
+/// Lets a session look through the snapshot `id`.
+fn follow(session: &mut Client, id: &str) -> Result<()> {
+    let begin = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", quote::literal(id));
+    session.batch_execute(&begin).map_err(|e| failed("the snapshot", &e))
+}
+
+/// Gives a reader's locks back: a new transaction in the same snapshot.
+pub fn renew(session: &mut Client, id: &str) -> Result<()> {
+    session.batch_execute("COMMIT").map_err(|e| failed("the snapshot", &e))?;
+    follow(session, id)
+}
+
+/// Locks one table for a COPY in this session, and makes sure that what is copied is what the snapshot has.
+pub fn hold_one(session: &mut Client, table: &Relation) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        interrupt::check().map_err(Error::of)?;
+        session.batch_execute("SAVEPOINT held").map_err(|e| failed("the snapshot", &e))?;
+        if hold(session, std::slice::from_ref(table))? {
+            return Ok(());
+        }
+        session.batch_execute("ROLLBACK TO SAVEPOINT held").map_err(|e| failed("the snapshot", &e))?;
+        nap();
+    }
+    Err(busy(format_args!("table {} is locked, or was written anew since the export began", table.sql())))
+}
+
+/// The error where it never worked.
+pub fn busy(what: impl std::fmt::Display) -> Error {
+    Error::not_ready(what)
+        .todo("wait for TRUNCATE, VACUUM FULL, CLUSTER and changes of tables to end, and run it again")
+}
+
+/// Locks `tables` against rewrites. False, in a failed or useless transaction, if one is locked by somebody, or is not
+/// what it was in the snapshot.
+fn hold(session: &mut Client, tables: &[Relation]) -> Result<bool> {
+    if tables.is_empty() {
+        return Ok(true);
+    }
+    let names: Vec<String> = tables.iter().map(|table| format!("ONLY {}", table.sql())).collect();
+    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", names.join(", "));
+    match session.batch_execute(&lock) {
+        Ok(()) => {}
+        // Locked by somebody; gone or another thing under its name; its schema gone.
+        Err(error) if matches!(code_of(&error), "55P03" | "42P01" | "42809" | "3F000") => return Ok(false),
+        Err(error) => return Err(failed("locking the tables", &error)),
+    }
+    let names: Vec<String> = tables.iter().map(Relation::sql).collect();
+    let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
+    let files: Vec<u32> = tables.iter().map(|table| table.file).collect();
+    // The functions look at what is now; the columns they are compared with are the snapshot's.
+    let sql = "SELECT pg_catalog.count(*) FROM unnest($1::oid[], $2::oid[], $3::text[]) t(oid, file, name) \
+        WHERE pg_catalog.pg_relation_filenode(t.oid) IS DISTINCT FROM t.file \
+        OR pg_catalog.to_regclass(t.name)::oid IS DISTINCT FROM t.oid";
+    let changed: i64 = session
+        .query_one(sql, &[&oids, &files, &names])
+        .map_err(|e| failed("comparing the tables with the snapshot", &e))?
+        .get(0);
+    Ok(changed == 0)
+}

@@ -1,0 +1,141 @@
+//! Target: the side database against what was counted on the source, and the live one after the swap.
+
+use super::catalog;
+use super::connect::{connect, database_oid};
+use super::error::failed;
+use super::hash::RowHash;
+use super::index::Row;
+use super::large_objects;
+use super::plan::{New, Target};
+use super::rows::{copy_out, cut, Piece};
+use super::stage;
+use crate::component::{CheckResult, Result, Scope};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+/// Rows, sequences, large objects and assertions.
+pub fn staged(target: &Target, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
+    let Some(new) = &target.new else { return Ok(Vec::new()) };
+    let mut session = connect(&new.restorer, &target.names.side)?;
+    let objects = stage::objects(new);
+    let differences = match large_objects::differences(&mut session, &objects) {
+        Ok(differences) => differences,
+        Err(error) => Some(error.to_string()),
+    };
+    let mut results = vec![
+        result("rows", tables(target, new, scope)?),
+        result("sequences", sequences(&mut session, new)?),
+        result("large objects", differences),
+    ];
+    for assertion in &new.database.assertions {
+        session.batch_execute("BEGIN READ ONLY").map_err(|e| failed("the side database", &e))?;
+        let failure = match catalog::answer(&mut session, &assertion.name, &assertion.sql) {
+            Ok(value) if value == assertion.value => None,
+            Ok(value) => Some(format!("it answers '{value}', and '{}' on the source", assertion.value)),
+            Err(error) => Some(error.to_string()),
+        };
+        session.batch_execute("ROLLBACK").map_err(|e| failed("the side database", &e))?;
+        results.push(result(&format!("assertion '{}'", assertion.name), failure));
+    }
+    Ok(results)
+}
+
+fn result(name: &str, failure: Option<String>) -> CheckResult {
+    CheckResult { name: name.to_owned(), failure }
+}
+
+/// The first table whose rows differ, in words.
+fn tables(target: &Target, new: &New, scope: &Scope<'_>) -> Result<Option<String>> {
+    let database = target.names.side.as_str();
+    let mut session = connect(&new.restorer, database)?;
+    let there = catalog::tables(&mut session)?;
+    let server = super::connect::server_version(&mut session)?;
+    let pieces = cut(&there, server.major);
+    let queue: Mutex<VecDeque<&Piece>> = Mutex::new(pieces.iter().collect());
+    let found = Mutex::new(vec![RowHash::default(); there.len()]);
+    super::parallel(scope.threads.min(pieces.len()), || {
+        let mut session = connect(&new.restorer, database)?;
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(piece) = next else { return Ok(()) };
+            let table = &there[piece.table];
+            let copy = piece.copy(table, &new.database.encoding);
+            let hash = copy_out(&mut session, &copy, table, |_| Ok(()))?;
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found[piece.table] = found[piece.table].and(hash);
+        }
+    })?;
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut content: HashMap<(&str, &str), (RowHash, &[String])> = HashMap::new();
+    for (table, hash) in there.iter().zip(found) {
+        content.insert((&table.schema, &table.name), (hash, &table.columns));
+    }
+    // By the table that was loaded: its partitions share its rows among them as they do here.
+    let mut sums: BTreeMap<(&str, &str), (RowHash, RowHash)> = BTreeMap::new();
+    for table in stage::tables(new) {
+        let name = format!("{}.{}", table.schema, table.name);
+        match content.remove(&(table.schema.as_str(), table.name.as_str())) {
+            None => return Ok(Some(format!("table {name} is missing"))),
+            Some((_, columns)) if columns != table.columns => {
+                return Ok(Some(format!("table {name} has other columns")))
+            }
+            Some((hash, _)) => {
+                let (here, packed) = sums.entry(table.entrance()).or_default();
+                (*here, *packed) = (here.and(hash), packed.and(table.content()));
+            }
+        }
+    }
+    let differs = sums.iter().find(|(_, (here, packed))| here != packed);
+    if let Some(((schema, name), (here, packed))) = differs {
+        let what = format!("table {schema}.{name} has {} rows, and {} on the source", here.rows, packed.rows);
+        let same_count = format!("table {schema}.{name} has other rows than on the source");
+        return Ok(Some(if here.rows == packed.rows { same_count } else { what }));
+    }
+    // What is left was packed without its rows, or must not be there.
+    for row in &new.rows {
+        if let Row::Excluded { schema, name } = row {
+            content.remove(&(schema.as_str(), name.as_str()));
+        }
+    }
+    Ok(content.keys().next().map(|(schema, name)| format!("table {schema}.{name} is not in the bundle")))
+}
+
+/// A sequence may stand further than it was counted at: others used it until pg_dump read it.
+fn sequences(session: &mut postgres::Client, new: &New) -> Result<Option<String>> {
+    let there = catalog::sequences(session)?;
+    let last: HashMap<(&str, &str), Option<i64>> =
+        there.iter().map(|s| ((s.schema.as_str(), s.name.as_str()), s.last)).collect();
+    for row in &new.rows {
+        let Row::Sequence(sequence) = row else { continue };
+        let name = format!("{}.{}", sequence.schema, sequence.name);
+        match (last.get(&(sequence.schema.as_str(), sequence.name.as_str())), sequence.last) {
+            (None, _) => return Ok(Some(format!("sequence {name} is missing"))),
+            (Some(None), Some(wanted)) => {
+                return Ok(Some(format!("sequence {name} gave no value yet, and {wanted} on the source")))
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the database is the one that was staged, and its user gets in.
+pub fn in_place(target: &Target) -> Result<Vec<CheckResult>> {
+    let place = &target.place;
+    let mut admin = place.administer()?;
+    let there = database_oid(&mut admin, &place.database)?;
+    let side = database_oid(&mut admin, &target.names.side)?;
+    let Some(_) = &target.new else {
+        let failure = there.map(|_| "it is still there".to_owned());
+        return Ok(vec![result("the database is gone", failure)]);
+    };
+    let swapped = match (there, side) {
+        (Some(oid), None) if Some(oid) != target.live => None,
+        _ => Some("it is not the one that was restored".to_owned()),
+    };
+    let login = connect(&place.login, &place.database).err().map(|error| error.to_string());
+    Ok(vec![
+        result("the database is the restored one", swapped),
+        result(&format!("{} logs in", place.login.user), login),
+    ])
+}

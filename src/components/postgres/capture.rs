@@ -86,11 +86,13 @@ fn moment(postgres: &Postgres, place: &Place, scope: &Scope<'_>) -> Result<Momen
         let Some(mut snapshot) = take(login, name, scope.threads.max(1))? else { continue };
         let (facts, server) = describe(postgres, &mut snapshot)?;
         let chosen = select::choose(&postgres.select, &mut snapshot)?;
-        let sequences = catalog::sequences(&mut snapshot.session)?;
+        let mut sequences = catalog::sequences(&mut snapshot.session)?;
         let tool = tools::pg_dump(server.major)?;
         match child::dump(&tool, &reach, &chosen.pg_dump_args(&snapshot.id))? {
             Dumped::Archive(archive) => {
-                return Ok(Moment { snapshot, facts, chosen, sequences, tool, archive })
+                let after = catalog::sequences(&mut snapshot.session)?;
+                sequences.iter_mut().for_each(|sequence| sequence.moved = !after.contains(sequence));
+                return Ok(Moment { snapshot, facts, chosen, sequences, tool, archive });
             }
             Dumped::Disturbed => nap(),
         }

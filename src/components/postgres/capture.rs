@@ -19,9 +19,7 @@ use super::select;
 use super::snapshot::{busy, nap, take, Snapshot, ATTEMPTS};
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
-use crate::component::{
-    Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
-};
+use crate::component::{Captured, Error, Holds, Result, Scope, StreamSink, StreamWrite, Survey};
 use std::fs::File;
 use std::io::Read;
 
@@ -173,13 +171,4 @@ fn write_archive(archive: &File, mut to: Box<dyn StreamWrite>) -> Result<()> {
         }
         write_all(&mut *to, &buffer[..n], "pg_dump's archive")?;
     }
-}
-
-/// A finding that the bundle holds secrets of the database's own.
-pub fn holds_secrets(what: &str, count: i64) -> Finding {
-    Finding::new(
-        Severity::Warning,
-        format_args!("the database has {count} {what}, and they are packed: passwords in them too"),
-    )
-    .todo("treat the bundle as one that holds these passwords, or leave them out of the database")
 }

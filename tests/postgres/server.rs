@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// The user that the servers run as where the tests run as root, whom PostgreSQL refuses.
@@ -21,13 +22,8 @@ impl Server {
         let dir = tempfile::Builder::new().prefix("kbpack-pg-").tempdir_in("/tmp").unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let data = dir.path().join("data");
-        fs::create_dir(&data).unwrap();
-        if is_root() {
-            Run::of(Command::new("chown").arg(OTHER_USER).arg(&data)).ok();
-        }
+        Run::of(Command::new("cp").arg("-a").args([template(), &data])).ok();
         let server = Server { dir };
-        let init = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"];
-        server.as_owner("initdb", &[&init[..], &[data.to_str().unwrap()]].concat()).ok();
         let hba = "local all locked scram-sha-256\nlocal all all trust\n";
         fs::write(data.join("pg_hba.conf"), hba).unwrap();
         let mut conf = fs::read_to_string(data.join("postgresql.conf")).unwrap();
@@ -44,12 +40,12 @@ impl Server {
     /// Starts it, again.
     pub fn up(&self) {
         let log = self.data().join("log");
-        self.as_owner("pg_ctl", &["-w", "-D", self.folder(), "-l", log.to_str().unwrap(), "start"]).ok();
+        as_owner("pg_ctl", &["-w", "-D", self.folder(), "-l", log.to_str().unwrap(), "start"]).ok();
     }
 
     /// Stops it as a power cut would.
     pub fn crash(&self) {
-        self.as_owner("pg_ctl", &["-D", self.folder(), "-m", "immediate", "stop"]);
+        as_owner("pg_ctl", &["-D", self.folder(), "-m", "immediate", "stop"]);
     }
 
     /// Starts it again, to listen at `host` for connections of this `kind` (as `pg_hba.conf` has it), with a certificate and its key.
@@ -91,25 +87,6 @@ impl Server {
     /// A URL for `role` and `database`.
     pub fn url(&self, role: &str, database: &str) -> String {
         format!("postgresql://{role}@/{database}?host={}", self.folder())
-    }
-
-    fn as_owner(&self, tool: &str, args: &[&str]) -> Run {
-        let mut command = match is_root() {
-            true => {
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid", OTHER_USER, "--clear-groups"]).arg(binary(tool));
-                command
-            }
-            false => Command::new(binary(tool)),
-        };
-        command.args(args).current_dir("/").env("LC_ALL", "C.UTF-8").env_remove("PGDATA");
-        if tool != "pg_ctl" {
-            return Run::of(&mut command);
-        }
-        // The server that it starts would keep our pipes open.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let code = command.status().unwrap().code().unwrap_or(-1);
-        Run { code, stdout: Vec::new(), stderr: String::new() }
     }
 
     /// Runs SQL as the superuser; what it answers, unaligned.
@@ -159,6 +136,51 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.crash();
     }
+}
+
+/// The folder of a fresh server, made once for all runs of the tests: that takes seconds, a copy does not.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let initdb = binary("initdb");
+        let name = format!("template{}", initdb.display()).replace('/', "-");
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if kept.exists() {
+            return kept;
+        }
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let data = dir.path().join("data");
+        fs::create_dir(&data).unwrap();
+        if is_root() {
+            Run::of(Command::new("chown").arg(OTHER_USER).arg(&data)).ok();
+        }
+        let init = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"];
+        as_owner("initdb", &[&init[..], &[data.to_str().unwrap()]].concat()).ok();
+        let part = kept.with_extension(std::process::id().to_string());
+        Run::of(Command::new("cp").arg("-a").args([&data, &part])).ok();
+        fs::rename(&part, &kept).unwrap();
+        kept
+    })
+}
+
+fn as_owner(tool: &str, args: &[&str]) -> Run {
+    let mut command = match is_root() {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", OTHER_USER, "--clear-groups"]).arg(binary(tool));
+            command
+        }
+        false => Command::new(binary(tool)),
+    };
+    command.args(args).current_dir("/").env("LC_ALL", "C.UTF-8").env_remove("PGDATA");
+    if tool != "pg_ctl" {
+        return Run::of(&mut command);
+    }
+    // The server that it starts would keep our pipes open.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let code = command.status().unwrap().code().unwrap_or(-1);
+    Run { code, stdout: Vec::new(), stderr: String::new() }
 }
 
 fn is_root() -> bool {

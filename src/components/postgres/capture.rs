@@ -19,9 +19,7 @@ use super::select;
 use super::snapshot::{busy, nap, take, Snapshot, ATTEMPTS};
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
-use crate::component::{
-    Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
-};
+use crate::component::{Captured, Error, Holds, Result, Scope, StreamSink, StreamWrite, Survey};
 use std::fs::File;
 use std::io::Read;
 
@@ -95,11 +93,13 @@ fn moment(postgres: &Postgres, place: &Place, scope: &Scope<'_>) -> Result<Momen
         let Some(mut snapshot) = take(login, name, scope.threads.max(1))? else { continue };
         let (facts, server) = describe(postgres, &mut snapshot)?;
         let chosen = select::choose(&postgres.select, &mut snapshot)?;
-        let sequences = catalog::sequences(&mut snapshot.session)?;
+        let mut sequences = catalog::sequences(&mut snapshot.session)?;
         let tool = tools::pg_dump(server.major)?;
         match child::dump(&tool, &reach, &chosen.pg_dump_args(&snapshot.id))? {
             Dumped::Archive(archive) => {
-                return Ok(Moment { snapshot, facts, chosen, sequences, tool, archive })
+                let after = catalog::sequences(&mut snapshot.session)?;
+                sequences.iter_mut().for_each(|sequence| sequence.moved = !after.contains(sequence));
+                return Ok(Moment { snapshot, facts, chosen, sequences, tool, archive });
             }
             Dumped::Disturbed => nap(),
         }
@@ -180,13 +180,4 @@ fn write_archive(archive: &File, mut to: Box<dyn StreamWrite>) -> Result<()> {
         }
         write_all(&mut *to, &buffer[..n], "pg_dump's archive")?;
     }
-}
-
-/// A finding that the bundle holds secrets of the database's own.
-pub fn holds_secrets(what: &str, count: i64) -> Finding {
-    Finding::new(
-        Severity::Warning,
-        format_args!("the database has {count} {what}, and they are packed: passwords in them too"),
-    )
-    .todo("treat the bundle as one that holds these passwords, or leave them out of the database")
 }

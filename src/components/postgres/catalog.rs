@@ -103,7 +103,11 @@ pub fn sequences(client: &mut impl GenericClient) -> Result<Vec<Sequence>> {
          WHERE c.relkind = 'S' AND {OF_USERS} ORDER BY 1, 2"
     );
     let rows = client.query(&sql, &[]).map_err(|e| failed("the list of sequences", &e))?;
-    Ok(rows.iter().map(|row| Sequence { schema: row.get(0), name: row.get(1), last: row.get(2) }).collect())
+    let sequence = |row: &postgres::Row| {
+        let (schema, name, last) = (row.get(0), row.get(1), row.get(2));
+        Sequence { schema, name, last, moved: false }
+    };
+    Ok(rows.iter().map(sequence).collect())
 }
 
 /// Names of the schemas that users made, and `public`.

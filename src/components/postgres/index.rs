@@ -65,6 +65,9 @@ pub struct Sequence {
     /// The last value that it gave; absent if it gave none.
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub last: Option<i64>,
+    /// Whether others used it until pg_dump had read it: then the archive has a later value.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
 }
 
 /// A large object.

@@ -100,7 +100,7 @@ fn tables(target: &Target, new: &New, scope: &Scope<'_>) -> Result<Option<String
     Ok(content.keys().next().map(|(schema, name)| format!("table {schema}.{name} is not in the bundle")))
 }
 
-/// A sequence may stand further than it was counted at: others used it until pg_dump read it.
+/// A sequence that others used until pg_dump read it may stand further than it was counted at.
 fn sequences(session: &mut postgres::Client, new: &New) -> Result<Option<String>> {
     let there = catalog::sequences(session)?;
     let last: HashMap<(&str, &str), Option<i64>> =
@@ -108,10 +108,14 @@ fn sequences(session: &mut postgres::Client, new: &New) -> Result<Option<String>
     for row in &new.rows {
         let Row::Sequence(sequence) = row else { continue };
         let name = format!("{}.{}", sequence.schema, sequence.name);
-        match (last.get(&(sequence.schema.as_str(), sequence.name.as_str())), sequence.last) {
+        let here = last.get(&(sequence.schema.as_str(), sequence.name.as_str()));
+        match (here, sequence.last) {
             (None, _) => return Ok(Some(format!("sequence {name} is missing"))),
             (Some(None), Some(wanted)) => {
                 return Ok(Some(format!("sequence {name} gave no value yet, and {wanted} on the source")))
+            }
+            (Some(Some(here)), Some(wanted)) if *here != wanted && !sequence.moved => {
+                return Ok(Some(format!("sequence {name} stands at {here}, and at {wanted} on the source")))
             }
             _ => {}
         }

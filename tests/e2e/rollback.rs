@@ -1,6 +1,6 @@
 //! The backup before an import, and the way back.
 
-use crate::support::{furnish, snapshot_but_state, snapshot_but_times_of_folders, Run, World};
+use crate::support::{furnish, snapshot_but_state, snapshot_but_times_of_folders, Run, World, PROFILE};
 use std::fs;
 use std::path::PathBuf;
 
@@ -223,4 +223,36 @@ fn old_backups_are_pruned_and_the_newest_still_takes_back() {
     assert_eq!((kept(0), kept(1), kept(2)), ("gone".into(), "gone".into(), "kept".into()));
     world.target.kbpack(&["rollback", "--yes"]).ok();
     assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 100}\n");
+}
+
+/// The components of a tree nest, and the inner one removes the folders that it finds empty before the outer one is done.
+#[test]
+fn what_is_kept_has_a_folder_to_be_kept_in() {
+    for (there, new) in [("", "app/mine.txt"), ("", "app/keys/mine.txt"), ("app/x", "app/keys/mine.txt")] {
+        let world = World::new();
+        furnish(&world.source);
+        world.source.write("app/keys/token", "tok-abcdef-012345\n");
+        world.source.profile(&PROFILE.replace("~/app/credentials.json", "~/app/keys/token"));
+        if !there.is_empty() {
+            world.target.write(there, "x\n");
+        }
+        let bundle = world.export("b.kbp");
+        world.import(&bundle, &[]).ok();
+        let folder = world.target.join(new).parent().unwrap().to_owned();
+        world.target.write(new, "mine\n");
+        world.target.kbpack(&["rollback", "--yes"]).ok();
+        assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
+        let left: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [kept] = &left[..] else { panic!("{left:?}") };
+        assert!(kept.to_str().unwrap().contains("mine.txt.kbpack-kept-"), "{kept:?}");
+        assert_eq!(fs::read(kept).unwrap(), b"mine\n");
+        let mode = world.target.mode(folder.strip_prefix(&world.target.path).unwrap().to_str().unwrap());
+        assert_eq!(mode, 0o755, "{folder:?}");
+        assert!(!world
+            .target
+            .path
+            .read_dir()
+            .unwrap()
+            .any(|entry| { entry.unwrap().file_name().to_str().unwrap().starts_with(".kbpack-stage") }));
+    }
 }

@@ -7,6 +7,7 @@ use crate::engine::machine;
 use crate::engine::state::State;
 use crate::format::BundleId;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// One import, or rollback.
@@ -63,16 +64,26 @@ pub fn history(state: &State) -> Result<(Vec<PastImport>, Vec<EngineError>)> {
     unreadable = unreadable.into_iter().map(over).collect();
     unreadable.extend(damaged);
     let mut imports: Vec<PastImport> = all.into_iter().filter_map(|record| past(record, state)).collect();
-    let rollbacks: Vec<(String, String)> = imports
-        .iter()
-        .filter(|import| import.outcome == Some(End::Imported))
-        .filter_map(|import| Some((import.rolls_back.clone()?, import.run.clone())))
-        .collect();
+    let held = imports.iter().filter(|import| import.outcome == Some(End::Imported));
+    let by = taken_back(held.map(|import| (import.run.as_str(), import.rolls_back.as_deref())));
     for import in &mut imports {
-        let by = rollbacks.iter().find(|(taken_back, _)| *taken_back == import.run);
-        import.rolled_back_by = by.map(|(_, by)| by.clone());
+        import.rolled_back_by = by.get(&import.run).cloned();
     }
     Ok((imports, unreadable))
+}
+
+/// Which runs are taken back, and by which rollback, of all that held (each with the one that it takes back), the oldest
+/// first. A rollback that was itself taken back counts no more.
+pub(super) fn taken_back<'a>(
+    held: impl DoubleEndedIterator<Item = (&'a str, Option<&'a str>)>,
+) -> HashMap<String, String> {
+    let mut taken = HashMap::new();
+    for (run, rolls_back) in held.rev() {
+        if let Some(past) = rolls_back.filter(|_| !taken.contains_key(run)) {
+            taken.insert(past.to_owned(), run.to_owned());
+        }
+    }
+    taken
 }
 
 /// The journals in `dir` in the order of their beginnings, and why one cannot be read, of each such.

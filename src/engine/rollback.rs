@@ -7,7 +7,7 @@ use crate::engine::apply::Transaction;
 use crate::engine::backup::{self, Backup};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Decide, Events};
-use crate::engine::history::records;
+use crate::engine::history::{records, taken_back};
 use crate::engine::import::{
     backed_up, begin, confirm, logged, own_keys, random_run, ImportReport, LoadKeys,
 };
@@ -96,13 +96,13 @@ impl Rollback<'_> {
         };
         let undone = self.import.and_then(|name| undone(name, &records));
         let held: Vec<Begin> = records.into_iter().filter_map(held).collect();
-        let taken_back = |run: &str| held.iter().find(|other| other.rolls_back.as_deref() == Some(run));
+        let taken_back = taken_back(held.iter().map(|held| (held.run.as_str(), held.rolls_back.as_deref())));
         let at = match self.import {
             // What changed nothing, and what was taken back already, are passed over; a rollback is taken back by name only.
             None => held.iter().rposition(|import| {
                 import.rolls_back.is_none()
                     && import.backup != Backup::Unneeded
-                    && taken_back(&import.run).is_none()
+                    && !taken_back.contains_key(&import.run)
             }),
             Some(name) => {
                 let mut named = (0..held.len()).filter(|i| held[*i].run.starts_with(name));
@@ -118,8 +118,8 @@ impl Rollback<'_> {
             }
         };
         let at = at.ok_or(EngineError::NothingToRollBack)?;
-        if let Some(by) = taken_back(&held[at].run) {
-            let why = format!("the rollback {} did so already", by.run);
+        if let Some(by) = taken_back.get(&held[at].run) {
+            let why = format!("the rollback {by} did so already");
             return Err(EngineError::CannotRollBack { run: held[at].run.clone(), why });
         }
         let mut held = held;

@@ -256,3 +256,27 @@ fn what_is_kept_has_a_folder_to_be_kept_in() {
             .any(|entry| { entry.unwrap().file_name().to_str().unwrap().starts_with(".kbpack-stage") }));
     }
 }
+
+#[test]
+fn an_import_whose_rollback_was_taken_back_can_be_taken_back_again() {
+    let world = lived_in();
+    let before = snapshot_but_times_of_folders(&world.target);
+    for n in 1..3 {
+        world.source.write("app/settings.json", format!("{{\"a\": {n}00}}\n"));
+        let bundle = world.export(&format!("{n}.kbp"));
+        world.import(&bundle, &[]).ok();
+    }
+    let run = |n: usize| history(&world)[n]["run"].as_str().unwrap().to_owned();
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 100}\n");
+    world.target.kbpack(&["rollback", "--yes", &run(2)]).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 200}\n");
+    assert!(history(&world)[1].get("rolled_back_by").is_none(), "{:?}", history(&world)[1]);
+    // The second import holds again, so it is the last one, and not the first.
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 100}\n");
+    assert_eq!(history(&world)[4]["rolls_back"], run(1));
+    assert_eq!(history(&world)[1]["rolled_back_by"], run(4));
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(snapshot_but_times_of_folders(&world.target), before);
+}

@@ -57,11 +57,9 @@ pub enum KeptBackup {
 
 /// All imports that changed this machine or tried to, the oldest first; and why one cannot be shown, of each such.
 pub fn history(state: &State) -> Result<(Vec<PastImport>, Vec<EngineError>)> {
-    let (mut all, mut unreadable) = records(&state.history_dir())?;
+    let (mut all, mut unreadable) = past_records(state)?;
     let (unfinished, damaged) = records(&state.journals_dir())?;
     all.extend(unfinished);
-    // One that is over is not to be recovered, damaged or not.
-    unreadable = unreadable.into_iter().map(over).collect();
     unreadable.extend(damaged);
     let mut imports: Vec<PastImport> = all.into_iter().filter_map(|record| past(record, state)).collect();
     let held = imports.iter().filter(|import| import.outcome == Some(End::Imported));
@@ -84,6 +82,12 @@ pub(super) fn taken_back<'a>(
         }
     }
     taken
+}
+
+/// [`records`] of what is over: one of these is not to be recovered, damaged or not.
+pub(super) fn past_records(state: &State) -> Result<(Vec<Record>, Vec<EngineError>)> {
+    let (records, unreadable) = records(&state.history_dir())?;
+    Ok((records, unreadable.into_iter().map(over).collect()))
 }
 
 /// The journals in `dir` in the order of their beginnings, and why one cannot be read, of each such.

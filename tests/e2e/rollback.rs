@@ -280,3 +280,48 @@ fn an_import_whose_rollback_was_taken_back_can_be_taken_back_again() {
     world.target.kbpack(&["rollback", "--yes"]).ok();
     assert_eq!(snapshot_but_times_of_folders(&world.target), before);
 }
+
+#[test]
+fn an_older_import_is_not_taken_for_the_last_one() {
+    let world = lived_in();
+    for n in 1..3 {
+        world.source.write("app/settings.json", format!("{{\"a\": {n}00}}\n"));
+        let bundle = world.export(&format!("{n}.kbp"));
+        world.import(&bundle, &[]).ok();
+    }
+    let runs: Vec<String> = history(&world).iter().map(|e| e["run"].as_str().unwrap().to_owned()).collect();
+    let over = world.target.join(&format!(".local/state/kbpack/history/{}.jsonl", runs[1]));
+    let whole = fs::read_to_string(&over).unwrap();
+    let before = snapshot_but_state(&world.target);
+
+    // A line that is not what was written; a last one that is torn; none.
+    for damaged in [&whole.replacen("small", "smell", 1), &whole[..whole.len() - 3], ""] {
+        fs::write(&over, damaged).unwrap();
+        world.target.kbpack(&["rollback", "--yes"]).fails(1, "damaged");
+        assert_eq!(snapshot_but_state(&world.target), before);
+    }
+}
+
+#[test]
+fn an_import_that_is_not_over_is_still_the_last_one() {
+    let world = lived_in();
+    let first = world.export("1.kbp");
+    world.import(&first, &[]).ok();
+    world.source.write("app/settings.json", "{\"a\": 2}\n");
+    let second = world.export("2.kbp");
+    let args = ["import", second.to_str().unwrap(), "--yes"];
+    // What it replaced cannot be removed: it holds, and its journal stays.
+    let refused = |args: &[&str]| {
+        let mut command = std::process::Command::new("strace");
+        command.args(["-qq", "-f", "-o", "/dev/null", "-e", "trace=unlinkat"]);
+        command.args(["-e", "inject=unlinkat:error=EPERM", crate::support::KBPACK]).args(args).env_clear();
+        command.env("HOME", &world.target.path).env("PATH", std::env::var_os("PATH").unwrap());
+        Run::of(command.current_dir(&world.target.path))
+    };
+    let import = refused(&args).ok();
+    assert!(import.stderr.contains("what was replaced could not be removed"), "{}", import.stderr);
+    refused(&["rollback", "--yes"]).fails(8, "it is not over");
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 2}\n");
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 1}\n");
+}

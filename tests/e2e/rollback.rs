@@ -325,3 +325,27 @@ fn an_import_that_is_not_over_is_still_the_last_one() {
     world.target.kbpack(&["rollback", "--yes"]).ok();
     assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 1}\n");
 }
+
+#[test]
+fn an_edit_under_a_long_name_is_kept_under_the_name_that_is_told() {
+    let world = World::new();
+    furnish(&world.source);
+    let (secret, file) = ("s".repeat(250), "f".repeat(250));
+    world.source.write(&format!("app/{secret}"), "tok-abcdef-012345\n");
+    world.source.write(&format!("app/{file}"), "file\n");
+    world.source.profile(&PROFILE.replace("credentials.json", &secret));
+    let bundle = world.export("b.kbp");
+    world.import(&bundle, &[]).ok();
+    world.target.write(&format!("app/{secret}"), "mine\n");
+    world.target.write(&format!("app/{file}"), "mine\n");
+    let rollback = world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
+    let mut kept = 0;
+    for entry in fs::read_dir(world.target.join("app")).unwrap().map(Result::unwrap) {
+        assert_eq!(fs::read(entry.path()).unwrap(), b"mine\n");
+        let name = entry.file_name().into_string().unwrap();
+        assert!(rollback.stderr.contains(&name), "{name} is not in: {}", rollback.stderr);
+        kept += 1;
+    }
+    assert_eq!(kept, 2, "{}", rollback.stderr);
+}

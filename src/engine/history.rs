@@ -7,6 +7,7 @@ use crate::engine::machine;
 use crate::engine::state::State;
 use crate::format::BundleId;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// One import, or rollback.
@@ -56,23 +57,37 @@ pub enum KeptBackup {
 
 /// All imports that changed this machine or tried to, the oldest first; and why one cannot be shown, of each such.
 pub fn history(state: &State) -> Result<(Vec<PastImport>, Vec<EngineError>)> {
-    let (mut all, mut unreadable) = records(&state.history_dir())?;
+    let (mut all, mut unreadable) = past_records(state)?;
     let (unfinished, damaged) = records(&state.journals_dir())?;
     all.extend(unfinished);
-    // One that is over is not to be recovered, damaged or not.
-    unreadable = unreadable.into_iter().map(over).collect();
     unreadable.extend(damaged);
     let mut imports: Vec<PastImport> = all.into_iter().filter_map(|record| past(record, state)).collect();
-    let rollbacks: Vec<(String, String)> = imports
-        .iter()
-        .filter(|import| import.outcome == Some(End::Imported))
-        .filter_map(|import| Some((import.rolls_back.clone()?, import.run.clone())))
-        .collect();
+    let held = imports.iter().filter(|import| import.outcome == Some(End::Imported));
+    let by = taken_back(held.map(|import| (import.run.as_str(), import.rolls_back.as_deref())));
     for import in &mut imports {
-        let by = rollbacks.iter().find(|(taken_back, _)| *taken_back == import.run);
-        import.rolled_back_by = by.map(|(_, by)| by.clone());
+        import.rolled_back_by = by.get(&import.run).cloned();
     }
     Ok((imports, unreadable))
+}
+
+/// Which runs are taken back, and by which rollback, of all that held (each with the one that it takes back), the oldest
+/// first. A rollback that was itself taken back counts no more.
+pub(super) fn taken_back<'a>(
+    held: impl DoubleEndedIterator<Item = (&'a str, Option<&'a str>)>,
+) -> HashMap<String, String> {
+    let mut taken = HashMap::new();
+    for (run, rolls_back) in held.rev() {
+        if let Some(past) = rolls_back.filter(|_| !taken.contains_key(run)) {
+            taken.insert(past.to_owned(), run.to_owned());
+        }
+    }
+    taken
+}
+
+/// [`records`] of what is over: one of these is not to be recovered, damaged or not.
+pub(super) fn past_records(state: &State) -> Result<(Vec<Record>, Vec<EngineError>)> {
+    let (records, unreadable) = records(&state.history_dir())?;
+    Ok((records, unreadable.into_iter().map(over).collect()))
 }
 
 /// The journals in `dir` in the order of their beginnings, and why one cannot be read, of each such.

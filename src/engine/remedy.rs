@@ -96,7 +96,7 @@ impl Faulty for EngineError {
             Receipt { error, .. } => return error.remedy(),
             NotRemoved(_) => "the warnings say why; put that right, and run it again",
             DamagedHistory(_) => {
-                "all others are whole; it tells of what is over: nothing needs it, and it can be removed"
+                "all others are whole; it tells of what is over, and can be removed: without it, that cannot be taken back"
             }
             CannotRecover { run, journal, .. } => {
                 return Some(format!(

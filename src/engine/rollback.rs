@@ -7,7 +7,7 @@ use crate::engine::apply::Transaction;
 use crate::engine::backup::{self, Backup};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Decide, Events};
-use crate::engine::history::records;
+use crate::engine::history::{past_records, records, taken_back};
 use crate::engine::import::{
     backed_up, begin, confirm, logged, own_keys, random_run, ImportReport, LoadKeys,
 };
@@ -90,22 +90,25 @@ impl Rollback<'_> {
 
     /// The import to take back, and those that came after it.
     fn choose(&self) -> Result<(Begin, Vec<Begin>)> {
-        let (records, _) = records(&self.state.history_dir())?;
+        let (over, damaged) = past_records(self.state)?;
+        if self.import.is_none() {
+            self.last_is_known(&over, damaged)?;
+        }
         let held = |record: Record| record.begin.filter(|_| record.end == Some(End::Imported));
         let undone = |name: &str, records: &[Record]| {
             let began =
                 records.iter().filter(|r| r.end == Some(End::Undone)).filter_map(|r| r.begin.as_ref());
             began.map(|begin| begin.run.clone()).find(|run| run.starts_with(name))
         };
-        let undone = self.import.and_then(|name| undone(name, &records));
-        let held: Vec<Begin> = records.into_iter().filter_map(held).collect();
-        let taken_back = |run: &str| held.iter().find(|other| other.rolls_back.as_deref() == Some(run));
+        let undone = self.import.and_then(|name| undone(name, &over));
+        let held: Vec<Begin> = over.into_iter().filter_map(held).collect();
+        let taken_back = taken_back(held.iter().map(|held| (held.run.as_str(), held.rolls_back.as_deref())));
         let at = match self.import {
             // What changed nothing, and what was taken back already, are passed over; a rollback is taken back by name only.
             None => held.iter().rposition(|import| {
                 import.rolls_back.is_none()
                     && import.backup != Backup::Unneeded
-                    && taken_back(&import.run).is_none()
+                    && !taken_back.contains_key(&import.run)
             }),
             Some(name) => {
                 let mut named = (0..held.len()).filter(|i| held[*i].run.starts_with(name));
@@ -121,18 +124,37 @@ impl Rollback<'_> {
             }
         };
         let at = at.ok_or(EngineError::NothingToRollBack)?;
-        if let Some(by) = taken_back(&held[at].run) {
-            let why = format!("the rollback {} did so already", by.run);
+        if let Some(by) = taken_back.get(&held[at].run) {
+            let why = format!("the rollback {by} did so already");
             return Err(EngineError::CannotRollBack { run: held[at].run.clone(), why });
         }
         let past = held[at].clone();
         // What was taken back since, and the rollbacks that did it, left nothing.
         let stands = |import: &&Begin| {
             let taken_later = |run: &String| held[at + 1..].iter().any(|other| other.run == *run);
-            taken_back(&import.run).is_none() && !import.rolls_back.as_ref().is_some_and(taken_later)
+            !taken_back.contains_key(&import.run) && !import.rolls_back.as_ref().is_some_and(taken_later)
         };
         let later = held[at + 1..].iter().filter(stands).cloned().collect();
         Ok((past, later))
+    }
+
+    /// Which import was the last one is known only where every one is over and can be read: else an older one would be
+    /// taken for it.
+    fn last_is_known(&self, over: &[Record], damaged: Vec<EngineError>) -> Result<()> {
+        if let Some(error) = damaged.into_iter().next() {
+            return Err(error);
+        }
+        if let Some(torn) = over.iter().find(|record| record.end.is_none()) {
+            return Err(EngineError::DamagedHistory(torn.path.clone()));
+        }
+        let (unfinished, _) = records(&self.state.journals_dir())?;
+        match unfinished.into_iter().find_map(|record| record.begin) {
+            None => Ok(()),
+            Some(Begin { run, .. }) => {
+                let why = "it is not over: what it had left over could not be removed".to_owned();
+                Err(EngineError::CannotRollBack { run, why })
+            }
+        }
     }
 
     /// Imports that came later and hold may have changed the same places.

@@ -1,6 +1,6 @@
 //! The backup before an import, and the way back.
 
-use crate::support::{furnish, snapshot_but_state, snapshot_but_times_of_folders, Run, World};
+use crate::support::{furnish, snapshot_but_state, snapshot_but_times_of_folders, Run, World, PROFILE};
 use std::fs;
 use std::path::PathBuf;
 
@@ -223,4 +223,129 @@ fn old_backups_are_pruned_and_the_newest_still_takes_back() {
     assert_eq!((kept(0), kept(1), kept(2)), ("gone".into(), "gone".into(), "kept".into()));
     world.target.kbpack(&["rollback", "--yes"]).ok();
     assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 100}\n");
+}
+
+/// The components of a tree nest, and the inner one removes the folders that it finds empty before the outer one is done.
+#[test]
+fn what_is_kept_has_a_folder_to_be_kept_in() {
+    for (there, new) in [("", "app/mine.txt"), ("", "app/keys/mine.txt"), ("app/x", "app/keys/mine.txt")] {
+        let world = World::new();
+        furnish(&world.source);
+        world.source.write("app/keys/token", "tok-abcdef-012345\n");
+        world.source.profile(&PROFILE.replace("~/app/credentials.json", "~/app/keys/token"));
+        if !there.is_empty() {
+            world.target.write(there, "x\n");
+        }
+        let bundle = world.export("b.kbp");
+        world.import(&bundle, &[]).ok();
+        let folder = world.target.join(new).parent().unwrap().to_owned();
+        world.target.write(new, "mine\n");
+        world.target.kbpack(&["rollback", "--yes"]).ok();
+        assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
+        let left: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [kept] = &left[..] else { panic!("{left:?}") };
+        assert!(kept.to_str().unwrap().contains("mine.txt.kbpack-kept-"), "{kept:?}");
+        assert_eq!(fs::read(kept).unwrap(), b"mine\n");
+        let mode = world.target.mode(folder.strip_prefix(&world.target.path).unwrap().to_str().unwrap());
+        assert_eq!(mode, 0o755, "{folder:?}");
+        assert!(!world
+            .target
+            .path
+            .read_dir()
+            .unwrap()
+            .any(|entry| { entry.unwrap().file_name().to_str().unwrap().starts_with(".kbpack-stage") }));
+    }
+}
+
+#[test]
+fn an_import_whose_rollback_was_taken_back_can_be_taken_back_again() {
+    let world = lived_in();
+    let before = snapshot_but_times_of_folders(&world.target);
+    for n in 1..3 {
+        world.source.write("app/settings.json", format!("{{\"a\": {n}00}}\n"));
+        let bundle = world.export(&format!("{n}.kbp"));
+        world.import(&bundle, &[]).ok();
+    }
+    let run = |n: usize| history(&world)[n]["run"].as_str().unwrap().to_owned();
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 100}\n");
+    world.target.kbpack(&["rollback", "--yes", &run(2)]).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 200}\n");
+    assert!(history(&world)[1].get("rolled_back_by").is_none(), "{:?}", history(&world)[1]);
+    // The second import holds again, so it is the last one, and not the first.
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 100}\n");
+    assert_eq!(history(&world)[4]["rolls_back"], run(1));
+    assert_eq!(history(&world)[1]["rolled_back_by"], run(4));
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(snapshot_but_times_of_folders(&world.target), before);
+}
+
+#[test]
+fn an_older_import_is_not_taken_for_the_last_one() {
+    let world = lived_in();
+    for n in 1..3 {
+        world.source.write("app/settings.json", format!("{{\"a\": {n}00}}\n"));
+        let bundle = world.export(&format!("{n}.kbp"));
+        world.import(&bundle, &[]).ok();
+    }
+    let runs: Vec<String> = history(&world).iter().map(|e| e["run"].as_str().unwrap().to_owned()).collect();
+    let over = world.target.join(&format!(".local/state/kbpack/history/{}.jsonl", runs[1]));
+    let whole = fs::read_to_string(&over).unwrap();
+    let before = snapshot_but_state(&world.target);
+
+    // A line that is not what was written; a last one that is torn; none.
+    for damaged in [&whole.replacen("small", "smell", 1), &whole[..whole.len() - 3], ""] {
+        fs::write(&over, damaged).unwrap();
+        world.target.kbpack(&["rollback", "--yes"]).fails(1, "damaged");
+        assert_eq!(snapshot_but_state(&world.target), before);
+    }
+}
+
+#[test]
+fn an_import_that_is_not_over_is_still_the_last_one() {
+    let world = lived_in();
+    let first = world.export("1.kbp");
+    world.import(&first, &[]).ok();
+    world.source.write("app/settings.json", "{\"a\": 2}\n");
+    let second = world.export("2.kbp");
+    let args = ["import", second.to_str().unwrap(), "--yes"];
+    // What it replaced cannot be removed: it holds, and its journal stays.
+    let refused = |args: &[&str]| {
+        let mut command = std::process::Command::new("strace");
+        command.args(["-qq", "-f", "-o", "/dev/null", "-e", "trace=unlinkat"]);
+        command.args(["-e", "inject=unlinkat:error=EPERM", crate::support::KBPACK]).args(args).env_clear();
+        command.env("HOME", &world.target.path).env("PATH", std::env::var_os("PATH").unwrap());
+        Run::of(command.current_dir(&world.target.path))
+    };
+    let import = refused(&args).ok();
+    assert!(import.stderr.contains("what was replaced could not be removed"), "{}", import.stderr);
+    refused(&["rollback", "--yes"]).fails(8, "it is not over");
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 2}\n");
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(world.target.read("app/settings.json"), b"{\"a\": 1}\n");
+}
+
+#[test]
+fn an_edit_under_a_long_name_is_kept_under_the_name_that_is_told() {
+    let world = World::new();
+    furnish(&world.source);
+    let (secret, file) = ("s".repeat(250), "f".repeat(250));
+    world.source.write(&format!("app/{secret}"), "tok-abcdef-012345\n");
+    world.source.write(&format!("app/{file}"), "file\n");
+    world.source.profile(&PROFILE.replace("credentials.json", &secret));
+    let bundle = world.export("b.kbp");
+    world.import(&bundle, &[]).ok();
+    world.target.write(&format!("app/{secret}"), "mine\n");
+    world.target.write(&format!("app/{file}"), "mine\n");
+    let rollback = world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(world.target.kbpack(&["recover"]).ok().stderr, "there is nothing to recover\n");
+    let mut kept = 0;
+    for entry in fs::read_dir(world.target.join("app")).unwrap().map(Result::unwrap) {
+        assert_eq!(fs::read(entry.path()).unwrap(), b"mine\n");
+        let name = entry.file_name().into_string().unwrap();
+        assert!(rollback.stderr.contains(&name), "{name} is not in: {}", rollback.stderr);
+        kept += 1;
+    }
+    assert_eq!(kept, 2, "{}", rollback.stderr);
 }

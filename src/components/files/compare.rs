@@ -178,6 +178,7 @@ fn remove_root(
     let old = meta_of(&dir, &Names::default(), base)?;
     let path = join(None, name.as_encoded_bytes())?;
     let keep = edits.is_some_and(Edits::any);
+    let kept = keep.then(|| kept(&place.real, &path, scope.run, 0));
     let mut plan = Plan::new(FilesPlan {
         base: base.to_owned(),
         side: side_of(base, scope.run, files.name.as_str()),
@@ -186,7 +187,7 @@ fn remove_root(
         empties: folders_above(base, above).collect(),
         ..FilesPlan::default()
     });
-    plan.findings.extend(keep.then(|| kept(&place.real, scope.run)));
+    plan.findings.extend(kept);
     plan.destinations = vec![destination(scope.host, &place.real)];
     plan.changes.push(Change { kind: ChangeKind::Removed, what: ".".to_owned() });
     if !may_change(base) {

@@ -1,5 +1,6 @@
 //! A rollback: what of the target is no longer as the import left it. That is kept aside, not dropped.
 
+use super::kept::names;
 use super::place::Target;
 use super::plan::{FilesPlan, Step};
 use super::sparse;
@@ -52,23 +53,26 @@ impl Edits {
     pub fn keep(&self, plan: &mut FilesPlan, run: &str, target: &Target) -> Vec<Finding> {
         let mut findings = Vec::new();
         for step in &mut plan.steps {
-            let (path, keep) = match step {
-                Step::Put { path, old: Some(_), keep, .. } | Step::Remove { path, keep, .. } => (path, keep),
+            let (path, slot, keep) = match step {
+                Step::Put { path, slot, old: Some(_), keep, .. } | Step::Remove { path, slot, keep, .. } => {
+                    (path, *slot, keep)
+                }
                 _ => continue,
             };
             *keep = self.at_or_below(path);
             if *keep {
-                findings.push(kept(&target.at(path), run));
+                findings.push(kept(&target.at(path), path, run, slot));
             }
         }
         findings
     }
 }
 
-/// A finding: what is at `path` will be kept.
-pub fn kept(path: &Path, run: &str) -> Finding {
-    let name = path_text(path.file_name().unwrap_or_default().as_encoded_bytes());
-    warning(path, &format!("it was edited after the import; it will be kept as {name}.kbpack-kept-{run}"))
+/// A finding: what is at `path`, which is `at`, will be kept.
+pub fn kept(at: &Path, path: &BundlePath, run: &str, slot: u32) -> Finding {
+    let name = names(path, run, slot).next().unwrap_or_default();
+    let name = path_text(name.as_encoded_bytes());
+    warning(at, &format!("it was edited after the import; it will be kept as {name}"))
 }
 
 /// Whether an entry is what the import left there. One that cannot be read is taken for edited.

@@ -4,8 +4,9 @@ use super::act::{path_of, FileAct};
 use super::plan::Stamp;
 use super::seat::{is_unmovable, slot_stat, Seat, Slots};
 use super::site::shown;
+use super::walk::Kind;
 use crate::base::path::BundlePath;
-use crate::component::{Error, Result};
+use crate::component::{Error, Result, Scope};
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -44,19 +45,24 @@ pub fn to_free(
 }
 
 /// Finalise: moves what is to be kept out of the staging area. May run twice.
-pub fn keep(acts: &[FileAct], base: &Path, side: &Path, run: &str) -> Result<()> {
+///
+/// A component inside of this one finalises first, and removes folders that it finds empty: what is kept here needs them.
+pub fn keep(acts: &[FileAct], base: &Path, side: &Path, scope: &Scope<'_>) -> Result<()> {
+    let run = scope.run;
     let kept = || acts.iter().filter_map(kept_by);
     if kept().next().is_none() {
         return Ok(());
     }
     let Some(slots) = Slots::open(side)? else { return Ok(()) };
-    let mut seat = Seat::open(base)?;
+    let (mut seat, base_was_gone) = Seat::open_or_make(base)?;
+    let mut made: Vec<Option<BundlePath>> = base_was_gone.then_some(None).into_iter().collect();
     for (path, slot, old) in kept() {
         for from in [&slots.new, &slots.old] {
             let there = slot_stat(from, slot).map_err(|e| Error::io(shown(side), e))?;
             if !there.is_some_and(|there| old.is(&there)) {
                 continue;
             }
+            made.extend(seat.make_folders(path).map_err(|e| seat.failed(path, e))?.into_iter().map(Some));
             let mut beside = |name: &OsString| {
                 let kept = path.sibling(name).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
                 seat.put(from, slot, &kept)?;
@@ -69,7 +75,26 @@ pub fn keep(acts: &[FileAct], base: &Path, side: &Path, run: &str) -> Result<()>
             done.map_err(|e| seat.failed(path, e))?;
         }
     }
+    as_before(&mut seat, acts, &made, scope)?;
     seat.sync()
+}
+
+/// Gives the folders that were made again the metadata that they had.
+fn as_before(
+    seat: &mut Seat,
+    acts: &[FileAct],
+    made: &[Option<BundlePath>],
+    scope: &Scope<'_>,
+) -> Result<()> {
+    for act in acts {
+        let FileAct::Dir { path, old, .. } = act else { continue };
+        if made.contains(path) {
+            let owner = scope.host.is_root().then_some((old.uid, old.gid));
+            let set = seat.set_meta(path.as_ref(), Kind::Dir, old, owner);
+            set.map_err(|e| Error::io("a folder that holds what is kept", e))?;
+        }
+    }
+    Ok(())
 }
 
 fn kept_by(act: &FileAct) -> Option<(&BundlePath, u32, &Stamp)> {

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// See the module.
@@ -65,6 +66,16 @@ impl Seat {
         Ok(Seat { path: base.to_owned(), base: dir, last: None })
     }
 
+    /// [`open`](Self::open), after making the base where it is gone. Whether it was.
+    pub fn open_or_make(base: &Path) -> Result<(Seat, bool)> {
+        let gone = matches!(base.symlink_metadata(), Err(e) if gone(&e));
+        if gone {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(base);
+            made.map_err(|e| Error::io(shown(base), e))?;
+        }
+        Ok((Seat::open(base)?, gone))
+    }
+
     /// A path for people.
     pub fn at(&self, path: &BundlePath) -> PathBuf {
         self.path.join(path.as_path())
@@ -92,6 +103,22 @@ impl Seat {
             Err(e) if gone(&e) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// Makes what is missing of the directories that hold `path`. Returns those it made.
+    pub fn make_folders(&mut self, path: &BundlePath) -> io::Result<Vec<BundlePath>> {
+        let mut folders: Vec<_> = std::iter::successors(path.parent(), BundlePath::parent).collect();
+        folders.reverse();
+        let mut made = Vec::new();
+        for folder in folders {
+            let above = self.folder(&folder)?;
+            match fs::mkdirat(above, folder.file_name(), Mode::RWXU) {
+                Ok(()) => made.push(folder),
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(made)
     }
 
     /// Renames `slot` of `from` to `path`, which must be free.

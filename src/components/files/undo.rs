@@ -82,7 +82,7 @@ pub fn finalise(files: &Files, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
     let acts = acts.iter().map(FileAct::read).collect::<Result<Vec<_>>>()?;
     match places(&acts)? {
         Some(Places { base, side, .. }) => {
-            keep(&acts, &base, &side, scope.run)?;
+            keep(&acts, &base, &side, scope)?;
             remove_side(&side)?;
             clear_empties(&acts)
         }

@@ -12,10 +12,14 @@ use crate::component::{Act, CheckResult, Error, Finding, Journal, Result, Severi
 use rustix::fs::{futimens, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{fchown, DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// Bytes of a name that still leave room for a number of dashes.
+const MAX_NAME: usize = 240;
 
 /// One step of a commit, as the journal keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -395,14 +399,23 @@ pub(super) fn clear_folders(acts: &[Act]) -> Result<()> {
     Ok(())
 }
 
+/// The name for what is kept of `path`. One that has no room for the path's own name does without it.
+pub(super) fn kept_name(path: &Path, run: &str) -> OsString {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".kbpack-kept-{run}"));
+    match name.len() > MAX_NAME {
+        true => format!("kbpack-kept-{run}").into(),
+        false => name,
+    }
+}
+
 /// Moves `from`, which was edited, to a name beside `path` that is still free.
 fn keep(from: &Path, path: &Path, run: &str) -> Result<PathBuf> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".kbpack-kept-{run}"));
-    while fs::symlink_metadata(&name).is_ok() {
+    let mut name = kept_name(path, run);
+    while fs::symlink_metadata(path.with_file_name(&name)).is_ok() {
         name.push("-");
     }
-    let kept = PathBuf::from(name);
+    let kept = path.with_file_name(name);
     fs::rename(from, &kept).map_err(at(from))?;
     Ok(kept)
 }

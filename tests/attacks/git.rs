@@ -111,6 +111,9 @@ fn facts() {
             f("facts-without-head", "rule G1", &|f| drop(f.as_object_mut().unwrap().remove("head"))),
             f("facts-one-ref-more", "rule G4", &|f| f["refs"] = json!(2)),
             f("facts-no-refs", "rule G3", &|f| f["refs"] = json!(0)),
+            f("uncommitted-without-stream", "rule G3", &|f| {
+                f["uncommitted"] = json!({"index": "1".repeat(40), "work": "2".repeat(40)})
+            }),
             f("head-is-no-branch", "rule G2", &|f| f["head"] = json!({"branch": "refs/tags/x"})),
             f("head-climbs", "rule G2", &|f| f["head"] = json!({"branch": "refs/heads/../../config"})),
             f("head-is-an-option", "rule G2", &|f| f["head"] = json!({"branch": "refs/heads/-x"})),
@@ -260,4 +263,61 @@ fn objects() {
         ("1".repeat(40), shop.pack(&[&blob]))
     });
     run(&kit, attacks);
+}
+
+#[test]
+fn uncommitted_work() {
+    let mut kit = kit();
+    kit.world.source.write("code/a.txt", "changed\n");
+    let profile = format!(
+        "{}\n[component.{NAME}]\nkind = \"git\"\npath = \"~/code\"\nuncommitted = \"include\"\n",
+        crate::support::PROFILE
+    );
+    kit.world.source.profile(&profile);
+    kit.bundle = fs::read(kit.world.export("with-changes.kbp")).unwrap();
+    kit.inside = Inside::open(&kit.bundle, &kit.identity);
+    let stream = "uncommitted.bundle";
+    let plain = kit.inside.stream(NAME, stream).plain.clone();
+    let with = |name: &str, words: &str, bytes: Vec<u8>| {
+        let inside = kit.inside.clone().with_plain(NAME, stream, bytes);
+        attack(name, inside.sealed(&kit.source), 6, words, Seen::ByImport)
+    };
+    let f = |name: &str, words: &str, change: &dyn Fn(&mut Value)| {
+        let mut inside = kit.inside.clone();
+        change(inside.facts(NAME));
+        attack(name, inside.sealed(&kit.source), 6, words, Seen::ByImport)
+    };
+    let end = plain.windows(6).position(|w| w == b"\n\nPACK").unwrap() + 2;
+    // Commits of other parents than HEAD.
+    let shop = Workshop::new(&kit, "uncommitted");
+    let blob = shop.object("blob", b"x");
+    let tree = shop.tree("100644", b"x", &blob);
+    let orphan = shop.commit(&tree);
+    let head = String::from_utf8_lossy(&plain).split('\n').nth(1).unwrap().to_owned();
+    let forged =
+        format!("# v2 git bundle\n{head}\n{orphan} refs/kbpack/index\n{orphan} refs/kbpack/work\n\n");
+    let mut orphans = kit.inside.clone();
+    orphans.facts(NAME)["uncommitted"] = json!({"index": orphan, "work": orphan});
+    let pack = shop.pack(&[&blob, &tree, &orphan]);
+    let orphans = orphans.with_plain(NAME, stream, [forged.as_bytes(), &pack].concat());
+    run(
+        &kit,
+        vec![
+            Attack { code: 0, seen: Seen::ByNone, ..with("control", "", plain.clone()) },
+            with("uncommitted-cut-off", "rule G6", plain[..plain.len() - 30].to_vec()),
+            with("uncommitted-followed", "rule G6", [&plain[..], b"more"].concat()),
+            with("uncommitted-of-nothing", "rule G8", Vec::new()),
+            with("uncommitted-without-pack", "rule G6", plain[..end].to_vec()),
+            with(
+                "uncommitted-other-head",
+                "rule G8",
+                [&b"# v2 git bundle\n-"[..], &[b'1'; 40], &plain[57..]].concat(),
+            ),
+            attack("uncommitted-orphans", orphans.sealed(&kit.source), 6, "rule G8", Seen::ByImport),
+            f("uncommitted-other-commits", "rule G8", &|f| f["uncommitted"]["work"] = json!("1".repeat(40))),
+            f("uncommitted-null", "rule G1", &|f| f["uncommitted"] = Value::Null),
+            f("uncommitted-in-a-bare-one", "rule G1", &|f| f["state"] = json!("bare")),
+            f("uncommitted-not-said", "rule G3", &|f| drop(f.as_object_mut().unwrap().remove("uncommitted"))),
+        ],
+    );
 }

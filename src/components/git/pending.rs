@@ -106,7 +106,7 @@ pub fn read(repo: &Repository, pending: Pending, head: Id, stream: &mut impl Rea
     if header != expected {
         return Err(broken("it is not of the commits that the facts name"));
     }
-    pack::read(Some(repo), stream, &repo.path().join("objects/pack"), &mut |_| {})?;
+    pack::read_by_libgit2(Some(repo), stream, &repo.path().join("objects/pack"), &mut |_| {})?;
     let parent = |id: Id| repo.find_commit(id.0).ok().filter(|c| c.parent_count() == 1)?.parent_id(0).ok();
     match parent(pending.index) == Some(head.0) && parent(pending.work) == Some(pending.index.0) {
         true => Ok(()),

@@ -153,6 +153,9 @@ fn read(facts: &Facts, streams: &dyn StreamSource) -> Result<(Header, Graph, u64
     if header.refs.len() as u64 != facts.refs || header.head != head {
         return Err(Error::rule("G4", "the git bundle has not the refs that the facts call for"));
     }
+    if facts.uncommitted.is_some() && header.head.is_none() {
+        return Err(Error::rule("G8", "uncommitted work has no commit to stand on"));
+    }
     let graph = Graph::read(streams.open(&stream_name(GRAPH)?)?)?;
     Ok((header, graph, bundle.size))
 }

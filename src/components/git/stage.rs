@@ -85,14 +85,14 @@ fn fill(repo: &Repository, plan: &Planned, scope: &Scope<'_>, streams: &dyn Stre
     progress.expect(bundle.size);
     let mut stream = BufReader::with_capacity(128 * 1024, streams.open(&stream_name(BUNDLE)?)?);
     Header::read(&mut stream)?;
-    let dir = repo.path().join("objects/pack");
-    pack::read(None, &mut stream, &dir, &mut |n| progress.advance(n))?;
+    let mut tips: Vec<_> = plan.header.refs.values().chain(&plan.header.head).map(|id| id.0).collect();
+    pack::read(repo, &tips, scope.threads, &mut stream, &mut |n| progress.advance(n))?;
+    repo.odb().and_then(|odb| odb.refresh()).map_err(|e| failed(repo.path(), &e))?;
     if let (Some(pending), Some(head)) = (plan.facts.uncommitted, plan.header.head) {
-        let odb = repo.odb().and_then(|odb| odb.refresh());
-        odb.map_err(|e| failed(repo.path(), &e))?;
+        tips.push(pending.work.0);
         pending::read(repo, pending, head, &mut streams.open(&stream_name(UNCOMMITTED)?)?)?;
     }
-    trees::check(repo)
+    trees::check(repo, &tips)
 }
 
 fn clone(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {

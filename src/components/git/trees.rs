@@ -16,25 +16,55 @@ const IGNORED_BY_HFS: [std::ops::RangeInclusive<char>; 5] = [
     '\u{00ad}'..='\u{00ad}',
 ];
 
-/// Holds every object of `repo` to the rule.
-pub fn check(repo: &Repository) -> Result<()> {
-    let odb = repo.odb().map_err(|e| failed(repo.path(), &e))?;
-    let mut ids = Vec::new();
-    odb.foreach(|id| {
-        ids.push(*id);
-        true
-    })
-    .map_err(|e| failed(repo.path(), &e))?;
-    let mut modules = HashSet::new();
-    for id in ids {
-        interrupt::check().map_err(Error::of)?;
-        let (_, kind) = odb.read_header(id).map_err(|e| failed(repo.path(), &e))?;
-        if kind == ObjectType::Tree {
-            let tree = odb.read(id).map_err(|e| failed(repo.path(), &e))?;
-            check_tree(tree.data(), &mut modules).map_err(|what| broken(id, &what))?;
+/// Holds every tree that the `tips` lead to to the rule. From the newest commit to the oldest: so most of what a tree is a
+/// delta of has just been read.
+pub fn check(repo: &Repository, tips: &[Oid]) -> Result<()> {
+    let git = |e: git2::Error| failed(repo.path(), &e);
+    let odb = repo.odb().map_err(git)?;
+    let mut walk = repo.revwalk().map_err(git)?;
+    let mut seen = Seen::default();
+    for tip in tips {
+        let object = repo.find_object(*tip, None).map_err(|_| missing(*tip))?;
+        match (object.peel_to_commit(), object.peel_to_tree()) {
+            (Ok(commit), _) => walk.push(commit.id()).map_err(git)?,
+            (_, Ok(tree)) => seen.tree(&odb, tree.id())?,
+            // A tag of a blob.
+            _ => {}
         }
     }
-    modules.into_iter().try_for_each(|id| check_modules(&odb, id))
+    for id in walk {
+        let commit = repo.find_commit(id.map_err(git)?).map_err(git)?;
+        seen.tree(&odb, commit.tree_id())?;
+    }
+    seen.modules.into_iter().try_for_each(|id| check_modules(&odb, id))
+}
+
+/// What was looked at already, and the `.gitmodules` found on the way.
+#[derive(Default)]
+struct Seen {
+    trees: HashSet<Oid>,
+    modules: HashSet<Oid>,
+}
+
+impl Seen {
+    /// Looks at a tree and all that are in it.
+    fn tree(&mut self, odb: &Odb<'_>, id: Oid) -> Result<()> {
+        let mut left = vec![id];
+        while let Some(id) = left.pop() {
+            if !self.trees.insert(id) {
+                continue;
+            }
+            interrupt::check().map_err(Error::of)?;
+            let object = odb.read(id).ok().filter(|object| object.kind() == ObjectType::Tree);
+            let object = object.ok_or_else(|| missing(id))?;
+            check_tree(object.data(), &mut self.modules, &mut left).map_err(|what| broken(id, &what))?;
+        }
+        Ok(())
+    }
+}
+
+fn missing(id: Oid) -> Error {
+    Error::rule("G6", format_args!("the pack: {id} is not there, or not what it should be"))
 }
 
 fn broken(id: Oid, what: &str) -> Error {
@@ -42,7 +72,11 @@ fn broken(id: Oid, what: &str) -> Error {
 }
 
 /// One tree, as its bytes: mode, blank, name, zero, 20 bytes of id.
-fn check_tree(mut bytes: &[u8], modules: &mut HashSet<Oid>) -> std::result::Result<(), String> {
+fn check_tree(
+    mut bytes: &[u8],
+    modules: &mut HashSet<Oid>,
+    trees: &mut Vec<Oid>,
+) -> std::result::Result<(), String> {
     let mut names = HashSet::new();
     while !bytes.is_empty() {
         let cut = "a tree that is cut off";
@@ -50,22 +84,25 @@ fn check_tree(mut bytes: &[u8], modules: &mut HashSet<Oid>) -> std::result::Resu
         let zero = bytes.iter().position(|&c| c == 0).filter(|zero| *zero > blank).ok_or(cut)?;
         let (mode, name) = (&bytes[..blank], &bytes[blank + 1..zero]);
         let id = bytes.get(zero + 1..zero + 21).ok_or(cut)?;
-        let shown = String::from_utf8_lossy(name);
+        let shown = || String::from_utf8_lossy(name).into_owned();
         let known: [&[u8]; 7] = [b"40000", b"100644", b"100755", b"100664", b"120000", b"160000", b"040000"];
         if !known.contains(&mode) {
-            return Err(format!("{shown:?} has the mode {}", String::from_utf8_lossy(mode)));
+            return Err(format!("{:?} has the mode {}", shown(), String::from_utf8_lossy(mode)));
         }
         if let Some(why) = danger(name) {
-            return Err(format!("{shown:?} {why}"));
+            return Err(format!("{:?} {why}", shown()));
         }
         if stands_for(name, "gitmodules", "gi7eba") {
             if mode == b"120000" {
-                return Err(format!("{shown:?} is a symlink"));
+                return Err(format!("{:?} is a symlink", shown()));
             }
             modules.extend(Oid::from_bytes(id));
         }
+        if matches!(mode, b"40000" | b"040000") {
+            trees.extend(Oid::from_bytes(id));
+        }
         if !names.insert(name) {
-            return Err(format!("{shown:?} stands in it twice"));
+            return Err(format!("{:?} stands in it twice", shown()));
         }
         bytes = &bytes[zero + 21..];
     }
@@ -97,6 +134,10 @@ fn danger(name: &[u8]) -> Option<&'static str> {
 /// Whether some file system takes `name` for `.<word>`: without regard to case, without what HFS+ leaves out, with the dots,
 /// blanks and streams that NTFS drops at the end, or as a short name of NTFS (`git~1`, `gitmod~1`, `gi7eba~1`).
 fn stands_for(name: &[u8], word: &str, short: &str) -> bool {
+    // Nearly all names are plain: this is asked of every entry of every tree.
+    if name.first() != Some(&b'.') && !name.contains(&b'~') && name.is_ascii() {
+        return false;
+    }
     let text = String::from_utf8_lossy(name);
     let plain: String =
         text.chars().filter(|c| !IGNORED_BY_HFS.iter().any(|range| range.contains(c))).collect();
@@ -164,7 +205,7 @@ mod tests {
             &long,
         ] {
             assert!(
-                check_tree(&tree("100644", bad), &mut HashSet::new()).is_err(),
+                check_tree(&tree("100644", bad), &mut HashSet::new(), &mut Vec::new()).is_err(),
                 "{:?}",
                 String::from_utf8_lossy(bad)
             );
@@ -180,7 +221,7 @@ mod tests {
             b"..x",
             b".git2",
         ] {
-            check_tree(&tree("100644", good), &mut HashSet::new()).unwrap();
+            check_tree(&tree("100644", good), &mut HashSet::new(), &mut Vec::new()).unwrap();
         }
     }
 
@@ -198,10 +239,10 @@ mod tests {
             (tree("100644", b"x")[..20].to_vec(), "cut off"),
             (b"100644".to_vec(), "cut off"),
         ] {
-            let error = check_tree(&bad, &mut modules).unwrap_err();
+            let error = check_tree(&bad, &mut modules, &mut Vec::new()).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
-        check_tree(&tree("100644", b".gitmodules"), &mut modules).unwrap();
+        check_tree(&tree("100644", b".gitmodules"), &mut modules, &mut Vec::new()).unwrap();
         assert_eq!(modules.len(), 1);
     }
 }

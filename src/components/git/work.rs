@@ -48,9 +48,9 @@ fn paths(repo: &Repository, carved: &[PathBuf], ignored: bool) -> Result<Vec<Pat
     let mut found = Vec::new();
     for entry in statuses.iter().filter(|entry| !entry.status().is_empty()) {
         let path = Path::new(OsStr::from_bytes(entry.path_bytes()));
-        let only_in_work = entry.status() == Status::WT_MODIFIED;
-        if !is_foreign(&work, path, carved) && !(only_in_work && is_lfs_content(repo, path, &work.join(path)))
-        {
+        let is_pointed_to =
+            || entry.status() == Status::WT_MODIFIED && is_lfs_content(repo, path, &work.join(path));
+        if !is_foreign(&work, path, carved) && !is_pointed_to() {
             found.push(path.to_owned());
         }
     }

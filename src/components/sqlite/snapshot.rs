@@ -15,6 +15,12 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+// Cargo finds the flag from the folder that it is called in. Without it there would be no `sqlite_dbpage`, at run time.
+const _: () = assert!(
+    option_env!("LIBSQLITE3_FLAGS").is_some(),
+    "LIBSQLITE3_FLAGS is not set: call cargo in the project's folder, where .cargo/config.toml sets it"
+);
+
 /// Offset of the two bytes of the header that tell the journal mode: 1 for a rollback journal, 2 for a log.
 pub const JOURNAL_BYTES: std::ops::Range<usize> = 18..20;
 

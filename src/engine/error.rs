@@ -9,6 +9,7 @@ use crate::crypto::trust::TrustError;
 use crate::engine::journal::JournalError;
 use crate::engine::profile::ProfileError;
 use crate::engine::receipt::ReceiptError;
+use crate::engine::sealed::SealedError;
 use crate::engine::state::StateError;
 use crate::pipeline::pack::PackError;
 use crate::pipeline::scan::TooManySecrets;
@@ -106,6 +107,14 @@ pub enum EngineError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A document with a signature behind it: a ticket or a receipt.
+    #[error("{place}: {error}")]
+    Sealed {
+        /// Its path, or `standard input`.
+        place: String,
+        /// What is wrong with it.
+        error: SealedError,
+    },
     /// A receipt.
     #[error("{place}: {error}")]
     Receipt {

@@ -9,7 +9,8 @@ use crate::base::json;
 use crate::base::name::ComponentName;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::machine;
-use crate::engine::receipt::{file, Receipt};
+use crate::engine::receipt::Receipt;
+use crate::engine::sealed::file;
 use crate::engine::state::State;
 use crate::format::BundleId;
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,7 @@ pub fn exports(state: &State) -> Result<(Vec<KnownExport>, Vec<EngineError>)> {
     }
     for name in names.iter().filter(|name| name.ends_with(".receipt")) {
         let path = dir.join(name);
-        match file::open(&file::read(&path)?) {
+        match file::open::<Receipt>(&file::read(&path)?) {
             Ok(receipt) => known
                 .iter_mut()
                 .filter(|known| known.export.id == receipt.bundle)

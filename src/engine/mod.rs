@@ -28,6 +28,7 @@ pub mod rekey;
 mod remedy;
 pub mod retention;
 pub mod rollback;
+pub mod sealed;
 pub mod selection;
 pub mod state;
 pub mod verify;

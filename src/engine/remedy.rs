@@ -41,6 +41,7 @@ impl Faulty for EngineError {
             NoSuchImport(_) | AmbiguousImport(_) => Fault::Usage,
             Panicked(_) | DamagedHistory(_) | NotRemoved(_) => Fault::Unexpected,
             Journal(e) => e.fault(),
+            Sealed { error, .. } => error.fault(),
             Receipt { error, .. } => error.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
             OwnSigner { .. }
@@ -91,6 +92,7 @@ impl Faulty for EngineError {
             }
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Journal(e) => return e.remedy(),
+            Sealed { error, .. } => return error.remedy(),
             Receipt { error, .. } => return error.remedy(),
             NotRemoved(_) => "the warnings say why; put that right, and run it again",
             DamagedHistory(_) => {

@@ -11,6 +11,7 @@ use crate::engine::profile::ProfileError;
 use crate::engine::receipt::ReceiptError;
 use crate::engine::sealed::SealedError;
 use crate::engine::state::StateError;
+use crate::engine::ticket::TicketError;
 use crate::pipeline::pack::PackError;
 use crate::pipeline::scan::TooManySecrets;
 use crate::pipeline::unpack::UnpackError;
@@ -114,6 +115,14 @@ pub enum EngineError {
         place: String,
         /// What is wrong with it.
         error: SealedError,
+    },
+    /// A ticket: its file, or the bundle that answers it.
+    #[error("{place}: {error}")]
+    Ticket {
+        /// Its path, or `standard input`.
+        place: String,
+        /// Why it does not count.
+        error: TicketError,
     },
     /// A receipt.
     #[error("{place}: {error}")]

@@ -39,6 +39,9 @@ pub struct PastExport {
     pub recipients: Vec<String>,
     /// What was packed.
     pub components: Vec<ComponentName>,
+    /// The hosts that may import it; none: any that can open it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
     /// The file, absolute, in the text form of paths; absent for standard output.
     #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -175,6 +178,7 @@ mod tests {
             signer: "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU".into(),
             recipients: vec!["age1x".into()],
             components: vec![ComponentName::new("app").unwrap()],
+            targets: Vec::new(),
             path: None,
             size: None,
         }

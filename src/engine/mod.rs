@@ -31,4 +31,5 @@ pub mod rollback;
 pub mod sealed;
 pub mod selection;
 pub mod state;
+pub mod ticket;
 pub mod verify;

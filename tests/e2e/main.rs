@@ -22,4 +22,5 @@ mod round_trip;
 mod signals;
 mod small_disk;
 mod stock_tools;
+mod tickets;
 mod trust;

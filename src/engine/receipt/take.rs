@@ -83,6 +83,7 @@ mod tests {
             signer: receipt.signer.clone(),
             recipients: Vec::new(),
             components: ["app", "keys"].map(|name| ComponentName::new(name).unwrap()).into(),
+            targets: Vec::new(),
             path: None,
             size: None,
         };

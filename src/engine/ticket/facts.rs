@@ -85,4 +85,12 @@ mod tests {
         assert!(version("sh").is_none_or(|said| !said.is_empty()));
         assert!(version("tar").unwrap().contains("tar"));
     }
+
+    #[test]
+    fn every_kind_has_its_say() {
+        let host = Host { home: "/".into(), uid: 0, own: vec![], maps: vec![] };
+        let offers = offers(crate::components::KINDS, &host);
+        assert_eq!(offers.len(), crate::components::KINDS.len());
+        assert!(offers.values().all(Value::is_object), "{offers:?}");
+    }
 }

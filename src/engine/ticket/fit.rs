@@ -37,8 +37,8 @@ impl For {
         Ok(())
     }
 
-    /// Refuses what would be refused there, and tells `events` what will be different. `surveyed` are those of `components` that are
-    /// to be packed.
+    /// Refuses what would be refused there, and tells `events` what will be different. `surveyed` are those of
+    /// `components` that are to be packed.
     pub fn check(
         &self,
         components: &[Named],
@@ -138,49 +138,4 @@ fn differences(there: &Ticket, host: &Host, outside: &[String]) -> Vec<Finding> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::name::ComponentName;
-    use crate::component::Survey;
-    use crate::engine::ticket::document::tests::sample;
-
-    fn surveyed(kind: &str) -> Surveyed {
-        let name = ComponentName::new("app").unwrap();
-        Surveyed { name, kind: kind.into(), survey: Survey::default(), left_out: Vec::new() }
-    }
-
-    #[test]
-    fn an_older_kbpack_and_an_unknown_kind() {
-        let there = sample();
-        assert_eq!(can_read(&there, &[surveyed("files"), surveyed("git")]), Ok(()));
-        let unknown = can_read(&there, &[surveyed("files"), surveyed("postgres")]);
-        assert!(matches!(unknown, Err(TicketError::UnknownKind { kind, .. }) if kind == "postgres"));
-        let old = Ticket { reads: u64::from(FORMAT_VERSION) - 1, ..sample() };
-        assert!(matches!(can_read(&old, &[]), Err(TicketError::OldKbpack { .. })));
-    }
-
-    #[test]
-    fn room_is_that_of_the_file_system_that_holds_the_home() {
-        let space = |mount: &str, free| Space { mount: mount.into(), free };
-        let there = |space: Vec<Space>| Ticket { space, ..sample() };
-        let only_home = there(vec![space("/home", 100), space("/home/other", 1), space("/homely", 1)]);
-        assert_eq!(has_room(&only_home, 100), Ok(()));
-        assert!(matches!(has_room(&only_home, 101), Err(TicketError::NoSpace { free: 100, .. })));
-        // The deeper one.
-        let nested = there(vec![space("/", 1), space("/home/ada", 100)]);
-        assert_eq!(has_room(&nested, 50), Ok(()));
-        // Nothing is known: nothing is refused.
-        assert_eq!(has_room(&there(Vec::new()), u64::MAX), Ok(()));
-    }
-
-    #[test]
-    fn what_differs_is_said() {
-        let host = |home: &str, uid| Host { home: home.into(), uid, own: vec![], maps: vec![] };
-        let said = |host: &Host, outside: &[String]| differences(&sample(), host, outside);
-        assert_eq!(said(&host("/home/ada", 1000), &[]), []);
-        let all = said(&host("/root", 0), &["/etc/app".to_owned()]);
-        assert_eq!(all.len(), 3);
-        assert!(all[0].what.contains("/home/ada") && all[0].what.contains("/root"), "{all:?}");
-        assert!(all[2].what.contains("/etc/app"), "{all:?}");
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! Tickets: issued by a target, carried to the source, answered with a bundle for that target and that ticket alone.
 
+use crate::crash::injected;
 use crate::support::{furnish, snapshot_but_state, Home, Run, World};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -173,6 +174,32 @@ fn an_import_that_does_not_hold_uses_no_ticket() {
     fs::remove_dir_all(world.target.join("app")).unwrap();
     world.import(&second, &[]).ok();
     scene.refused(&first, &["--allow-older"], "is used up: bundle ");
+}
+
+#[test]
+fn killed_anywhere_what_is_in_place_has_used_the_ticket_and_may_come_again() {
+    let scene = Scene::believing();
+    let (world, first, second) = (&scene.world, scene.bundle("1.kbp"), scene.bundle("2.kbp"));
+    let args = ["import", first.to_str().unwrap(), "--yes", "--allow-older"];
+    let (mut nth, mut taken_back, mut kept) = (0, 0, 0);
+    loop {
+        nth += 1;
+        // Whatever gives a file its name: the journal's, the ticket's, the mark's, the components'.
+        let run = injected(&world.target, &args, "/^rename|^linkat", nth, "signal=SIGKILL");
+        if run.code == 0 {
+            break;
+        }
+        world.target.kbpack(&["recover"]).ok();
+        if world.target.join("app/settings.json").exists() {
+            kept += 1;
+            scene.refused(&second, &["--allow-older"], "is used up: bundle ");
+            world.target.kbpack(&["rollback", "--yes"]).ok();
+        } else {
+            taken_back += 1;
+        }
+    }
+    assert!(taken_back > 3 && kept > 0, "{taken_back} taken back, {kept} kept");
+    scene.refused(&second, &["--allow-older"], "is used up: bundle ");
 }
 
 #[test]

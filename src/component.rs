@@ -116,6 +116,12 @@ pub trait Kind: Sync {
         host: &Host,
     ) -> Result<Box<dyn Component>>;
 
+    /// Target: what a source should know of this machine before it packs this kind for it (versions, what is there already):
+    /// a JSON object of the kind's own, for a ticket. Read-only, quick, and never a secret.
+    fn offer(&self, _host: &Host) -> Value {
+        Value::Object(serde_json::Map::new())
+    }
+
     /// A component as a backup of this machine's own describes it, see [`Component::back_up`]. It may do what a
     /// bundle from elsewhere may not, such as remove what was not there. `own` is what this machine's profile said at the
     /// import: of it, a kind takes the ways to a place (a server, a role), never another place.
@@ -144,6 +150,12 @@ pub trait Component: Send + Sync {
     /// Source: the secrets this component declares, packed or not, to be searched for in other streams. Read-only.
     fn secrets(&self) -> Result<Vec<NamedSecret>> {
         Ok(Vec::new())
+    }
+
+    /// Source: what speaks against this component on a target whose ticket says `there`: that machine's [`Kind::offer`], which comes
+    /// from outside. A [`Severity::Refusal`] stops the export.
+    fn suits(&self, _there: &Value) -> Vec<Finding> {
+        Vec::new()
     }
 
     /// Source: what an export would pack, without packing it: how many things, and how many bytes of plaintext, roughly.

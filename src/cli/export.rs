@@ -4,11 +4,14 @@ use crate::base::name::ComponentName;
 use crate::cli::error::CliError;
 use crate::cli::keys::{refuse_terminal, signing_key, RecipientArgs};
 use crate::cli::Context;
+use crate::crypto::paths::KeyPaths;
 use crate::engine::export::Export;
 use crate::engine::machine;
 use crate::engine::profile::Profile;
+use crate::engine::sealed::Believe;
 use crate::engine::selection::{Only, Selection};
 use crate::engine::state::State;
+use crate::engine::ticket::fit::For;
 use crate::report::text;
 use std::path::{Path, PathBuf};
 
@@ -21,10 +24,20 @@ use std::path::{Path, PathBuf};
   kbpack export -r age1...                      to NAME-DATE.kbp in this folder
   kbpack export -r age1... -p -o state.kbp      for a machine, or for whoever knows the passphrase
   kbpack export -r age1... -o - | ssh host kbpack import - --yes
+  kbpack export --for beta.ticket               for the machine that issued the ticket, and no other
   kbpack export --dry-run                       what would be packed")]
 pub struct Args {
     #[command(flatten)]
     recipients: RecipientArgs,
+    /// Encrypt to the machine that issued this ticket, and let no other import it; - is standard input (repeatable)
+    #[arg(long = "for", value_name = "TICKET")]
+    tickets: Vec<PathBuf>,
+    /// Believe the ticket of the machine with this fingerprint in this run (repeatable)
+    #[arg(long, value_name = "SHA256:...", requires = "tickets")]
+    trust: Vec<String>,
+    /// Export even if the target of a ticket has too little room for all of it: most of it may be there already
+    #[arg(long, requires = "tickets")]
+    no_space_check: bool,
     /// Write the bundle to FILE; - is standard output [default: NAME-DATE.kbp]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -55,7 +68,7 @@ impl Args {
         let profile = Profile::find(self.profile.as_deref(), &context.dirs.config)?;
         let host = machine::host(&context.dirs, Vec::new())?;
         let state = State::new(context.dirs.state.clone());
-        let selection = Selection { only: self.only, skip: self.skip };
+        let selection = Selection { only: self.only.clone(), skip: self.skip.clone() };
         let stdout = self.output.as_deref() == Some(Path::new("-"));
         if stdout && !self.dry_run {
             refuse_terminal(None)?;
@@ -66,13 +79,16 @@ impl Args {
                 "write the bundle to a file",
             ));
         }
+        let tickets = self.believed(context)?;
+        let own = tickets.tickets.iter().map(|ticket| ticket.document.recipient.clone());
+        let to: Vec<String> = profile.recipients.iter().cloned().chain(own).collect();
         if self.dry_run {
             // No key and no recipient is needed to see what would be packed; but those that are named must be right.
-            self.recipients.named(&profile.recipients)?;
-            let plan = crate::engine::export::survey(&profile, &host, &selection, console)?;
+            self.recipients.named(&to)?;
+            let plan = crate::engine::export::survey(&profile, &host, &selection, &tickets, console)?;
             return Ok(console.data(&plan, text::export_plan(&plan))?);
         }
-        let recipients = self.recipients.recipients(&profile.recipients)?;
+        let recipients = self.recipients.recipients(&to)?;
         let signer = signing_key(context)?;
         let named = self.output.unwrap_or_else(|| default_name(&profile.name));
         console.line(&format!("profile {}", profile.path.display()));
@@ -82,6 +98,7 @@ impl Args {
             state: &state,
             selection: &selection,
             recipients: &recipients,
+            tickets: &tickets,
             signer: &signer,
             output: (!stdout).then_some(named.as_path()),
             expires_in: self.expires,
@@ -89,6 +106,14 @@ impl Args {
         };
         let report = export.run(console)?;
         Ok(console.summary(&report, text::export(&report))?)
+    }
+
+    /// The tickets, their signatures and signers checked.
+    fn believed(&self, context: &Context) -> Result<For, CliError> {
+        let paths = KeyPaths::new(&context.dirs.config);
+        let believe = Believe { paths: &paths, pins: &self.trust, at: machine::now() };
+        let tickets = self.tickets.iter().map(|file| believe.open(file)).collect::<Result<_, _>>()?;
+        Ok(For { tickets, no_space_check: self.no_space_check })
     }
 }
 

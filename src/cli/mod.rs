@@ -24,6 +24,7 @@ pub mod receipt;
 pub mod recover;
 pub mod rekey;
 pub mod rollback;
+pub mod ticket;
 pub mod trust;
 pub mod verify;
 
@@ -77,6 +78,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Keygen(keygen::Args),
+    Ticket(ticket::Args),
     Export(export::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -161,6 +163,7 @@ impl Cli {
 fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
     match command {
         Command::Keygen(args) => args.run(context),
+        Command::Ticket(args) => args.run(context),
         Command::Export(args) => args.run(context),
         Command::Inspect(args) => args.run(context),
         Command::Verify(args) => args.run(context),

@@ -5,6 +5,7 @@ use crate::cli::Context;
 use crate::crypto::paths::KeyPaths;
 use crate::engine::machine;
 use crate::engine::receipt::take::Take;
+use crate::engine::sealed::Believe;
 use crate::engine::state::State;
 use crate::report::past;
 use std::path::PathBuf;
@@ -34,7 +35,9 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let paths = KeyPaths::new(&context.dirs.config);
         let state = State::new(context.dirs.state.clone());
-        let take = Take { paths: &paths, state: &state, pin: self.trust.as_deref(), at: machine::now() };
+        let pins: Vec<String> = self.trust.into_iter().collect();
+        let believe = Believe { paths: &paths, pins: &pins, at: machine::now() };
+        let take = Take { believe: &believe, state: &state };
         let taken = take.run(&self.file)?;
         let receipt = &taken.receipt;
         let lines = [

@@ -11,12 +11,12 @@ use crate::engine::state::State;
 use clap::Subcommand;
 use serde::Serialize;
 
-/// Say whose bundles this machine may import, and whose receipts it believes
+/// Say whose bundles this machine may import, and whose tickets and receipts it believes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   kbpack trust add alice 'ssh-ed25519 AAAA...'      what `kbpack keygen` printed there
   kbpack trust add alice signing_key.pub --until 20271231Z
-  kbpack trust add beta 'ssh-ed25519 AAAA...' --for receipts
+  kbpack trust add beta 'ssh-ed25519 AAAA...' --for tickets --for receipts
   kbpack trust list
   kbpack trust remove alice")]
 pub struct Args {
@@ -64,6 +64,8 @@ enum Command {
 enum Purpose {
     /// What it exported may be imported here
     Bundles,
+    /// What is exported for one of its tickets is encrypted to it
+    Tickets,
     /// What it says it has restored is believed here
     Receipts,
 }
@@ -72,6 +74,7 @@ impl Purpose {
     fn namespace(self) -> Namespace {
         match self {
             Purpose::Bundles => Namespace::Bundle,
+            Purpose::Tickets => Namespace::Ticket,
             Purpose::Receipts => Namespace::Receipt,
         }
     }
@@ -109,8 +112,7 @@ impl Args {
                 // The mark first: a trusted signer without one is an error.
                 state.begin_mark(&signer.fingerprint())?;
                 store.add(&name, &signer, &namespaces, from, until)?;
-                let only = if purposes == [Purpose::Receipts] { " for its receipts" } else { "" };
-                let lines = [format!("{name} is trusted{only}: {}", signer.fingerprint())];
+                let lines = [format!("{name} is trusted{}: {}", only_for(&purposes), signer.fingerprint())];
                 Ok(console.summary(&rows(&store), lines)?)
             }
             Command::List => {
@@ -154,6 +156,19 @@ impl Args {
                 Ok(console.summary(&[&fingerprint], [format!("revoked: {fingerprint}")])?)
             }
         }
+    }
+}
+
+/// ` for its receipts`; nothing where its bundles are trusted.
+fn only_for(purposes: &[Purpose]) -> String {
+    let word = |purpose: &Purpose| match purpose {
+        Purpose::Bundles => "bundles",
+        Purpose::Tickets => "tickets",
+        Purpose::Receipts => "receipts",
+    };
+    match purposes.contains(&Purpose::Bundles) {
+        true => String::new(),
+        false => format!(" for its {}", purposes.iter().map(word).collect::<Vec<_>>().join(" and its ")),
     }
 }
 

@@ -138,6 +138,11 @@ impl Recipients {
     }
 }
 
+/// Whether `text` is an age X25519 recipient in its one form. Encrypting to one runs no other program.
+pub fn is_x25519(text: &str) -> bool {
+    text.parse::<age::x25519::Recipient>().is_ok_and(|recipient| recipient.to_string() == text)
+}
+
 fn parse(text: &str) -> Result<(String, Kind), CryptoError> {
     let shown = || printable(text, 60);
     let refuse = |what: String, why| Err(CryptoError::Recipient { what, why });

@@ -82,6 +82,10 @@ impl Faulty for TrustError {
             TrustError::Unknown { line, namespace: Namespace::Receipt, .. } => {
                 format!("if that target shows the same fingerprint: kbpack trust add NAME '{line}' --for receipts")
             }
+            // Whoever swaps a ticket gets the bundle: how the fingerprint is compared is said in full.
+            TrustError::Unknown { line, namespace: Namespace::Ticket, .. } => {
+                format!("ask for the target's fingerprint by another way than the ticket came (there: kbpack keygen --show); if it is the same: kbpack trust add NAME '{line}' --for tickets")
+            }
             TrustError::Unknown { line, .. } => {
                 format!("if its source shows the same fingerprint: kbpack trust add NAME '{line}'")
             }
@@ -92,6 +96,9 @@ impl Faulty for TrustError {
             ),
             TrustError::NotForNamespace { principal, line, namespace: Namespace::Receipt, .. } => {
                 format!("if its receipts are to be believed: kbpack trust add {principal} '{line}' --for receipts")
+            }
+            TrustError::NotForNamespace { principal, line, namespace: Namespace::Ticket, .. } => {
+                format!("if bundles are to be encrypted to what its tickets say: kbpack trust add {principal} '{line}' --for tickets")
             }
             TrustError::NotForNamespace { namespace, .. } => {
                 format!("if it is to be trusted for that, add {namespace} to its line in trusted_signers")

@@ -10,7 +10,9 @@ use crate::engine::checks::CheckError;
 use crate::engine::journal::JournalError;
 use crate::engine::profile::ProfileError;
 use crate::engine::receipt::ReceiptError;
+use crate::engine::sealed::SealedError;
 use crate::engine::state::StateError;
+use crate::engine::ticket::TicketError;
 use crate::pipeline::pack::PackError;
 use crate::pipeline::scan::TooManySecrets;
 use crate::pipeline::unpack::UnpackError;
@@ -110,6 +112,22 @@ pub enum EngineError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A document with a signature behind it: a ticket or a receipt.
+    #[error("{place}: {error}")]
+    Sealed {
+        /// Its path, or `standard input`.
+        place: String,
+        /// What is wrong with it.
+        error: SealedError,
+    },
+    /// A ticket: its file, or the bundle that answers it.
+    #[error("{place}: {error}")]
+    Ticket {
+        /// Its path, or `standard input`.
+        place: String,
+        /// Why it does not count.
+        error: TicketError,
+    },
     /// A receipt.
     #[error("{place}: {error}")]
     Receipt {

@@ -15,6 +15,8 @@ use crate::engine::machine;
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
 use crate::engine::state::State;
+use crate::engine::ticket::fit::For;
+use crate::engine::ticket::{meant_for, MeantFor};
 use crate::format::{BundleId, ComponentEntry, Manifest, FORMAT_VERSION};
 use crate::pipeline::output::Output;
 use crate::pipeline::pack::{PackError, Packer};
@@ -35,6 +37,8 @@ pub struct Export<'a> {
     pub selection: &'a Selection,
     /// Whom to encrypt to.
     pub recipients: &'a Recipients,
+    /// The tickets that it answers.
+    pub tickets: &'a For,
     /// Who signs.
     pub signer: &'a SigningKey,
     /// The file to write; `None` is standard output.
@@ -54,6 +58,9 @@ pub struct ExportReport {
     pub path: Option<ShownPath>,
     /// Whom it is encrypted to.
     pub recipients: Vec<String>,
+    /// The machines that may import it; none: any that can open it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<MeantFor>,
     /// Bytes of the bundle; `None` for standard output.
     pub size: Option<u64>,
     /// The signer's fingerprint.
@@ -116,32 +123,42 @@ fn components_of(
     Ok((components, carved))
 }
 
-/// What an export of `profile` would pack. Writes nothing; needs no key and no recipient.
+/// What an export of `profile` would pack, and whether that suits the targets of `tickets`. Writes nothing; needs no key
+/// and no recipient.
 pub fn survey(
     profile: &Profile,
     host: &Host,
     selection: &Selection,
+    tickets: &For,
     events: &dyn Events,
 ) -> Result<ExportPlan> {
+    tickets.check_expiry(machine::now())?;
     let (components, carved) = components_of(profile, host, selection)?;
+    let surveyed = survey_each((&components, &carved), profile, host, selection, events)?;
+    tickets.check(&components, &surveyed, host, events)?;
+    Ok(ExportPlan { profile: profile.path.as_path().into(), components: surveyed })
+}
+
+/// What each component that is taken would pack.
+fn survey_each(
+    (components, carved): (&[Named], &[Vec<PathBuf>]),
+    profile: &Profile,
+    host: &Host,
+    selection: &Selection,
+    events: &dyn Events,
+) -> Result<Vec<Surveyed>> {
     let mut surveyed = Vec::new();
     for ((name, component), carved) in components.iter().zip(carved) {
         if selection.takes(name) {
             let only = selection.paths_in(name);
-            let scope = Scope {
-                host,
-                carved: &carved,
-                only: &only,
-                run: "",
-                threads: machine::threads(),
-                progress: events,
-            };
+            let scope =
+                Scope { host, carved, only: &only, run: "", threads: machine::threads(), progress: events };
             let survey = component.survey(&scope).within(name)?;
             let kind = profile.components[name].kind.clone();
-            surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: shown(&carved) });
+            surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: shown(carved) });
         }
     }
-    Ok(ExportPlan { profile: profile.path.as_path().into(), components: surveyed })
+    Ok(surveyed)
 }
 
 impl Export<'_> {
@@ -154,6 +171,7 @@ impl Export<'_> {
         }
         let _lock = self.state.lock()?;
         let now = machine::now();
+        self.check_targets(now, &components, &carved, events)?;
         let sequence = self.state.next_sequence(&self.profile.name, now)?;
         let id = BundleId::random().map_err(PackError::from)?;
         let run = id.to_string()[..16].to_owned();
@@ -222,6 +240,7 @@ impl Export<'_> {
 
         // 5. The manifest, the seal, and only then the file's name.
         let fingerprint = self.signer.public().fingerprint();
+        let targets = meant_for(&self.tickets.tickets);
         let manifest = Manifest {
             format: FORMAT_VERSION,
             id,
@@ -230,7 +249,7 @@ impl Export<'_> {
             sequence,
             profile: self.profile.name.clone(),
             origin: machine::origin(fingerprint.clone()),
-            targets: Vec::new(),
+            targets: targets.iter().map(Into::into).collect(),
             components: entries,
             checks,
         };
@@ -250,12 +269,31 @@ impl Export<'_> {
             id,
             path: self.output.map(ShownPath::from),
             recipients: self.recipients.labels(),
+            targets,
             size,
             signer: fingerprint,
             sequence,
             components: packed,
             misplaced_secrets: misplaced,
         })
+    }
+
+    /// What the targets of the tickets would refuse. Without tickets, nothing is looked at.
+    fn check_targets(
+        &self,
+        now: u64,
+        components: &[Named],
+        carved: &[Vec<PathBuf>],
+        events: &dyn Events,
+    ) -> Result<()> {
+        self.tickets.check_expiry(now)?;
+        if self.tickets.tickets.is_empty() {
+            return Ok(());
+        }
+        events.step("looking at what the target has to hold");
+        let of = (components, carved);
+        let surveyed = survey_each(of, self.profile, self.host, self.selection, events)?;
+        self.tickets.check(components, &surveyed, self.host, events)
     }
 
     /// What is remembered of the bundle with this manifest, of `size` bytes.
@@ -272,6 +310,7 @@ impl Export<'_> {
             signer: manifest.origin.signer.clone(),
             recipients: self.recipients.labels(),
             components: manifest.components.iter().map(|c| c.name.clone()).collect(),
+            targets: manifest.targets.iter().map(|target| target.host.clone()).collect(),
             path: path.map(|path| path_text(path.as_os_str().as_bytes())),
             size,
         })
@@ -283,7 +322,7 @@ impl Export<'_> {
 }
 
 /// Stops at what a component finds that must not be packed as it is.
-fn refuse(name: &ComponentName, findings: &[Finding]) -> Result<()> {
+pub(super) fn refuse(name: &ComponentName, findings: &[Finding]) -> Result<()> {
     let refusals = || findings.iter().filter(|finding| finding.severity == Severity::Refusal);
     match refusals().next() {
         None => Ok(()),

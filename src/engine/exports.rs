@@ -9,7 +9,8 @@ use crate::base::json;
 use crate::base::name::ComponentName;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::machine;
-use crate::engine::receipt::{file, Receipt};
+use crate::engine::receipt::Receipt;
+use crate::engine::sealed::file;
 use crate::engine::state::State;
 use crate::format::BundleId;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub struct PastExport {
     pub recipients: Vec<String>,
     /// What was packed.
     pub components: Vec<ComponentName>,
+    /// The hosts that may import it; none: any that can open it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
     /// The file, absolute, in the text form of paths; absent for standard output.
     #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -89,7 +93,7 @@ pub fn exports(state: &State) -> Result<(Vec<KnownExport>, Vec<EngineError>)> {
     }
     for name in names.iter().filter(|name| name.ends_with(".receipt")) {
         let path = dir.join(name);
-        match file::open(&file::read(&path)?) {
+        match file::open::<Receipt>(&file::read(&path)?) {
             Ok(receipt) => known
                 .iter_mut()
                 .filter(|known| known.export.id == receipt.bundle)
@@ -174,6 +178,7 @@ mod tests {
             signer: "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU".into(),
             recipients: vec!["age1x".into()],
             components: vec![ComponentName::new("app").unwrap()],
+            targets: Vec::new(),
             path: None,
             size: None,
         }

@@ -23,7 +23,8 @@ use crate::engine::receipt::make::{make, Made, Wanted};
 use crate::engine::recover::recover_first;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
-use crate::format::{BundleId, ComponentEntry, Target};
+use crate::engine::ticket::redeem::{redeem, Redeemed};
+use crate::format::{BundleId, ComponentEntry};
 use crate::pipeline::pack::PackError;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -106,7 +107,7 @@ impl Import<'_> {
         // 3. Seal, signer, digests. 4. Keys and manifest; id and signer are held against each other inside.
         events.step("verifying");
         let bundle = self.gate.open(incoming, self.identities, Some(events))?;
-        let mark = self.admit(&bundle)?;
+        let (mark, ticket) = self.admit(&bundle)?;
 
         // 5. Plan: read-only.
         events.step("planning");
@@ -140,7 +141,7 @@ impl Import<'_> {
 
         // 9. to 13. Stage, check, commit, check, remember, finalise: or undo.
         let begin = Begin { place: bundle.place.clone(), ..begin(&transaction, backup) };
-        let mut applied = transaction.run(&begin, || self.remember(mark, &plan))?;
+        let mut applied = transaction.run(&begin, || self.remember(mark, ticket.as_ref(), &plan))?;
         if let Err(error) = SavedChecks::of(&plan, bundle.opened.signer(), self.host).save(self.state) {
             let what = format!("the checks of this import could not be kept for `kbpack check`: {error}");
             let finding = Finding::new(Severity::Warning, what).todo("name the bundle to it");
@@ -154,35 +155,25 @@ impl Import<'_> {
         Ok(ImportReport { receipt, ..ImportReport::done(plan, backup, applied) })
     }
 
-    /// Expiry, target and sequence (chapter R). Returns what is remembered of the signer.
-    fn admit(&self, bundle: &Bundle) -> Result<SignerMark> {
+    /// Expiry, target and sequence (chapter R). Returns what is remembered of the signer, and the ticket that is answered.
+    fn admit(&self, bundle: &Bundle) -> Result<(SignerMark, Option<Redeemed>)> {
         let manifest = bundle.opened.manifest();
-        let place = || bundle.place.clone();
         self.gate.check_expiry(bundle)?;
-        if !manifest.targets.is_empty() {
-            // A host is known by its signing key.
-            let own = crate::crypto::keygen::made(self.gate.paths).ok().map(|made| made.fingerprint);
-            // R3: a nonce is that of a ticket; this machine has made none yet.
-            let is_own = |target: &Target| Some(&target.host) == own.as_ref() && target.nonce.is_none();
-            if !manifest.targets.iter().any(is_own) {
-                let hosts: Vec<&str> = manifest.targets.iter().map(|target| target.host.as_str()).collect();
-                return Err(EngineError::OtherTarget { place: place(), targets: hosts.join(", ") });
-            }
-        }
+        let ticket = redeem(self.gate, bundle)?;
         let mark = self.state.mark(&bundle.opened.signer().fingerprint())?;
         if let Some(applied) = mark.profiles.get(&manifest.profile) {
             let older = manifest.sequence < applied.sequence
                 || manifest.sequence == applied.sequence && manifest.id != applied.id;
             if older && !self.allow_older {
                 return Err(EngineError::Older {
-                    place: place(),
+                    place: bundle.place.clone(),
                     sequence: manifest.sequence,
                     applied: applied.sequence,
                     profile: manifest.profile.clone(),
                 });
             }
         }
-        Ok(mark)
+        Ok((mark, ticket))
     }
 
     fn plan(
@@ -210,8 +201,9 @@ impl Import<'_> {
         })
     }
 
-    /// The sequence and the destinations. `--allow-older` never lowers the mark.
-    fn remember(&self, mut mark: SignerMark, plan: &ImportPlan) -> Result<()> {
+    /// The ticket that is used up, the sequence and the destinations. `--allow-older` never lowers the mark.
+    fn remember(&self, mut mark: SignerMark, ticket: Option<&Redeemed>, plan: &ImportPlan) -> Result<()> {
+        ticket.map_or(Ok(()), |ticket| ticket.use_up(plan.id))?;
         let fresh = ProfileMark { sequence: plan.sequence, id: plan.id, destinations: BTreeSet::new() };
         let profile = mark.profiles.entry(plan.profile.clone()).or_insert(fresh);
         if plan.sequence > profile.sequence {

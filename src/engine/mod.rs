@@ -30,6 +30,8 @@ pub mod rekey;
 mod remedy;
 pub mod retention;
 pub mod rollback;
+pub mod sealed;
 pub mod selection;
 pub mod state;
+pub mod ticket;
 pub mod verify;

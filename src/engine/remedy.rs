@@ -42,6 +42,8 @@ impl Faulty for EngineError {
             Panicked(_) | DamagedHistory(_) | NotRemoved(_) => Fault::Unexpected,
             Check(e) => e.fault(),
             Journal(e) => e.fault(),
+            Sealed { error, .. } => error.fault(),
+            Ticket { error, .. } => error.fault(),
             Receipt { error, .. } => error.fault(),
             CannotRecover { .. } => Fault::RecoveryNeeded,
             OwnSigner { .. }
@@ -93,6 +95,8 @@ impl Faulty for EngineError {
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Check(e) => return e.remedy(),
             Journal(e) => return e.remedy(),
+            Sealed { error, .. } => return error.remedy(),
+            Ticket { error, .. } => return error.remedy(),
             Receipt { error, .. } => return error.remedy(),
             NotRemoved(_) => "the warnings say why; put that right, and run it again",
             DamagedHistory(_) => {

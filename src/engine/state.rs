@@ -2,6 +2,7 @@
 //!
 //! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `logs/` (how), `checks.json` (the checks of the last one), `lock`,
 //! `exports.json` (the last sequence for each profile), `exports/` (what was exported, and the receipts that came back), `receipts/` (those made here),
+//! `tickets/` (those issued here),
 //! `signers/<hex>.json` (for each trusted signer: the highest sequence applied and the destinations written, for each profile).
 
 use crate::base::digest::Digest;
@@ -199,7 +200,7 @@ impl State {
 
     /// Removes what a kill left of files that were being written. The lock is held, so nobody writes any now.
     fn sweep(&self) -> Result<()> {
-        let written = ["", "signers", "journals", "history", "backups", "exports", "receipts"];
+        let written = ["", "signers", "journals", "history", "backups", "exports", "receipts", "tickets"];
         for dir in written.map(|name| self.dir.join(name)) {
             for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(fsx::TEMPORARY) {
@@ -260,6 +261,16 @@ impl State {
     /// Where the receipts of imports on this machine are put, made if it is not there, its name on disk.
     pub fn ensure_receipts(&self) -> Result<PathBuf> {
         self.lasting(self.dir.join("receipts"))
+    }
+
+    /// Where the tickets that this machine has issued are remembered.
+    pub fn tickets_dir(&self) -> PathBuf {
+        self.dir.join("tickets")
+    }
+
+    /// The same, made if it is not there, its name on disk.
+    pub fn ensure_tickets(&self) -> Result<PathBuf> {
+        self.lasting(self.tickets_dir())
     }
 
     /// Also where an earlier run was killed between making it and putting its name on disk.

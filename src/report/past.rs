@@ -14,6 +14,7 @@ pub fn export_in_history(known: &KnownExport) -> Vec<String> {
     let to = export.path.as_deref().unwrap_or("standard output");
     let (when, id) = (timestamp(export.created), &export.id.to_string()[..16]);
     let mut lines = vec![format!("{when}  {id}  {} exported to {to}{size}", export.profile)];
+    lines.extend(export.targets.iter().map(|host| format!("  only for {host}")));
     lines.extend(known.receipts.iter().map(|receipt| format!("  {}", restored(receipt))));
     if known.receipts.is_empty() {
         lines.push("  not known to restore: no receipt came back".to_owned());

@@ -8,6 +8,7 @@ use crate::engine::import::ImportReport;
 use crate::engine::journal::End;
 use crate::engine::machine::timestamp;
 use crate::engine::plan::{count, ImportPlan};
+use crate::engine::ticket::Ticket;
 use crate::engine::verify::Verified;
 use crate::format::Manifest;
 use crate::report::checks;
@@ -51,6 +52,10 @@ pub fn export(report: &ExportReport) -> Vec<String> {
     lines.push(format!("wrote {}{size}", place(report.path.as_ref())));
     lines.push(format!("signed by {}", report.signer));
     lines.extend(report.recipients.iter().map(|recipient| format!("for {recipient}")));
+    lines.extend(report.targets.iter().map(|target| {
+        let (host, name, until) = (&target.host, &target.hostname, timestamp(target.expires));
+        format!("only {name} ({host}) may import it, before {until}")
+    }));
     lines.extend(report.path.iter().map(|path| format!("on the target: kbpack import {path}")));
     lines
 }
@@ -65,6 +70,16 @@ pub fn export_plan(plan: &ExportPlan) -> Vec<String> {
         lines.extend(c.survey.findings.iter().map(|f| format!("  {}: {}", severity(f.severity), f.what)));
     }
     lines
+}
+
+/// What `ticket` issued, in `file` or on standard output.
+pub fn ticket(ticket: &Ticket, file: Option<&ShownPath>) -> Vec<String> {
+    let name = file.map_or_else(|| "TICKET".to_owned(), ShownPath::to_string);
+    vec![
+        format!("ticket {} of {} ({})", &ticket.nonce.to_string()[..16], ticket.hostname, ticket.host),
+        format!("one bundle may be imported for it, before {}", ticket.expires_at),
+        format!("on the source: kbpack export --for {name}"),
+    ]
 }
 
 /// A manifest, for `inspect`.
@@ -86,7 +101,11 @@ pub fn manifest(manifest: &Manifest, signer: &str) -> Vec<String> {
     if let Some(expires) = manifest.expires {
         lines.push(format!("expires   {}", timestamp(expires)));
     }
-    lines.extend(manifest.targets.iter().map(|target| format!("for       {}", target.host)));
+    lines.extend(manifest.targets.iter().map(|target| {
+        let ticket =
+            target.nonce.as_ref().map_or_else(String::new, |nonce| format!(", ticket {}", &nonce[..16]));
+        format!("only for  {}{ticket}", target.host)
+    }));
     for c in &manifest.components {
         let size: u64 = c.streams.iter().map(|s| s.size).sum();
         let stored: u64 = c.streams.iter().map(|s| s.stored_size).sum();

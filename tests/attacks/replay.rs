@@ -22,6 +22,8 @@ fn not_here_and_not_now() {
     let own = kit.world.target.read(".config/kbpack/signing_key.pub");
     let own = ssh_key::PublicKey::from_openssh(String::from_utf8(own).unwrap().trim()).unwrap();
     let own = own.fingerprint(ssh_key::HashAlg::Sha256).to_string();
+    let ticket = kit.world.target.kbpack(&["ticket"]).ok().text();
+    let issued = ticket.split("\"nonce\": \"").nth(1).unwrap()[..64].to_owned();
     let w =
         |name, code, words, change: &dyn Fn(&mut Value)| with(&kit, &kit.inside, name, code, words, change);
     run(
@@ -37,8 +39,21 @@ fn not_here_and_not_now() {
             w("for-a-machine-that-turns-the-text", 4, "meant for another machine", &|m| {
                 m["targets"] = json!([{"host": "\u{202e}ateb\u{2066}"}])
             }),
-            w("for-a-ticket-that-was-never-made", 4, "meant for another machine", &|m| {
+            w("for-a-ticket-that-was-never-made", 4, "that this machine does not remember", &|m| {
                 m["targets"] = json!([{"host": own, "nonce": "00".repeat(32)}])
+            }),
+            w(
+                "for-anothers-ticket-besides",
+                4,
+                "that this machine does not remember",
+                &|m| m["targets"] = json!([{"host": "beta"}, {"host": own, "nonce": format!("{}{}", &issued[32..], &issued[..32])}]),
+            ),
+            w("for-our-ticket-under-anothers-name", 4, "meant for another machine", &|m| {
+                m["targets"] = json!([{"host": "beta", "nonce": issued}])
+            }),
+            w("control-for-our-ticket", 0, "", &|m| {
+                m["targets"] =
+                    json!([{"host": own, "nonce": "00".repeat(32)}, {"host": own, "nonce": issued}])
             }),
             w("control-for-this-machine", 0, "", &|m| {
                 m["targets"] = json!([{"host": "beta"}, {"host": own}])

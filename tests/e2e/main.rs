@@ -26,4 +26,5 @@ mod signals;
 mod small_disk;
 mod sqlite;
 mod stock_tools;
+mod tickets;
 mod trust;

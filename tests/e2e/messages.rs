@@ -127,6 +127,11 @@ fn what_is_said_when_it_works() {
     );
     scene.source("ok-receipt", &["receipt", &receipt]);
     scene.source("ok-history", &["history"]);
+    let ticket = scene.path("beta.ticket");
+    scene.target("ok-ticket", &["ticket", "-o", &ticket]);
+    let signer = target["signer"].as_str().unwrap();
+    scene.source("ok-trust-add-for-tickets", &["trust", "add", "beta", signer, "--for", "tickets"]);
+    scene.source("ok-export-for", &["export", "--for", &ticket, "-o", &scene.path("for.kbp")]);
     let folder = scene.path("bundles");
     fs::create_dir(&folder).unwrap();
     for name in ["1.kbp", "2.kbp"] {
@@ -373,6 +378,42 @@ fn what_is_said_of_a_receipt() {
     scene.source("receipt-never-exported", &["receipt", &receipt, "--trust", pin]);
     fs::remove_file(scene.world.target.join(".config/kbpack/signing_key")).unwrap();
     scene.target("receipt-no-key", &["import", &bundle, "--yes", "--receipt", &scene.path("2.receipt")]);
+    scene.snapshots.finish();
+}
+
+#[test]
+fn what_is_said_of_a_ticket() {
+    let mut scene = Scene::new("ticket");
+    let (ticket, out) = (scene.path("beta.ticket"), scene.path("b.kbp"));
+    scene.third("ticket-no-key", &["ticket"]);
+    scene.target("ticket-json-to-stdout", &["ticket", "--json"]);
+    scene.world.target.kbpack(&["ticket", "-o", &ticket]).ok();
+    scene.target("ticket-exists", &["ticket", "-o", &ticket]);
+    scene.source("ticket-missing", &["export", "--for", "none.ticket"]);
+    scene.source("ticket-not-one", &["export", "--for", ".bashrc"]);
+    scene.source("ticket-unknown-target", &["export", "--for", &ticket]);
+    let target = scene.world.target.kbpack(&["keygen", "--show", "--json"]).ok().json();
+    let signer = target["signer"].as_str().unwrap();
+    scene.world.source.kbpack(&["trust", "add", "beta", signer]).ok();
+    scene.source("ticket-trusted-for-bundles", &["export", "--for", &ticket]);
+    let pin = target["fingerprint"].as_str().unwrap();
+    scene.source("ticket-other-pin", &["export", "--for", &ticket, "--trust", "SHA256:AAAA"]);
+    let export = ["export", "--for", &ticket, "--trust", pin, "-o", &out];
+    scene.world.source.kbpack(&export).ok();
+    let other = scene.path("other.kbp");
+    scene.world.source.kbpack(&[&export[..6], &[&other]].concat()).ok();
+    scene.target("ticket-late", &["import", &out, "--yes", "--verify-time", "20990101Z"]);
+    scene.world.target.kbpack(&["import", &out, "--yes"]).ok();
+    scene.target("ticket-used-up", &["import", &other, "--yes"]);
+    fs::remove_dir_all(scene.world.target.join(".local/state/kbpack/tickets")).unwrap();
+    scene.target("ticket-forgotten", &["import", &out, "--yes"]);
+    scene.world.source.kbpack(&["trust", "add", "me", &scene.world.public_key()]).ok();
+    let recipient =
+        scene.world.source.kbpack(&["keygen", "--show", "--json"]).ok().json()["recipient"].clone();
+    let opened = scene.path("opened.kbp");
+    let export = [&export[..6], &[&opened, "-r", recipient.as_str().unwrap()]].concat();
+    scene.world.source.kbpack(&export).ok();
+    scene.source("ticket-other-machine", &["import", &opened, "--yes"]);
     scene.snapshots.finish();
 }
 

@@ -32,6 +32,8 @@ impl Snapshots {
         for (what, placeholder) in [
             (r"SHA256:[A-Za-z0-9+/]{43}", "SHA256:FINGERPRINT"),
             (r"age1[02-9ac-hj-np-z]{58}\b", "age1RECIPIENT"),
+            (r"\bof [!-~]+ \(SHA256:FINGERPRINT\)", "of HOST (SHA256:FINGERPRINT)"),
+            (r"\bonly [!-~]+ \(SHA256:FINGERPRINT\)", "only HOST (SHA256:FINGERPRINT)"),
             (r"AAAAC3NzaC1lZDI1NTE5[A-Za-z0-9+/=]+", "AAAAKEY"),
             (r"\b[0-9a-f]{64}\b", "ID"),
             (r"\b[0-9a-f]{16}\b", "RUN"),

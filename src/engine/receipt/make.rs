@@ -17,8 +17,9 @@ use crate::engine::gate::Bundle;
 use crate::engine::import::{ComponentChecks, Import};
 use crate::engine::machine;
 use crate::engine::plan::ImportPlan;
-use crate::engine::receipt::document::{Check, Outcome, Receipt, Restored, FORMAT, MAX_LISTED};
-use crate::engine::receipt::file::seal;
+use crate::engine::receipt::document::{Check, Outcome, Receipt, Restored, FORM, MAX_LISTED};
+use crate::engine::sealed::file::seal;
+use crate::engine::sealed::text;
 use crate::pipeline::output::Output;
 use serde::Serialize;
 use std::io::Write;
@@ -78,11 +79,7 @@ pub(in crate::engine) fn make(
     };
     let key = signer.or(loaded.as_ref())?;
     let receipt = describe(import, bundle, plan, applied, key);
-    let sealed = receipt
-        .to_bytes()
-        .map_err(|error| EngineError::Receipt { place: "the receipt".into(), error })
-        .and_then(|document| Ok(seal(&document, key)?));
-    let written = sealed.and_then(|bytes| Ok((keep(import, &receipt, &bytes)?, bytes)));
+    let written = seal(&receipt, key).and_then(|bytes| Ok((keep(import, &receipt, &bytes)?, bytes)));
     let (path, bytes) = written.map_err(|error| none(&error)).ok()?;
     let copied = import.receipt.copy.map(|path| copy(path, &bytes));
     let copy = copied.and_then(|copied| copied.map_err(|error| none(&error)).ok());
@@ -147,7 +144,7 @@ fn describe(
     let warned = plan.components.iter().flat_map(|c| &c.plan.findings);
     let warned = warned.filter(|finding| finding.severity == Severity::Warning).count();
     Receipt {
-        format: FORMAT.to_owned(),
+        format: FORM.format.to_owned(),
         kbpack: here.kbpack,
         bundle: plan.id,
         profile: plan.profile.clone(),
@@ -165,35 +162,5 @@ fn describe(
         skipped: went(Verdict::Skipped),
         checks: written.chain(checks.iter().flat_map(listed)).take(MAX_LISTED).collect(),
         warnings: (warned + leftovers.len()) as u64,
-    }
-}
-
-/// `raw` as a receipt may have it: 1 to 255 bytes, no control character.
-fn text(raw: &str) -> String {
-    let mut text = String::new();
-    for c in raw.chars().map(|c| if c.is_control() { '?' } else { c }) {
-        if text.len() + c.len_utf8() > 255 {
-            break;
-        }
-        text.push(c);
-    }
-    if text.is_empty() {
-        text.push('?');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::is_text;
-
-    #[test]
-    fn any_words_become_text() {
-        for raw in ["", "plain", "a\u{1b}[2J\n", &"é".repeat(200), &"x".repeat(300)] {
-            assert!(is_text(&text(raw)), "{raw:?}");
-        }
-        assert_eq!(text("a\nb"), "a?b");
-        assert_eq!(text(&"é".repeat(200)).len(), 254);
     }
 }

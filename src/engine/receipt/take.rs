@@ -1,14 +1,11 @@
 //! On the source: a receipt that came back is verified and remembered. The steps are the rules of chapter A.
 
 use crate::base::path::ShownPath;
-use crate::crypto::paths::KeyPaths;
-use crate::crypto::sign::{Namespace, Signer};
-use crate::crypto::trust::{TrustError, TrustStore};
-use crate::engine::error::{At, EngineError, Result};
+use crate::engine::error::{EngineError, Result};
 use crate::engine::exports::{add_receipt, find, PastExport};
 use crate::engine::receipt::document::Receipt;
 use crate::engine::receipt::error::ReceiptError;
-use crate::engine::receipt::file::{read, signed};
+use crate::engine::sealed::{Believe, Believed};
 use crate::engine::state::State;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -16,14 +13,10 @@ use std::path::Path;
 
 /// Whom to believe, and what this machine remembers.
 pub struct Take<'a> {
-    /// The trusted and revoked signers.
-    pub paths: &'a KeyPaths,
+    /// Whose receipts count.
+    pub believe: &'a Believe<'a>,
     /// The exports.
     pub state: &'a State,
-    /// `--trust SHA256:...`: this target, and no other, is believed in this run.
-    pub pin: Option<&'a str>,
-    /// The moment for `valid-after` and `valid-before`: seconds since 1970.
-    pub at: u64,
 }
 
 /// A receipt that was remembered.
@@ -43,19 +36,9 @@ impl Take<'_> {
     /// Verifies the receipt in `file` (`-` is standard input) and remembers it.
     pub fn run(&self, file: &Path) -> Result<Taken> {
         let _lock = self.state.lock()?;
-        let place = match file.as_os_str() == "-" {
-            true => "standard input".to_owned(),
-            false => ShownPath::from(file).to_string(),
-        };
+        // A1 to A8: size, form, signature, trust, and what it says.
+        let Believed { place, principal, document: receipt, bytes } = self.believe.open::<Receipt>(file)?;
         let refused = |error| EngineError::Receipt { place: place.clone(), error };
-
-        // A1 to A3: size, form, signature.
-        let bytes = read(file)?;
-        let (signer, document) = signed(&bytes).map_err(refused)?;
-        // A4: trust. Nothing of the document was parsed so far.
-        let principal = self.trusted(&place, &signer)?;
-        // A5 to A8: the document.
-        let receipt = Receipt::parse(document, &signer.fingerprint()).map_err(refused)?;
         // A9: one of our own exports.
         let export = find(self.state, &receipt.bundle)?;
         let export = export.ok_or_else(|| refused(ReceiptError::UnknownExport(receipt.bundle)))?;
@@ -63,21 +46,6 @@ impl Take<'_> {
 
         let path = ShownPath(add_receipt(self.state, &receipt.bundle, &bytes)?);
         Ok(Taken { principal, receipt, export, path })
-    }
-
-    fn trusted(&self, place: &str, signer: &Signer) -> Result<String> {
-        let fingerprint = signer.fingerprint();
-        if let Some(pin) = self.pin.filter(|pin| *pin != fingerprint) {
-            let (place, pin) = (place.to_owned(), pin.to_owned());
-            return Err(EngineError::OtherSigner { place, signer: fingerprint, pin });
-        }
-        match TrustStore::load(self.paths)?.check(signer, Namespace::Receipt, self.at) {
-            // Never over a revocation or a date.
-            Err(TrustError::Unknown { .. } | TrustError::NotForNamespace { .. }) if self.pin.is_some() => {
-                Ok("pinned".to_owned())
-            }
-            checked => Ok(checked.at(place)?.principal),
-        }
     }
 }
 
@@ -115,6 +83,7 @@ mod tests {
             signer: receipt.signer.clone(),
             recipients: Vec::new(),
             components: ["app", "keys"].map(|name| ComponentName::new(name).unwrap()).into(),
+            targets: Vec::new(),
             path: None,
             size: None,
         };

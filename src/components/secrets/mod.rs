@@ -4,13 +4,18 @@
 //! `target` and changed by `side`; `shell` and `dotenv` read files of variables without running them.
 
 mod buffer;
+mod command;
 mod desired;
 mod disk;
 mod dotenv;
+mod fetch;
 mod fresh_shell;
+mod given;
+mod item;
 mod model;
 mod options;
 mod pgpass;
+mod policy;
 mod quote;
 mod shell;
 mod shell_assigns;
@@ -29,14 +34,18 @@ mod values;
 
 use self::buffer::SecretBuf;
 use self::disk::Links;
-use self::model::{Backup, FileEntry, Mode, Model, Policy};
+use self::fetch::When;
+pub use self::given::{read_given, GivenError};
+use self::item::Item;
+use self::model::{Backup, FileEntry, Mode, Model};
+use self::policy::Policy;
 use self::target::Planned;
 use self::values::{FileValue, Packed, Values, MAX_DOCUMENT};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
     Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed,
-    NamedSecret, Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    NamedSecret, NotPacked, Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -52,7 +61,10 @@ pub struct SecretsKind;
 
 struct Secrets {
     name: ComponentName,
+    /// As it is for this machine, its own profile included.
     model: Model,
+    /// As the bundle has it: what its values are held against.
+    packed: Model,
     host: Host,
 }
 
@@ -67,8 +79,7 @@ impl Kind for SecretsKind {
         if let Some(flaw) = model.flaw() {
             return Err(usage(flaw));
         }
-        supported(&model, Fault::Usage)?;
-        let component = Secrets { name: name.clone(), model, host: host.clone() };
+        let component = Secrets { name: name.clone(), packed: model.clone(), model, host: host.clone() };
         component.paths().map_err(|e| usage(e.to_string()))?;
         Ok(Box::new(component))
     }
@@ -88,27 +99,18 @@ impl Kind for SecretsKind {
             let usage = |what: String| {
                 Error::usage(format_args!("in this machine's profile: {what}")).todo(OPTIONS_REMEDY)
             };
-            let own = options::read(own).map_err(usage)?;
-            supported(&own, Fault::Usage)?;
-            options::override_with(&mut component.model, own);
+            options::override_with(&mut component.model, own).map_err(usage)?;
+            if let Some(flaw) = component.model.flaw() {
+                return Err(usage(flaw));
+            }
             component.paths().map_err(|e| usage(e.to_string()))?;
+            component.is_packed_if_copied()?;
         }
         Ok(Box::new(component))
     }
 
     fn from_backup(&self, name: &ComponentName, facts: &Value, host: &Host) -> Result<Box<dyn Component>> {
         Ok(Box::new(Secrets::of_facts(name, facts, host)?))
-    }
-}
-
-/// Refuses what this version can describe but not do.
-fn supported(model: &Model, fault: Fault) -> Result<()> {
-    match model.policies().find(|(policy, _)| **policy != Policy::Copy) {
-        Some((policy, of)) => {
-            let what = format!("policy '{policy}' of {of} is not supported by this version yet");
-            Err(Error::new(fault, what).todo("use policy \"copy\", or leave it out"))
-        }
-        None => Ok(()),
     }
 }
 
@@ -136,10 +138,24 @@ impl Secrets {
         if let Some(file) = model.files.iter().find(|f| f.mode.is_none() && f.policy == Policy::Copy) {
             return Err(broken(&format_args!("{} has no mode", file.path)));
         }
-        supported(&model, Fault::NotReady)?;
-        let component = Secrets { name: name.clone(), model, host: host.clone() };
+        let component = Secrets { name: name.clone(), packed: model.clone(), model, host: host.clone() };
         component.paths().map_err(|e| broken(&e))?;
         Ok(component)
+    }
+
+    /// Refuses a policy `copy` of this machine's profile for what the bundle does not bring.
+    fn is_packed_if_copied(&self) -> Result<()> {
+        let copied = |item: &Item<'_>| *item.policy == Policy::Copy;
+        let packed =
+            |item: &Item<'_>| self.packed.items().filter(copied).any(|other| other.what.is(item.what));
+        match self.model.items().filter(copied).find(|item| !packed(item)) {
+            None => Ok(()),
+            Some(item) => Err(Error::usage(format_args!(
+                "this machine's profile says policy \"copy\", and the bundle does not bring {}",
+                item.what
+            ))
+            .todo("say \"prompt\" there, or export it with the policy \"copy\"")),
+        }
     }
 
     /// The files that it reads or edits, each once; `env.sh` and its like not among them.
@@ -202,13 +218,17 @@ impl Secrets {
                 Some(seen) => {
                     backup.times.insert(path.clone(), seen.mtime);
                     let mode = Some(Mode(seen.mode & 0o777));
-                    files.push(FileEntry { path: path.clone(), mode, policy: Policy::Copy });
+                    files.push(FileEntry { path: path.clone(), mode, ..FileEntry::default() });
                     values.files.push(FileValue { path, value: Packed(seen.bytes) });
                 }
             }
         }
         backup.folders = plan.dirs.iter().map(|dir| shown(dir)).collect::<Result<_>>()?;
         Ok((values, Model { files, backup: Some(backup), ..Model::default() }))
+    }
+
+    fn planned(&self, scope: &Scope<'_>, streams: &dyn StreamSource, when: When) -> Result<Plan> {
+        desired::plan(self.name.as_str(), &self.model, scope, self.read_values(streams)?, when)
     }
 
     /// Writes the one stream.
@@ -250,7 +270,7 @@ impl Secrets {
                 Err(e) => return Err(io(e)),
             }
         }
-        Values::read(document.bytes(), &self.model)
+        Values::read(document.bytes(), &self.packed)
     }
 }
 
@@ -268,6 +288,15 @@ fn whole(scope: &Scope<'_>) -> Result<()> {
 
 fn planned(plan: &Plan) -> Result<&Planned> {
     plan.detail().ok_or_else(|| Error::new(Fault::Unexpected, "the plan is not one of kind secrets"))
+}
+
+/// The same of a plan that has nothing open.
+fn settled(plan: &Plan) -> Result<&Planned> {
+    let plan = planned(plan)?;
+    match plan.is_open() {
+        false => Ok(plan),
+        true => Err(Error::new(Fault::Unexpected, "the plan was not prepared")),
+    }
 }
 
 impl Component for Secrets {
@@ -289,6 +318,10 @@ impl Component for Secrets {
         Ok(())
     }
 
+    fn not_packed(&self) -> Vec<NotPacked> {
+        self.model.items().filter_map(|item| item.in_general()).collect()
+    }
+
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
         whole(scope)?;
         let found = source::gather(&self.host, &self.model)?;
@@ -308,19 +341,29 @@ impl Component for Secrets {
     }
 
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
-        let (values, model) = self.before(planned(plan)?)?;
+        let (values, model) = self.before(settled(plan)?)?;
         let facts = self.write(scope, sink, &values, &model)?;
         Ok(Captured { facts, findings: Vec::new() })
     }
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
         whole(scope)?;
-        desired::plan(self.name.as_str(), &self.model, scope, self.read_values(streams)?)
+        self.planned(scope, streams, When::Planning)
+    }
+
+    fn prepare(&self, scope: &Scope<'_>, plan: &mut Plan, streams: &dyn StreamSource) -> Result<()> {
+        if !planned(plan)?.is_open() {
+            return Ok(());
+        }
+        let prepared = self.planned(scope, streams, When::Preparing)?;
+        planned(&prepared)?.follows(planned(plan)?)?;
+        *plan = prepared;
+        Ok(())
     }
 
     fn stage(&self, scope: &Scope<'_>, plan: &Plan, _streams: &dyn StreamSource) -> Result<()> {
         scope.progress.expect(plan.space);
-        side::stage(planned(plan)?)?;
+        side::stage(settled(plan)?)?;
         scope.progress.advance(plan.space);
         Ok(())
     }

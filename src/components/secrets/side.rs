@@ -110,7 +110,7 @@ fn staged_at(target: &Target, n: usize) -> PathBuf {
 pub(super) fn stage(plan: &Planned) -> Result<()> {
     for (n, target) in plan.targets.iter().enumerate().filter(|(_, t)| t.changes()) {
         make_side_dir(&target.side)?;
-        let Some(new) = &target.new else { continue };
+        let Some(new) = target.new.bytes() else { continue };
         let path = staged_at(target, n);
         if_there(fs::remove_file(&path)).map_err(at(&path))?;
         let write = || {
@@ -151,7 +151,7 @@ fn make_side_dir(side: &Path) -> Result<()> {
 
 /// Compares what was staged with the plan.
 pub(super) fn check_staged(plan: &Planned) -> Vec<CheckResult> {
-    let changed = plan.targets.iter().enumerate().filter(|(_, t)| t.changes() && t.new.is_some());
+    let changed = plan.targets.iter().enumerate().filter(|(_, t)| t.changes() && t.new.bytes().is_some());
     changed.map(|(n, t)| check_file(t, &staged_at(t, n), "is staged")).collect()
 }
 
@@ -178,7 +178,7 @@ fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
 /// The staged file that will be `path`.
 pub(super) fn staged_path(plan: &Planned, path: &Path) -> Option<PathBuf> {
     let (n, target) = plan.targets.iter().enumerate().find(|(_, t)| t.path == path)?;
-    (target.changes() && target.new.is_some()).then(|| staged_at(target, n))
+    (target.changes() && target.new.bytes().is_some()).then(|| staged_at(target, n))
 }
 
 /// Puts the staged files in place. Nothing is touched if one of the files was edited since the plan, or is no longer
@@ -189,7 +189,7 @@ pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         stays(&target.path)?;
         let step = Step::Replace {
             path: target.path.clone(),
-            staged: target.new.is_some().then(|| staged_at(target, n)),
+            staged: target.new.bytes().is_some().then(|| staged_at(target, n)),
             aside: target.side.join(format!("{n}.old")),
             old: target.old,
             new: target.digest(),

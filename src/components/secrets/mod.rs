@@ -45,7 +45,7 @@ use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
     Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed,
-    NamedSecret, NotPacked, Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    NamedSecret, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Survey, UndoStrength,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -324,7 +324,11 @@ impl Component for Secrets {
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
         whole(scope)?;
-        let found = source::gather(&self.host, &self.model)?;
+        let mut found = source::gather(&self.host, &self.model)?;
+        found.findings.extend(self.not_packed().iter().map(|left| {
+            let NotPacked { name, policy, outcome, .. } = left;
+            Finding::new(Severity::Note, format_args!("{name} ({policy}) is not packed: it {outcome}"))
+        }));
         Ok(Survey {
             items: self.model.count() as u64,
             bytes: found.values.size(),

@@ -5,6 +5,7 @@ use crate::terminal::Terminal;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// What only the source knows, and no bundle may have.
 const OF_THE_SOURCE: [&str; 3] =
@@ -174,6 +175,21 @@ fn a_file_or_a_descriptor_answers_for_a_person() {
         alone(&world, &bundle, &options).fails(2, "given.env, line 2: neither NAME=value nor a comment");
     assert!(!run.stderr.contains(GIVEN), "{}", run.stderr);
 
+    // Passwords and whole files have names, too, which the plan tells.
+    world.source.profile(
+        "[component.more]\nkind = \"secrets\"\npgpass = { lines = [\"localhost:5432:db:me\"], policy = \"prompt\" }\n\
+         files = [{ path = \"~/.app/key.pem\", policy = \"prompt\" }]\n",
+    );
+    let more = world.export("more.kbp");
+    let plan = alone(&world, &more, &["--dry-run", "--json"]).ok().json();
+    let keys = plan["components"][0]["plan"]["not_packed"].as_array().unwrap().iter().map(|n| &n["key"]);
+    assert_eq!(keys.collect::<Vec<_>>(), ["PGPASS_localhost_5432_db_me", "FILE_app_key_pem"]);
+    target.write("given.env", "PGPASS_localhost_5432_db_me='p:w'\nFILE_app_key_pem='-----BEGIN-----\nx\n'\n");
+    alone(&world, &more, &["--yes", "--accept-new", "--secrets-file", "given.env"]).ok();
+    assert_eq!(target.read(".pgpass"), b"localhost:5432:db:me:p\\:w\n");
+    assert_eq!(target.read(".app/key.pem"), b"-----BEGIN-----\nx\n");
+    assert_eq!(target.mode(".app/key.pem"), 0o600);
+
     let by_descriptor = |words: &str, number: u8| {
         let line = format!(
             "KBPACK_SECRETS_FD={number} exec {KBPACK} import {} --yes 3< <(printf %s \"{words}\")",
@@ -273,6 +289,26 @@ fn a_targets_own_command_and_one_that_fails() {
     world.import(&bundle, &[]).fails(8, "$FETCHED in ~/.bashrc cannot be fetched: true printed nothing");
     own(r#"["printf", "own-value\n"]"#);
     assert_eq!(snapshot_but_state(&world.target).len(), before.len());
+}
+
+/// It, and what it started.
+#[test]
+#[ignore = "takes the minute that a command has"]
+fn a_command_that_hangs_is_stopped() {
+    let world = world();
+    let bundle = world.export("b.kbp");
+    let late = world.path("late");
+    let script = format!(r#"["sh", "-c", "(sleep 70; touch {}) & sleep 500"]"#, late.display());
+    let token =
+        format!(r#"env = {{ file = "~/.bashrc", names = ["TOKEN"], policy = {{ command = {script} }} }}"#);
+    world.target.profile(&format!("[component.keys]\nkind = \"secrets\"\n{token}\n"));
+    let before = snapshot_but_state(&world.target);
+    let start = Instant::now();
+    world.import(&bundle, &[]).fails(8, "sh did not finish within 60 s and was stopped");
+    assert!(start.elapsed() < Duration::from_secs(65));
+    assert_eq!(snapshot_but_state(&world.target), before);
+    std::thread::sleep(Duration::from_secs(15));
+    assert!(!late.exists());
 }
 
 #[test]

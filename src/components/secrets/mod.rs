@@ -3,6 +3,7 @@
 //! `docs/FORMAT.md` has its facts and its one stream. The source is read by `source`, the target planned by `desired` and
 //! `target` and changed by `side`; `shell` and `dotenv` read files of variables without running them.
 
+mod backup;
 mod buffer;
 mod command;
 mod desired;
@@ -33,14 +34,13 @@ mod tokens;
 mod values;
 
 use self::buffer::SecretBuf;
-use self::disk::Links;
 use self::fetch::When;
 pub use self::given::{read_given, GivenError};
 use self::item::Item;
-use self::model::{Backup, FileEntry, Mode, Model};
+use self::model::Model;
 use self::policy::Policy;
 use self::target::Planned;
-use self::values::{FileValue, Packed, Values, MAX_DOCUMENT};
+use self::values::{Values, MAX_DOCUMENT};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
@@ -200,31 +200,6 @@ impl Secrets {
         };
         paths.extend(paths.iter().filter_map(real).collect::<Vec<_>>());
         Ok(paths)
-    }
-
-    /// A backup of what `plan` changes: the files themselves, as they are, and the names of those that are not there.
-    fn before(&self, plan: &Planned) -> Result<(Values, Model)> {
-        let shown = |path: &Path| {
-            let text = self.host.contract(path);
-            let bad = || Error::not_ready(format_args!("{} is not UTF-8", path.display())).todo("use --map");
-            text.ok_or_else(bad)
-        };
-        let (mut values, mut files, mut backup) = (Values::default(), Vec::new(), Backup::default());
-        for target in plan.targets.iter().filter(|target| target.changes()) {
-            let path = shown(&target.path)?;
-            values.left.extend(target.digest().map(|new| (path.clone(), new)));
-            match disk::read(&target.path, Links::Refuse)? {
-                None => backup.absent.push(path),
-                Some(seen) => {
-                    backup.times.insert(path.clone(), seen.mtime);
-                    let mode = Some(Mode(seen.mode & 0o777));
-                    files.push(FileEntry { path: path.clone(), mode, ..FileEntry::default() });
-                    values.files.push(FileValue { path, value: Packed(seen.bytes) });
-                }
-            }
-        }
-        backup.folders = plan.dirs.iter().map(|dir| shown(dir)).collect::<Result<_>>()?;
-        Ok((values, Model { files, backup: Some(backup), ..Model::default() }))
     }
 
     fn planned(&self, scope: &Scope<'_>, streams: &dyn StreamSource, when: When) -> Result<Plan> {

@@ -1,5 +1,6 @@
 //! The whole kind on real homes: from one machine's to another's, and back again.
 
+use super::model::FileEntry;
 use super::shell_tests::{exported, host};
 use super::*;
 use crate::base::fault::Faulty;

@@ -203,7 +203,8 @@ pub trait Component: Send + Sync {
     /// twice. Returns what it kept aside because it was edited since.
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>>;
 
-    /// Target: whether the component is in place as the plan wanted it. Read-only.
+    /// Target: whether the component is in place as the plan wanted it. Read-only. Of a plan that was not prepared, what it
+    /// leaves open is not compared.
     fn check(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>>;
 
     /// Target: drops what was replaced and the staging area. After this there is no undo: one that is tried is refused,

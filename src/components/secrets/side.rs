@@ -4,7 +4,7 @@
 //! The side directory is also the sign that a run can still be taken back: undo and finalise remove it last.
 
 use super::disk::{self, Links};
-use super::target::{Planned, Target};
+use super::target::{New, Planned, Target};
 use crate::base::digest::Digest;
 use crate::base::fsx;
 use crate::base::path::ShownPath;
@@ -161,6 +161,14 @@ pub(super) fn check_files(plan: &Planned) -> Vec<CheckResult> {
 }
 
 fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
+    let name = format!("{} {what}", target.path.display());
+    if matches!(target.new, New::Open) {
+        let failure = fs::symlink_metadata(path).is_err().then(|| "it is not there".to_owned());
+        return CheckResult {
+            name: format!("{name} (not compared: only an import fetches its values)"),
+            failure,
+        };
+    }
     let failure = match (disk::read(path, Links::Refuse), target.digest()) {
         (Err(e), _) => Some(e.to_string()),
         (Ok(None), None) => None,
@@ -172,7 +180,7 @@ fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
         }
         _ => None,
     };
-    CheckResult { name: format!("{} {what}", target.path.display()), failure }
+    CheckResult { name, failure }
 }
 
 /// The staged file that will be `path`.

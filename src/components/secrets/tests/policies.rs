@@ -82,6 +82,17 @@ fn an_open_plan_is_neither_backed_up_nor_staged() {
     let plan = component.plan(&home.scope(), &none()).unwrap();
     assert!(component.stage(&home.scope(), &plan, &none()).is_err());
     assert!(component.back_up(&home.scope(), &plan, &Streams::default()).is_err());
+    // What is in place can be looked at: it is there or not.
+    let command = home.arriving(&facts(json!({ "command": ["echo", "x"] })));
+    let looked_at = |there: bool| {
+        let plan = command.plan(&home.scope(), &none()).unwrap();
+        let results = command.check(&home.scope(), &plan).unwrap();
+        assert!(results[0].name.contains("not compared"), "{results:?}");
+        assert_eq!(results[0].failure.is_none(), there);
+    };
+    looked_at(false);
+    home.put("token", "whatever", 0o600);
+    looked_at(true);
 }
 
 #[test]

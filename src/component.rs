@@ -5,7 +5,7 @@
 //! A component's life on the source: [`Kind::from_options`], [`claims`](Component::claims),
 //! [`secrets`](Component::secrets), [`capture`](Component::capture).
 //!
-//! On the target: [`Kind::from_facts`], [`claims`](Component::claims), [`plan`](Component::plan),
+//! On the target: [`Kind::from_facts`], [`claims`](Component::claims), [`plan`](Component::plan), [`prepare`](Component::prepare),
 //! [`back_up`](Component::back_up), [`stage`](Component::stage), [`check_staged`](Component::check_staged), [`commit`](Component::commit),
 //! [`check`](Component::check), then [`finalise`](Component::finalise) or [`undo`](Component::undo).
 
@@ -16,11 +16,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+mod ask;
 mod error;
 mod host;
 mod plan;
 mod streams;
 
+pub use ask::{Ask, Nobody, NotPacked};
 pub use error::{Error, Result};
 pub use host::Host;
 pub use plan::{Change, ChangeKind, Finding, Plan, Severity, UndoStrength};
@@ -86,6 +88,8 @@ pub struct Scope<'a> {
     pub threads: usize,
     /// Hears how far the work is.
     pub progress: &'a dyn Progress,
+    /// Gives the secrets that are not in the bundle.
+    pub ask: &'a dyn Ask,
 }
 
 /// What [`Component::capture`] returns.
@@ -174,8 +178,22 @@ pub trait Component: Send + Sync {
     /// What the component's streams hold, thing by thing, for `inspect --files`. Reads lists, not contents.
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()>;
 
-    /// Target: what an import would change. Read-only; the target may be absent.
+    /// What it declares and a bundle of it does not bring. Reads nothing.
+    fn not_packed(&self) -> Vec<NotPacked> {
+        Vec::new()
+    }
+
+    /// Target: what an import would change. Read-only; the target may be absent. Asks nobody and runs nothing of the
+    /// bundle's: what only that could tell stays open until [`prepare`](Component::prepare), and counts as a change.
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan>;
+
+    /// Target: settles what the plan left open, when it is confirmed and nothing is backed up yet. The only act that may
+    /// call [`Ask::ask`], or run the plan's [`commands`](Plan::commands). Changes nothing on the machine, and only ever
+    /// narrows the plan: no new destination, no new change, nothing more to execute. What was edited since the plan is an
+    /// error, also here.
+    fn prepare(&self, _scope: &Scope<'_>, _plan: &mut Plan, _streams: &dyn StreamSource) -> Result<()> {
+        Ok(())
+    }
 
     /// Target: builds the new state out of sight, on the destination's own file system. Nothing that the
     /// machine uses changes. After an error, or a kill, [`undo`](Component::undo) without acts removes what was staged.
@@ -202,7 +220,8 @@ pub trait Component: Send + Sync {
     /// twice. Returns what it kept aside because it was edited since.
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>>;
 
-    /// Target: whether the component is in place as the plan wanted it. Read-only.
+    /// Target: whether the component is in place as the plan wanted it. Read-only. Of a plan that was not prepared, what it
+    /// leaves open is not compared.
     fn check(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>>;
 
     /// Target: drops what was replaced and the staging area. After this there is no undo: one that is tried is refused,

@@ -85,7 +85,7 @@ impl CliError {
         self.told
     }
 
-    fn new(error: impl Faulty + 'static) -> Self {
+    pub(super) fn new(error: impl Faulty + 'static) -> Self {
         CliError { error: Box::new(error), told: false }
     }
 }

@@ -3,6 +3,7 @@
 use crate::base::name::ComponentName;
 use crate::cli::ask::Answers;
 use crate::cli::error::CliError;
+use crate::cli::given::{Asking, Given};
 use crate::cli::keys::{own_keys, BundleArgs};
 use crate::cli::Context;
 use crate::crypto::error::CryptoError;
@@ -23,12 +24,14 @@ use std::path::{Path, PathBuf};
 ///
 /// Nothing is touched before everything was verified, planned, confirmed, backed up and staged. If anything fails
 /// after that, what was replaced is put back; `kbpack rollback` does so later. The target's own profile, found as for export, overrides what the
-/// bundle asks: tables of the same names say where to, and how.
+/// bundle asks: tables of the same names say where to, and how. Secrets with the policy `prompt` are asked for after the
+/// plan is confirmed, unless --secrets-file, or the descriptor in KBPACK_SECRETS_FD, gives them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   kbpack import state.kbp --dry-run             only the plan
   kbpack import state.kbp
   kbpack import - --yes < state.kbp             from a pipe, without questions
+  kbpack import state.kbp --yes --secrets-file secrets.env
   kbpack import state.kbp --only config:plugins --map /srv/old=/srv/new")]
 pub struct Args {
     #[command(flatten)]
@@ -45,6 +48,9 @@ pub struct Args {
     /// Use this profile for the target's own settings
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
+    /// Take the secrets that would be asked for from FILE, which only you may read: NAME=value lines
+    #[arg(long, value_name = "FILE")]
+    secrets_file: Option<PathBuf>,
     /// Show the plan, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -77,6 +83,7 @@ impl Args {
         if let Some(path) = &self.receipt {
             require_receipt(path, context)?;
         }
+        let asking = Asking { console, given: Given::read(self.secrets_file.as_deref())? };
         let identities = self.bundle.identities(context)?;
         let answers = Answers { console, yes: self.yes, accept_new: self.accept_new };
         let selection = Selection { only: self.only, skip: self.skip };
@@ -93,6 +100,7 @@ impl Args {
                 no_backup: self.no_backup,
                 keys: &|| own_keys(context),
                 decide: &answers,
+                ask: &asking,
                 receipt: Wanted { prompt: &SystemPrompt::new(), copy: self.receipt.as_deref() },
             };
             Ok(import.run(self.bundle.incoming(context)?, console)?)

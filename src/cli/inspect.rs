@@ -1,13 +1,15 @@
 //! `kbpack inspect`
 
+use crate::base::name::ComponentName;
 use crate::cli::error::CliError;
 use crate::cli::keys::BundleArgs;
 use crate::cli::Context;
-use crate::component::Listed;
-use crate::engine::inspect::list;
+use crate::component::{Listed, NotPacked};
+use crate::engine::inspect::{list, not_packed};
 use crate::format::Manifest;
 use crate::report::text;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Show what is in a bundle
 ///
@@ -31,6 +33,8 @@ const PAGE: usize = 1000;
 struct Document<'a> {
     signer: &'a str,
     manifest: &'a Manifest,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    not_packed: BTreeMap<ComponentName, Vec<NotPacked>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Vec<Row>>,
 }
@@ -49,15 +53,18 @@ impl Args {
         let bundle = self.bundle.open(context, true)?;
         let signer = bundle.opened.signer().fingerprint();
         let manifest = bundle.opened.manifest();
+        let missing = not_packed(&bundle);
         if console.json() {
             let mut rows = Vec::new();
             if self.files {
                 list(&bundle, &mut |name, listed| rows.push(Row { component: name.to_string(), listed }))?;
             }
-            let document = Document { signer: &signer, manifest, files: self.files.then_some(rows) };
+            let not_packed = missing.into_iter().collect();
+            let document =
+                Document { signer: &signer, manifest, not_packed, files: self.files.then_some(rows) };
             return Ok(console.data(&document, [])?);
         }
-        console.data(&(), text::manifest(manifest, &signer))?;
+        console.data(&(), text::manifest(manifest, &signer, &missing))?;
         if self.files {
             // As they come: a list may be longer than memory is large.
             let mut page = Vec::with_capacity(PAGE);

@@ -15,6 +15,7 @@ pub mod demo;
 pub mod error;
 pub mod export;
 pub mod extract;
+pub mod given;
 pub mod import;
 pub mod inspect;
 pub mod keygen;

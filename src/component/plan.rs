@@ -1,5 +1,6 @@
 //! What an import would do for one component, as data.
 
+use super::NotPacked;
 use serde::Serialize;
 use std::any::Any;
 use std::fmt;
@@ -86,6 +87,11 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// What this machine would newly execute because of the import, one line each.
     pub executes: Vec<String>,
+    /// Commands that come out of the bundle and that preparing would run, each a program and its arguments: they stop the
+    /// import unless the signer may have commands run here. They are among `executes` too, in words.
+    pub commands: Vec<Vec<String>>,
+    /// What the component declares and the bundle does not bring.
+    pub not_packed: Vec<NotPacked>,
     /// Bytes that staging needs on the destination's file system, at most.
     pub space: u64,
     detail: Arc<dyn Any + Send + Sync>,
@@ -100,6 +106,8 @@ impl Plan {
             unchanged: 0,
             findings: Vec::new(),
             executes: Vec::new(),
+            commands: Vec::new(),
+            not_packed: Vec::new(),
             space: 0,
             detail: Arc::new(detail),
         }

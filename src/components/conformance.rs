@@ -12,7 +12,7 @@ mod machine;
 mod memory;
 
 pub use machine::{tree, untimed, Machine, RUN};
-pub use memory::{Acts, Break, Silent, Streams};
+pub use memory::{Acts, Break, Given, Silent, Streams};
 
 /// What a state is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::base::name::ComponentName;
 use crate::base::path::{path_text, shown, ShownPath};
-use crate::component::{Finding, Host, Scope, Severity, Survey};
+use crate::component::{Finding, Host, Nobody, Scope, Severity, Survey};
 use crate::crypto::bundle_key::BundleKey;
 use crate::crypto::recipient::Recipients;
 use crate::crypto::sign::{Namespace, SigningKey};
@@ -151,8 +151,15 @@ fn survey_each(
     for ((name, component), carved) in components.iter().zip(carved) {
         if selection.takes(name) {
             let only = selection.paths_in(name);
-            let scope =
-                Scope { host, carved, only: &only, run: "", threads: machine::threads(), progress: events };
+            let scope = Scope {
+                host,
+                carved,
+                only: &only,
+                run: "",
+                threads: machine::threads(),
+                progress: events,
+                ask: &Nobody,
+            };
             let survey = component.survey(&scope).within(name)?;
             let kind = profile.components[name].kind.clone();
             surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: shown(carved) });
@@ -209,7 +216,15 @@ impl Export<'_> {
             let sink = packer.component(name);
             let only = self.selection.paths_in(name);
             let threads = machine::threads();
-            let scope = Scope { host: self.host, carved, only: &only, run: &run, threads, progress: events };
+            let scope = Scope {
+                host: self.host,
+                carved,
+                only: &only,
+                run: &run,
+                threads,
+                progress: events,
+                ask: &Nobody,
+            };
             let captured = component.capture(&scope, &sink).within(name)?;
             refuse(name, &captured.findings)?;
             captured.findings.iter().for_each(|finding| events.finding(name.as_str(), finding));

@@ -2,7 +2,7 @@
 //! code as numbered comments; steps 9 to 13 are those of every [`Transaction`].
 
 use crate::base::name::ComponentName;
-use crate::component::{CheckResult, Finding, Host, Severity};
+use crate::component::{Ask, CheckResult, Finding, Host, Severity};
 use crate::crypto::identity::Identities;
 use crate::crypto::own::OwnKeys;
 use crate::crypto::CryptoError;
@@ -17,7 +17,9 @@ use crate::engine::journal::{Begin, JournalPath};
 use crate::engine::log::{self, Log};
 use crate::engine::machine;
 use crate::engine::participants::{self, own_settings, participants, From, Participant};
-use crate::engine::plan::{destinations, new_destinations, refuse, require_space, ImportPlan};
+use crate::engine::plan::{
+    destinations, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
+};
 use crate::engine::profile::Profile;
 use crate::engine::receipt::make::{make, Made, Wanted};
 use crate::engine::recover::recover_first;
@@ -56,6 +58,8 @@ pub struct Import<'a> {
     pub keys: LoadKeys<'a>,
     /// Asked before the first change.
     pub decide: &'a dyn Decide,
+    /// Gives the secrets that are not in the bundle.
+    pub ask: &'a dyn Ask,
     /// How the receipt is made.
     pub receipt: Wanted<'a>,
 }
@@ -115,7 +119,7 @@ impl Import<'_> {
         let overrides = |entry: &ComponentEntry| own_settings(self.profile, entry);
         let participants =
             participants(&bundle.opened, self.host, self.selection, &From::Bundle(&overrides))?;
-        let plan = self.plan(&bundle, &participants, &run, events)?;
+        let mut plan = self.plan(&bundle, &participants, &run, events)?;
         if self.dry_run {
             return Ok(ImportReport::planned(plan));
         }
@@ -126,6 +130,9 @@ impl Import<'_> {
         // 6. Confirm.
         let news = new_destinations(&mark, &plan);
         confirm(self.decide, &plan, &news)?;
+        // What the bundle does not bring is asked for and fetched; then the plan has nothing open.
+        participants::prepare(&participants, &mut plan.components, self.host, &run, self.ask, events)?;
+        refuse(&plan)?;
 
         // 7. (Hooks.)
         // 8. The backup of what the plan touches.
@@ -186,6 +193,8 @@ impl Import<'_> {
         let manifest = bundle.opened.manifest();
         let named =
             |profile: &&Profile| manifest.components.iter().any(|c| profile.components.contains_key(&c.name));
+        let mut components = participants::plan(participants, self.host, run, self.ask, events)?;
+        refuse_commands(&mut components, bundle);
         Ok(ImportPlan {
             id: manifest.id,
             signer: bundle.opened.signer().fingerprint(),
@@ -196,7 +205,7 @@ impl Import<'_> {
             created: machine::timestamp(manifest.created),
             rolls_back: None,
             overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
-            components: participants::plan(participants, self.host, run, events)?,
+            components,
             checks: checks::plan::of_import(bundle, self.profile)?,
         })
     }
@@ -229,6 +238,27 @@ impl ImportReport {
         let Applied { checked: Checked { components: checks, declared: declared_checks }, leftovers } =
             applied;
         ImportReport { plan, dry_run: false, backup, checks, declared_checks, leftovers, receipt: None }
+    }
+}
+
+/// Commands of the bundle's run only if its signer may have commands run here: else each is a refusal in the plan.
+fn refuse_commands(components: &mut [PlannedComponent], bundle: &Bundle) {
+    let trust = bundle.opened.trust();
+    if trust.hooks {
+        return;
+    }
+    let todo = format!(
+        "to allow it: kbpack trust add {} '{}' --hooks; or name the command in this machine's own profile",
+        trust.principal,
+        bundle.opened.signer().to_line("")
+    );
+    for plan in components.iter_mut().map(|component| &mut component.plan) {
+        for command in &plan.commands {
+            let program = command.first().map_or("", String::as_str);
+            let what =
+                format!("the bundle wants to run '{program}' here, and its signer may not have commands run");
+            plan.findings.push(Finding::new(Severity::Refusal, what).todo(&todo));
+        }
     }
 }
 
@@ -277,14 +307,14 @@ pub(super) fn backed_up(
 ) -> Result<Backup> {
     let plan = transaction.plan;
     match keys {
-        Some(keys) => {
+        Some(keys) if backup::is_needed(plan) => {
             let backup = back_up(transaction, keys)?;
             // It may have taken the room that staging needs.
             require_space(plan, transaction.host)?;
             Ok(backup)
         }
-        None if !backup::is_needed(plan) => Ok(Backup::Unneeded),
-        None => {
+        _ if !backup::is_needed(plan) => Ok(Backup::Unneeded),
+        _ => {
             debug_assert!(no_backup);
             let what = "no backup is made: when this is done, nothing brings back what it replaces";
             transaction.events.finding("backup", &Finding::new(Severity::Warning, what));

@@ -2,7 +2,7 @@
 
 use crate::base::name::ComponentName;
 use crate::base::path::{shown, BundlePath};
-use crate::component::{Act, Component, Host, Scope};
+use crate::component::{Act, Ask, Component, Host, Nobody, Scope};
 use crate::components;
 use crate::engine::claims::{carve, order};
 use crate::engine::error::{EngineError, In, Result};
@@ -33,7 +33,7 @@ pub(super) struct Participant {
 }
 
 impl Participant {
-    /// The surroundings of its acts in the run `run`.
+    /// The surroundings of its acts in the run `run`, in which nobody can be asked.
     pub(super) fn scope<'s>(&'s self, host: &'s Host, run: &'s str, events: &'s dyn Events) -> Scope<'s> {
         Scope {
             host,
@@ -42,6 +42,7 @@ impl Participant {
             run,
             threads: machine::threads(),
             progress: events,
+            ask: &Nobody,
         }
     }
 
@@ -57,8 +58,9 @@ impl Participant {
         }
     }
 
-    fn plan(&self, host: &Host, run: &str, events: &dyn Events) -> Result<PlannedComponent> {
-        let plan = self.component.plan(&self.scope(host, run, events), &self.source).within(&self.name)?;
+    fn plan(&self, host: &Host, run: &str, ask: &dyn Ask, events: &dyn Events) -> Result<PlannedComponent> {
+        let scope = Scope { ask, ..self.scope(host, run, events) };
+        let plan = self.component.plan(&scope, &self.source).within(&self.name)?;
         Ok(PlannedComponent {
             name: self.name.clone(),
             kind: self.kind.clone(),
@@ -155,7 +157,27 @@ pub(super) fn plan(
     participants: &[Participant],
     host: &Host,
     run: &str,
+    ask: &dyn Ask,
     events: &dyn Events,
 ) -> Result<Vec<PlannedComponent>> {
-    participants.iter().map(|participant| participant.plan(host, run, events)).collect()
+    participants.iter().map(|participant| participant.plan(host, run, ask, events)).collect()
+}
+
+/// Settles what the plans left open: here a person is asked. `planned` is what [`plan`] returned.
+pub(super) fn prepare(
+    participants: &[Participant],
+    planned: &mut [PlannedComponent],
+    host: &Host,
+    run: &str,
+    ask: &dyn Ask,
+    events: &dyn Events,
+) -> Result<()> {
+    for (participant, planned) in participants.iter().zip(planned) {
+        let scope = Scope { ask, ..participant.scope(host, run, events) };
+        participant
+            .component
+            .prepare(&scope, &mut planned.plan, &participant.source)
+            .within(&participant.name)?;
+    }
+    Ok(())
 }

@@ -75,6 +75,7 @@ fn plan_summary<S: serde::Serializer>(plan: &Plan, s: S) -> std::result::Result<
         changes: &'a [component::Change],
         findings: &'a [component::Finding],
         executes: &'a [String],
+        not_packed: &'a [component::NotPacked],
         space: u64,
     }
     Summary {
@@ -86,6 +87,7 @@ fn plan_summary<S: serde::Serializer>(plan: &Plan, s: S) -> std::result::Result<
         changes: &plan.changes,
         findings: &plan.findings,
         executes: &plan.executes,
+        not_packed: &plan.not_packed,
         space: plan.space,
     }
     .serialize(s)

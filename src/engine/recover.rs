@@ -1,7 +1,7 @@
 //! `recover`: ends an import that was cut off, backwards or forwards, from its journal alone.
 
 use crate::base::path::ShownPath;
-use crate::component::{self, Component, Finding, Host, Scope, Severity};
+use crate::component::{self, Component, Finding, Host, Nobody, Scope, Severity};
 use crate::components;
 use crate::engine::backup::discard;
 use crate::engine::error::{EngineError, Result};
@@ -183,5 +183,13 @@ fn scope<'s>(
     carved: &'s [PathBuf],
     events: &'s dyn Events,
 ) -> Scope<'s> {
-    Scope { host, carved, only: &begun.only, run: &begin.run, threads: machine::threads(), progress: events }
+    Scope {
+        host,
+        carved,
+        only: &begun.only,
+        run: &begin.run,
+        threads: machine::threads(),
+        progress: events,
+        ask: &Nobody,
+    }
 }

@@ -1,7 +1,7 @@
 //! `rollback`: takes an import back that was finalised, by importing its backup. The backup is taken by the digest in the
 //! history, whatever its age; no sequence mark is lowered. Before it, what is there now is backed up like in any import.
 
-use crate::component::{Finding, Host, Severity};
+use crate::component::{Finding, Host, Nobody, Severity};
 use crate::crypto::identity::Identities;
 use crate::engine::apply::Transaction;
 use crate::engine::backup::{self, Backup};
@@ -62,7 +62,7 @@ impl Rollback<'_> {
         let run = random_run()?;
         let participants =
             participants(&opened, &host, &Selection::default(), &From::Backup(&past.components))?;
-        let components = participants::plan(&participants, &host, &run, events)?;
+        let components = participants::plan(&participants, &host, &run, &Nobody, events)?;
         let plan = ImportPlan { components, ..plan_of(&opened, past) };
         if self.dry_run {
             return Ok(ImportReport::planned(plan));

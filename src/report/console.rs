@@ -1,5 +1,6 @@
 //! The terminal: where lines, documents, questions and progress go. The only place that prints.
 
+use crate::base::secret::Secret;
 use crate::component::{Finding, Progress, Severity};
 use crate::engine::events::Events;
 use crate::report::sanitize::{escape, escape_json};
@@ -162,6 +163,13 @@ impl Console {
     pub fn ask(&self, question: &str) -> bool {
         self.read_line(&format!("{question} [y/N] "))
             .is_some_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// A secret typed at the terminal (`/dev/tty`, never stdin), unseen. An error of kind `Interrupted` or `UnexpectedEof`:
+    /// nothing was given; any other: there is no terminal.
+    pub fn read_secret(&self, prompt: &str) -> io::Result<Secret> {
+        let typed = self.bar.suspend(|| rpassword::prompt_password(escape(prompt)));
+        typed.map(|text| Secret::from(text.into_bytes()))
     }
 
     /// A line typed at the terminal.

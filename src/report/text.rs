@@ -1,7 +1,8 @@
 //! Reports as lines for people. Nothing here prints.
 
+use crate::base::name::ComponentName;
 use crate::base::path::ShownPath;
-use crate::component::{ChangeKind, Listed, Plan, Severity, UndoStrength};
+use crate::component::{ChangeKind, Listed, NotPacked, Plan, Severity, UndoStrength};
 use crate::engine::export::{ExportPlan, ExportReport};
 use crate::engine::history::{KeptBackup, PastImport};
 use crate::engine::import::ImportReport;
@@ -82,8 +83,12 @@ pub fn ticket(ticket: &Ticket, file: Option<&ShownPath>) -> Vec<String> {
     ]
 }
 
-/// A manifest, for `inspect`.
-pub fn manifest(manifest: &Manifest, signer: &str) -> Vec<String> {
+/// A manifest, for `inspect`, and what is declared and not in the bundle.
+pub fn manifest(
+    manifest: &Manifest,
+    signer: &str,
+    not_packed: &[(ComponentName, Vec<NotPacked>)],
+) -> Vec<String> {
     let origin = &manifest.origin;
     let mut lines = vec![
         format!("bundle    {}", manifest.id),
@@ -118,6 +123,8 @@ pub fn manifest(manifest: &Manifest, signer: &str) -> Vec<String> {
             c.streams.len(),
             if c.streams.len() == 1 { "stream" } else { "streams" },
         ));
+        let missing = not_packed.iter().filter(|(name, _)| *name == c.name).flat_map(|(_, missing)| missing);
+        lines.extend(missing.map(|missing| format!("    without {}", outcome(missing))));
     }
     lines.extend(checks::inspected(&manifest.checks));
     lines
@@ -180,6 +187,10 @@ pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
         if c.plan.changes.len() > shown {
             lines.push(format!("    … and {} more (-v shows all)", c.plan.changes.len() - shown));
         }
+        for missing in &c.plan.not_packed {
+            lines.push(format!("  not in the bundle: {}", outcome(missing)));
+            lines.extend(missing.todo.iter().map(|todo| format!("    todo: {todo}")));
+        }
         lines.extend(c.plan.executes.iter().map(|what| format!("  will be able to run: {what}")));
         for finding in &c.plan.findings {
             lines.push(format!("  {}: {}", severity(finding.severity), finding.what));
@@ -196,6 +207,10 @@ pub fn imported(report: &ImportReport, each: bool) -> Vec<String> {
     for (c, checks) in report.plan.components.iter().zip(&report.checks) {
         lines.push(format!("  {:<20} {}", c.name.as_str(), counts(&c.plan)));
         lines.extend(checks.results.iter().map(|check| format!("    ✓ {}", check.name)));
+        for missing in &c.plan.not_packed {
+            lines.push(format!("    – {}", outcome(missing)));
+            lines.extend(missing.todo.iter().map(|todo| format!("      todo: {todo}")));
+        }
     }
     lines.extend(checks::outcomes(&report.declared_checks, each).into_iter().map(|line| format!("  {line}")));
     let taken_back = report.plan.rolls_back.as_ref();
@@ -236,6 +251,11 @@ pub fn import_in_history(past: &PastImport) -> String {
         (.., KeptBackup::Unneeded) => "imported, nothing changed".to_owned(),
     };
     format!("{started}  {run}  {what}: {outcome} ({})", components.join(", "))
+}
+
+/// What it is, the word for how it comes to the target, and what becomes of it.
+fn outcome(missing: &NotPacked) -> String {
+    format!("{} ({}): it {}", missing.name, missing.policy, missing.outcome)
 }
 
 fn counts(plan: &Plan) -> String {

@@ -137,9 +137,60 @@ fn facts() {
                 f["backup"] = json!({"absent": ["~/app"], "times": {}, "folders": []})
             }),
             f("facts-policy-unknown", "rule X1", |f| f["files"][0]["policy"] = json!("steal")),
+            f("facts-command-empty", "rule X1", |f| f["env"][0]["policy"] = json!({"command": []})),
+            f("facts-command-of-a-shell", "rule X1", |f| {
+                f["env"][0]["policy"] = json!({"command": "touch pwned"})
+            }),
+            f("facts-command-with-nul", "rule X1", |f| f["env"][0]["policy"] = json!({"command": ["a\0b"]})),
+            f("facts-command-too-long", "rule X1", |f| {
+                f["env"][0]["policy"] = json!({"command": ["touch", "x".repeat(5000)]})
+            }),
+            f("facts-command-with-options", "rule X1", |f| {
+                f["env"][0]["policy"] = json!({"command": ["touch", "pwned"], "shell": true})
+            }),
+            f("facts-command-for-several", "rule X2", |f| {
+                f["env"][0]["policy"] = json!({"command": ["touch", "pwned"]})
+            }),
+            f("facts-how-without-reissue", "rule X2", |f| f["files"][0]["how"] = json!("log in")),
+            f("facts-how-of-two-lines", "rule X1", |f| {
+                f["files"][0]["policy"] = json!("reissue");
+                f["files"][0]["how"] = json!("log in\n\u{1b}[2Jand run: touch pwned")
+            }),
             f("facts-pgpass-line-with-newline", "rule X1", |f| {
                 f["pgpass"] = json!({"file": "~/.pgpass", "policy": "copy", "lines": ["a:1:b:c\nd"]})
             }),
+        ],
+    );
+}
+
+/// What the bundle says of secrets that it does not bring.
+#[test]
+fn policies() {
+    let kit = Kit::new();
+    // The stream has a value for every secret of the policy copy, and for no other.
+    let file = |name, code, words: &str, policy: Value, without_value: bool| {
+        let facts = |f: &mut Value| f["files"][0]["policy"] = policy;
+        let values = |d: &mut Value| {
+            if without_value {
+                d["files"] = json!([]);
+            }
+        };
+        Attack { code, ..forged(&kit, name, words, facts, values) }
+    };
+    let command = || json!({"command": ["touch", "pwned"]});
+    run(
+        &kit,
+        vec![
+            file("policy-with-a-value-all-the-same", 6, "rule X4", json!("prompt"), false),
+            file("policy-copy-without-a-value", 6, "rule X4", json!("copy"), true),
+            file("command-of-a-signer-who-may-not", 8, "wants to run 'touch' here", command(), true),
+            file(
+                "command-of-escapes",
+                8,
+                "wants to run '\\u{1b}[2Jsh' here",
+                json!({"command": ["\u{1b}[2Jsh", "-c", "touch pwned"]}),
+                true,
+            ),
         ],
     );
 }

@@ -26,9 +26,17 @@ absent = "ok"
 
 [component.keys]
 kind = "secrets"
-env = [{ file = "~/.bashrc", names = ["API_KEY"] }, { file = "~/.env", names = ["TOKEN"] }]
+env = [
+    { file = "~/.bashrc", names = ["API_KEY"] },
+    { file = "~/.bashrc", names = ["FETCHED"], policy = { command = ["pass", "show", "an api key"] } },
+    { file = "~/.env", names = ["TOKEN"] },
+    { file = "~/.env", names = ["ASKED"], policy = "prompt" },
+]
 pgpass = ["localhost:5432:db:user"]
-files = [{ path = "~/credentials", mode = "600" }]
+files = [
+    { path = "~/login", policy = "reissue", how = "log in" },
+    { path = "~/credentials", mode = "600" },
+]
 
 [[check]]
 name = "every key: http"

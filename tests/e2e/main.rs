@@ -18,6 +18,7 @@ mod keys;
 mod logs;
 mod messages;
 mod not_ours;
+mod policies;
 mod prune;
 mod receipts;
 mod rollback;

@@ -249,7 +249,7 @@ fn what_is_said_of_a_profile() {
         ("profile-secrets-not-static", "env = { file = \"~/dynamic.sh\", names = [\"WHEN\"] }"),
         ("profile-secrets-missing-file", "files = [{ path = \"~/none\" }]"),
         ("profile-secrets-command", "files = [{ path = \"~/app/x\", policy = \"command\" }]"),
-        ("profile-secrets-reissue", "files = [{ path = \"~/app/x\", policy = \"reissue\" }]"),
+        ("profile-secrets-how", "files = [{ path = \"~/app/x\", how = \"log in\" }]"),
         ("profile-secrets-unknown-policy", "files = [{ path = \"~/app/x\", policy = \"steal\" }]"),
     ] {
         scene.world.source.write("dynamic.sh", "export WHEN=$(date)\n");

@@ -484,7 +484,25 @@ def files(facts, streams, out):
 
 # X: the kind secrets
 
+def argv(it):
+    return isinstance(it, list) and 1 <= len(it) <= 100 and it[0] != "" and all(
+        isinstance(word, str) and len(word.encode()) <= 4096 and "\0" not in word for word in it)
+
+def way(entry, secrets, of):  # X1, X2: the policy of an entry, and what it asks of the rest
+    policy, how = entry["policy"], entry.get("how")
+    command = isinstance(policy, dict)
+    need(policy in ("copy", "prompt", "reissue", "host-bound") or command and list(policy) == ["command"]
+         and argv(policy["command"]), 6, "X1")
+    need("how" not in entry or isinstance(how, str) and re.fullmatch(r"[^\x00-\x1f\x7f-\x9f]{1,200}", how), 6, "X1")
+    need((not command or secrets == 1) and ("how" not in entry or policy == "reissue"), 6, f"X2: {of}")
+
 def secrets(facts, streams, out):
+    for it in facts.get("env", []):
+        way(it, len(it["names"]), it["file"])
+    for it in facts.get("files", []):
+        way(it, 1, it["path"])
+    if "pgpass" in facts:
+        way(facts["pgpass"], len(facts["pgpass"]["lines"]), "pgpass")
     need(list(streams) == ["values"] and len(streams["values"]) <= 64 * MIB, 6, "X3")
     values, found = fields(parse(streams["values"], "X3"), "X4", env=each, pgpass=each, files=each), []
     pgpass = facts.get("pgpass", {"lines": [], "policy": "copy"})

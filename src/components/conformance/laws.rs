@@ -1,7 +1,7 @@
 //! The parts of the suite, each a sentence of the contract.
 
 use super::{from_facts, from_options, untimed, Acts, Break, Bundle, Machine, State, Subject, RUN};
-use crate::component::{CheckResult, Component, Plan, Severity};
+use crate::component::{CheckResult, Component, Nobody, Plan, Scope, Severity};
 use serde_json::Value;
 
 /// A machine in a state, and an import of a bundle there, as far as its plan.
@@ -38,7 +38,12 @@ impl<'a> Import<'a> {
         component: Box<dyn Component>,
     ) -> Self {
         let before = subject.world(&machine.host);
-        let plan = component.plan(&machine.scope(), &bundle.streams).unwrap();
+        // A plan asks nobody.
+        let unasked = Scope { ask: &Nobody, ..machine.scope() };
+        let open = component.plan(&unasked, &bundle.streams).unwrap();
+        let mut plan = open.clone();
+        component.prepare(&machine.scope(), &mut plan, &bundle.streams).unwrap();
+        narrowed(&open, &plan);
         let refused: Vec<_> = plan.findings.iter().filter(|f| f.severity == Severity::Refusal).collect();
         assert!(refused.is_empty(), "{refused:?}");
         Import { subject, bundle, machine, component, before, plan, journal: Acts::default() }
@@ -88,6 +93,19 @@ impl<'a> Import<'a> {
 #[track_caller]
 fn passed(results: &[CheckResult]) {
     assert!(results.iter().all(|r| r.failure.is_none()), "{results:?}");
+}
+
+/// What was prepared is what was planned, or less.
+#[track_caller]
+fn narrowed(planned: &Plan, prepared: &Plan) {
+    assert_eq!(prepared.destinations, planned.destinations);
+    assert_eq!(prepared.commands, planned.commands);
+    let names = |plan: &Plan| plan.not_packed.iter().map(|n| n.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(prepared), names(planned));
+    let more: Vec<_> = prepared.changes.iter().filter(|change| !planned.changes.contains(change)).collect();
+    assert!(more.is_empty(), "changes that were not planned: {more:?}");
+    assert!(prepared.executes.iter().all(|line| planned.executes.contains(line)));
+    assert!(prepared.space <= planned.space);
 }
 
 /// Two worlds, and only the lines that differ when they do.
@@ -142,7 +160,9 @@ pub fn round_trip(subject: &dyn Subject, bundle: &Bundle, start: State) {
     let overrides = subject.overrides(&machine.host);
     let mut again = Import::on(subject, bundle, machine, overrides.as_ref());
     assert!(again.plan.changes.is_empty(), "onto {start:?}: {:?}", again.plan.changes);
-    assert!(again.plan.executes.is_empty() && again.plan.unchanged > 0);
+    // What an import fetches by a command, it fetches each time.
+    assert_eq!(again.plan.executes.len(), again.plan.commands.len(), "{:?}", again.plan.executes);
+    assert!(again.plan.unchanged > 0);
     again.stage();
     again.commit().unwrap();
     assert!(again.journal.acts.is_empty(), "{:?}", again.journal.acts);

@@ -1,6 +1,6 @@
 //! A machine of its own, and everything about a tree as lines.
 
-use super::memory::Silent;
+use super::memory::{Given, Silent};
 use crate::base::digest::Digest;
 use crate::component::{Host, Scope};
 use std::collections::BTreeMap;
@@ -28,7 +28,15 @@ impl Machine {
 
     /// A scope without anything carved out, on one thread: two captures of the same are the same.
     pub fn scope(&self) -> Scope<'_> {
-        Scope { host: &self.host, carved: &[], only: &[], run: RUN, threads: 1, progress: &Silent }
+        Scope {
+            host: &self.host,
+            carved: &[],
+            only: &[],
+            run: RUN,
+            threads: 1,
+            progress: &Silent,
+            ask: &Given,
+        }
     }
 }
 

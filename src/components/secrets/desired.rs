@@ -2,10 +2,11 @@
 
 use super::buffer::SecretBuf;
 use super::disk::Seen;
+use super::fetch::{self, fetch, Fetched, When};
 use super::model::{Format, Model, VarName};
 use super::shell::Value;
 use super::source::{variables, Variable};
-use super::target::{Draft, Planned};
+use super::target::{Draft, New, Planned};
 use super::values::Values;
 use super::{dotenv, env_dir, expand, pgpass, quote, shell_file};
 use crate::base::secret::Secret;
@@ -13,51 +14,61 @@ use crate::component::{Change, ChangeKind, Finding, Plan, Result, Scope, Severit
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Works out the plan.
-pub(super) fn plan(component: &str, model: &Model, scope: &Scope<'_>, mut values: Values) -> Result<Plan> {
+/// Works out the plan; `values` are those of the bundle.
+pub(super) fn plan(
+    component: &str,
+    model: &Model,
+    scope: &Scope<'_>,
+    mut values: Values,
+    when: When,
+) -> Result<Plan> {
     let left = std::mem::take(&mut values.left);
-    let (detail, plan) = (Planned::default(), Plan::new(()));
+    let mut fetched = fetch(model, &values, scope, when)?;
+    let (detail, mut plan) = (Planned::default(), Plan::new(()));
+    plan.not_packed = std::mem::take(&mut fetched.not_packed);
+    plan.commands = std::mem::take(&mut fetched.commands);
+    plan.executes = std::mem::take(&mut fetched.executes);
     let mut draft = Draft { component, model, scope, left, detail, plan };
-    draft.shell_variables(&values)?;
-    draft.dotenv_files(&values)?;
-    draft.pgpass(&values)?;
-    draft.whole_files(values)?;
+    draft.shell_variables(&fetched)?;
+    draft.dotenv_files(&fetched)?;
+    draft.pgpass(&fetched)?;
+    draft.whole_files(fetched)?;
     draft.absent()?;
     draft.finish()
 }
 
 impl Draft<'_> {
     /// `env.sh` and `environment`, and the shell files that load the former.
-    fn shell_variables(&mut self, values: &Values) -> Result<()> {
+    fn shell_variables(&mut self, fetched: &Fetched<'_>) -> Result<()> {
         let names = self.model.shell_names();
         if names.is_empty() {
             return Ok(());
         }
-        let mut env: Vec<(VarName, Secret)> = Vec::new();
-        for name in &names {
-            // Names in shell form are unique in the model.
-            let shell = |file: &str| self.model.shell_env().any(|e| e.file == file);
-            let value = values.env.iter().find(|v| v.name == name.as_str() && shell(&v.file));
-            env.extend(value.map(|v| ((*name).clone(), v.value.0.clone())));
-        }
+        let shell = fetched.variables.iter().filter(|(entry, ..)| entry.format == Format::Shell);
+        let mut env: Vec<Set> = shell.map(|(_, name, value)| ((*name).clone(), value.clone())).collect();
         let dir = env_dir(self.scope.host, self.component)?;
         let env_sh = dir.join("env.sh");
         for file in self.model.shell_files() {
             self.shell_file(file, &env_sh, &names, &env)?;
         }
-        self.gone_variables(&env_sh, &names)?;
+        self.other_variables(&env_sh, &names, &mut env)?;
         for (name, _) in env.iter().filter(|(name, _)| name.executes()) {
             self.plan.executes.push(format!("{name} is set in every new shell, and programs act on it"));
         }
+        let known = |(name, value): &Set| Some((name.clone(), value.clone()?));
+        let Some(env) = env.iter().map(known).collect::<Option<Vec<_>>>() else {
+            self.generated(&env_sh, New::Open)?;
+            return self.generated(&dir.join("environment"), New::Open);
+        };
         let mut text = self.header();
         for (name, value) in &env {
             text.extend(format!("export {}=", name.as_str()).as_bytes());
             quote::shell(value.expose(), &mut text);
             text.push(b'\n');
         }
-        self.generated(&env_sh, text.into_secret())?;
+        self.generated(&env_sh, New::Bytes(text.into_secret()))?;
         let text = self.environment(&env);
-        self.generated(&dir.join("environment"), text)?;
+        self.generated(&dir.join("environment"), New::Bytes(text))?;
         self.detail.env = Some((env_sh, env));
         Ok(())
     }
@@ -100,27 +111,21 @@ impl Draft<'_> {
         }
     }
 
-    fn generated(&mut self, path: &Path, text: Secret) -> Result<()> {
+    fn generated(&mut self, path: &Path, text: New) -> Result<()> {
         if let Some(place) = self.place(path)? {
-            self.target(place, Some(text), 0o600)?;
+            self.target(place, text, 0o600)?;
         }
         Ok(())
     }
 
-    fn shell_file(
-        &mut self,
-        file: &str,
-        env_sh: &Path,
-        names: &[&VarName],
-        env: &[(VarName, Secret)],
-    ) -> Result<()> {
+    fn shell_file(&mut self, file: &str, env_sh: &Path, names: &[&VarName], env: &[Set]) -> Result<()> {
         let path = expand(self.scope.host, file)?;
         let Some(place) = self.place(&path)? else { return Ok(()) };
         if file == self.model.shell_files()[0] {
             // A file that cannot be read is refused below, with the reason.
             let current = variables(self.scope.host, &place.path, Format::Shell).unwrap_or_default();
             for (name, value) in env {
-                let old = holds(&current, name.as_str(), value);
+                let old = holds(&current, name.as_str(), value.as_ref());
                 self.count(old, || format!("{name}, by {file}"));
             }
         }
@@ -148,37 +153,44 @@ impl Draft<'_> {
             self.plan.executes.push(format!("{file}: {}", shell_file::load_line(&quoted)));
         }
         let mode = place.seen.as_ref().map_or(0o600, |s| s.mode);
-        self.target(place, Some(edited.bytes), mode)
+        self.target(place, New::Bytes(edited.bytes), mode)
     }
 
-    /// Variables of an earlier import that this one no longer brings.
-    fn gone_variables(&mut self, env_sh: &Path, names: &[&VarName]) -> Result<()> {
+    /// Variables of an earlier import that this one does not bring: those that are to stay as they are go into `env` as well,
+    /// the others go.
+    fn other_variables(&mut self, env_sh: &Path, names: &[&VarName], env: &mut Vec<Set>) -> Result<()> {
+        let stay = self.model.shell_names_that_stay();
         let old = variables(self.scope.host, env_sh, Format::Shell).unwrap_or_default();
-        for old in old.iter().filter(|o| !names.iter().any(|n| n.as_str() == o.name)) {
+        for old in old.into_iter().filter(|o| !names.iter().any(|n| n.as_str() == o.name)) {
+            if let Some(name) = stay.iter().find(|name| name.as_str() == old.name) {
+                env.push(((*name).clone(), Some(old.fixed()?)));
+                continue;
+            }
             let what = format!("${}, of an earlier import", old.name);
             self.plan.changes.push(Change { kind: ChangeKind::Removed, what });
         }
         Ok(())
     }
 
-    fn dotenv_files(&mut self, values: &Values) -> Result<()> {
-        let files: BTreeSet<&str> =
-            self.model.env.iter().filter(|e| e.format == Format::Dotenv).map(|e| e.file.as_str()).collect();
+    fn dotenv_files(&mut self, fetched: &Fetched<'_>) -> Result<()> {
+        let variables_of = || fetched.variables.iter().filter(|(entry, ..)| entry.format == Format::Dotenv);
+        let files: BTreeSet<&str> = variables_of().map(|(entry, ..)| entry.file.as_str()).collect();
         for file in files {
             let path = expand(self.scope.host, file)?;
             let Some(place) = self.place(&path)? else { continue };
-            let new: Vec<(&str, &Secret)> =
-                values.env.iter().filter(|v| v.file == file).map(|v| (v.name.as_str(), &v.value.0)).collect();
             let current = variables(self.scope.host, &place.path, Format::Dotenv).unwrap_or_default();
-            for (name, value) in &new {
-                let old = holds(&current, name, value);
-                self.count(old, || format!("${name} in {file}"));
+            let (mut new, mut open) = (Vec::new(), false);
+            for (_, name, value) in variables_of().filter(|(entry, ..)| entry.file == file) {
+                let old = holds(&current, name.as_str(), value.as_ref());
+                self.count(old, || format!("{name} in {file}"));
+                new.extend(value.as_ref().map(|value| (name.as_str(), value)));
+                open |= value.is_none();
             }
             let src = place.seen.as_ref().map_or(&[][..], |s| s.bytes.expose());
             match dotenv::merge(src, &new) {
                 Ok(merged) => {
                     let mode = place.seen.as_ref().map_or(0o600, |s| s.mode & 0o770);
-                    self.target(place, Some(merged), mode)?;
+                    self.target(place, if open { New::Open } else { New::Bytes(merged) }, mode)?;
                 }
                 Err(broken) => {
                     let line = shell_file::line_of(src, broken.at);
@@ -192,31 +204,37 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn pgpass(&mut self, values: &Values) -> Result<()> {
-        let Some(entry) = &self.model.pgpass else { return Ok(()) };
+    fn pgpass(&mut self, fetched: &Fetched<'_>) -> Result<()> {
+        let Some(entry) = self.model.pgpass.as_ref().filter(|entry| entry.policy.brings()) else {
+            return Ok(());
+        };
         let path = expand(self.scope.host, &entry.file)?;
         let Some(place) = self.place(&path)? else { return Ok(()) };
         let mut text = place.seen.as_ref().map_or_else(|| Secret::from(Vec::new()), |s| s.bytes.clone());
-        for (key, new) in entry.lines.iter().zip(&values.pgpass) {
-            let old = pgpass::find(text.expose(), key).map(|old| old == new.value.0);
+        let mut open = false;
+        for (key, new) in &fetched.passwords {
+            let old = pgpass::find(text.expose(), key).map(|old| Some(&old) == new.as_ref());
             self.count(old, || format!("the password of {key} in {}", entry.file));
-            text = pgpass::merge(text.expose(), key, &new.value.0);
+            match new {
+                Some(new) => text = pgpass::merge(text.expose(), key, new),
+                None => open = true,
+            }
         }
-        self.target(place, Some(text), 0o600)
+        self.target(place, if open { New::Open } else { New::Bytes(text) }, 0o600)
     }
 
-    fn whole_files(&mut self, values: Values) -> Result<()> {
-        for (entry, new) in self.model.files.iter().zip(values.files) {
+    fn whole_files(&mut self, fetched: Fetched<'_>) -> Result<()> {
+        for (entry, new) in fetched.files {
             let path = expand(self.scope.host, &entry.path)?;
             let Some(place) = self.place(&path)? else { continue };
-            let mode = entry.mode.map_or(0o600, |m| m.0);
-            let same = |s: &Seen| s.bytes == new.value.0 && s.mode == mode;
+            let mode = entry.final_mode();
+            let same = |s: &Seen| Some(&s.bytes) == new.as_ref() && s.mode == mode;
             let unchanged = place.seen.as_ref().map(same);
             self.count(unchanged, || entry.path.clone());
             if unchanged != Some(true) && (mode & 0o111 != 0 || is_run_by_others(&path)) {
                 self.plan.executes.push(format!("{}: programs run what is in it", entry.path));
             }
-            self.target(place, Some(new.value.0), mode)?;
+            self.target(place, new.map_or(New::Open, New::Bytes), mode)?;
         }
         Ok(())
     }
@@ -230,7 +248,7 @@ impl Draft<'_> {
                 continue;
             }
             self.plan.changes.push(Change { kind: ChangeKind::Removed, what: file.clone() });
-            self.target(place, None, 0)?;
+            self.target(place, New::Gone, 0)?;
         }
         let folders = self.model.backup.iter().flat_map(|backup| &backup.folders);
         for folder in folders {
@@ -240,10 +258,13 @@ impl Draft<'_> {
     }
 }
 
+/// A variable and its value, if that is known yet.
+type Set = (VarName, fetch::Value);
+
 /// Whether the last assignment of `name` gives it `value`. `None` if there is none.
-fn holds(current: &[Variable], name: &str, value: &Secret) -> Option<bool> {
+fn holds(current: &[Variable], name: &str, value: Option<&Secret>) -> Option<bool> {
     let last = current.iter().rev().find(|v| v.name == name)?;
-    Some(matches!(&last.value, Value::Static(old) if old == value))
+    Some(matches!(&last.value, Value::Static(old) if Some(old) == value))
 }
 
 /// Files that shells, ssh, git or systemd act on.

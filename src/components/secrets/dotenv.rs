@@ -18,6 +18,13 @@ pub(super) struct Entry {
     raw: Range<usize>,
 }
 
+impl Entry {
+    /// The offset behind its value.
+    pub(super) fn end(&self) -> usize {
+        self.raw.end
+    }
+}
+
 /// Reads a `.env` file. Lines that assign nothing are passed over.
 pub(super) fn parse(src: &[u8]) -> Lex<Vec<Entry>> {
     let mut entries = Vec::new();

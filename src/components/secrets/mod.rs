@@ -3,15 +3,21 @@
 //! `docs/FORMAT.md` has its facts and its one stream. The source is read by `source`, the target planned by `desired` and
 //! `target` and changed by `side`; `shell` and `dotenv` read files of variables without running them.
 
+mod backup;
 mod buffer;
+mod command;
 mod deployed;
 mod desired;
 mod disk;
 mod dotenv;
+mod fetch;
 mod fresh_shell;
+mod given;
+mod item;
 mod model;
 mod options;
 mod pgpass;
+mod policy;
 mod quote;
 mod shell;
 mod shell_assigns;
@@ -32,15 +38,18 @@ pub use self::deployed::deployed;
 pub use self::pgpass::password_for;
 
 use self::buffer::SecretBuf;
-use self::disk::Links;
-use self::model::{Backup, FileEntry, Mode, Model, Policy};
+use self::fetch::When;
+pub use self::given::{read_given, GivenError};
+use self::item::Item;
+use self::model::Model;
+use self::policy::Policy;
 use self::target::Planned;
-use self::values::{FileValue, Packed, Values, MAX_DOCUMENT};
+use self::values::{Values, MAX_DOCUMENT};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
     Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed,
-    NamedSecret, Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    NamedSecret, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Survey, UndoStrength,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -56,7 +65,10 @@ pub struct SecretsKind;
 
 struct Secrets {
     name: ComponentName,
+    /// As it is for this machine, its own profile included.
     model: Model,
+    /// As the bundle has it: what its values are held against.
+    packed: Model,
     host: Host,
 }
 
@@ -71,8 +83,7 @@ impl Kind for SecretsKind {
         if let Some(flaw) = model.flaw() {
             return Err(usage(flaw));
         }
-        supported(&model, Fault::Usage)?;
-        let component = Secrets { name: name.clone(), model, host: host.clone() };
+        let component = Secrets { name: name.clone(), packed: model.clone(), model, host: host.clone() };
         component.paths().map_err(|e| usage(e.to_string()))?;
         Ok(Box::new(component))
     }
@@ -92,10 +103,12 @@ impl Kind for SecretsKind {
             let usage = |what: String| {
                 Error::usage(format_args!("in this machine's profile: {what}")).todo(OPTIONS_REMEDY)
             };
-            let own = options::read(own).map_err(usage)?;
-            supported(&own, Fault::Usage)?;
-            options::override_with(&mut component.model, own);
+            options::override_with(&mut component.model, own).map_err(usage)?;
+            if let Some(flaw) = component.model.flaw() {
+                return Err(usage(flaw));
+            }
             component.paths().map_err(|e| usage(e.to_string()))?;
+            component.is_packed_if_copied()?;
         }
         Ok(Box::new(component))
     }
@@ -108,17 +121,6 @@ impl Kind for SecretsKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         Ok(Box::new(Secrets::of_facts(name, facts, host)?))
-    }
-}
-
-/// Refuses what this version can describe but not do.
-fn supported(model: &Model, fault: Fault) -> Result<()> {
-    match model.policies().find(|(policy, _)| **policy != Policy::Copy) {
-        Some((policy, of)) => {
-            let what = format!("policy '{policy}' of {of} is not supported by this version yet");
-            Err(Error::new(fault, what).todo("use policy \"copy\", or leave it out"))
-        }
-        None => Ok(()),
     }
 }
 
@@ -146,10 +148,24 @@ impl Secrets {
         if let Some(file) = model.files.iter().find(|f| f.mode.is_none() && f.policy == Policy::Copy) {
             return Err(broken(&format_args!("{} has no mode", file.path)));
         }
-        supported(&model, Fault::NotReady)?;
-        let component = Secrets { name: name.clone(), model, host: host.clone() };
+        let component = Secrets { name: name.clone(), packed: model.clone(), model, host: host.clone() };
         component.paths().map_err(|e| broken(&e))?;
         Ok(component)
+    }
+
+    /// Refuses a policy `copy` of this machine's profile for what the bundle does not bring.
+    fn is_packed_if_copied(&self) -> Result<()> {
+        let copied = |item: &Item<'_>| *item.policy == Policy::Copy;
+        let packed =
+            |item: &Item<'_>| self.packed.items().filter(copied).any(|other| other.what.is(item.what));
+        match self.model.items().filter(copied).find(|item| !packed(item)) {
+            None => Ok(()),
+            Some(item) => Err(Error::usage(format_args!(
+                "this machine's profile says policy \"copy\", and the bundle does not bring {}",
+                item.what
+            ))
+            .todo("say \"prompt\" there, or export it with the policy \"copy\"")),
+        }
     }
 
     /// The files that it reads or edits, each once; `env.sh` and its like not among them.
@@ -196,29 +212,8 @@ impl Secrets {
         Ok(paths)
     }
 
-    /// A backup of what `plan` changes: the files themselves, as they are, and the names of those that are not there.
-    fn before(&self, plan: &Planned) -> Result<(Values, Model)> {
-        let shown = |path: &Path| {
-            let text = self.host.contract(path);
-            let bad = || Error::not_ready(format_args!("{} is not UTF-8", path.display())).todo("use --map");
-            text.ok_or_else(bad)
-        };
-        let (mut values, mut files, mut backup) = (Values::default(), Vec::new(), Backup::default());
-        for target in plan.targets.iter().filter(|target| target.changes()) {
-            let path = shown(&target.path)?;
-            values.left.extend(target.digest().map(|new| (path.clone(), new)));
-            match disk::read(&target.path, Links::Refuse)? {
-                None => backup.absent.push(path),
-                Some(seen) => {
-                    backup.times.insert(path.clone(), seen.mtime);
-                    let mode = Some(Mode(seen.mode & 0o777));
-                    files.push(FileEntry { path: path.clone(), mode, policy: Policy::Copy });
-                    values.files.push(FileValue { path, value: Packed(seen.bytes) });
-                }
-            }
-        }
-        backup.folders = plan.dirs.iter().map(|dir| shown(dir)).collect::<Result<_>>()?;
-        Ok((values, Model { files, backup: Some(backup), ..Model::default() }))
+    fn planned(&self, scope: &Scope<'_>, streams: &dyn StreamSource, when: When) -> Result<Plan> {
+        desired::plan(self.name.as_str(), &self.model, scope, self.read_values(streams)?, when)
     }
 
     /// Writes the one stream.
@@ -260,7 +255,7 @@ impl Secrets {
                 Err(e) => return Err(io(e)),
             }
         }
-        Values::read(document.bytes(), &self.model)
+        Values::read(document.bytes(), &self.packed)
     }
 }
 
@@ -278,6 +273,15 @@ fn whole(scope: &Scope<'_>) -> Result<()> {
 
 fn planned(plan: &Plan) -> Result<&Planned> {
     plan.detail().ok_or_else(|| Error::new(Fault::Unexpected, "the plan is not one of kind secrets"))
+}
+
+/// The same of a plan that has nothing open.
+fn settled(plan: &Plan) -> Result<&Planned> {
+    let plan = planned(plan)?;
+    match plan.is_open() {
+        false => Ok(plan),
+        true => Err(Error::new(Fault::Unexpected, "the plan was not prepared")),
+    }
 }
 
 impl Component for Secrets {
@@ -299,9 +303,17 @@ impl Component for Secrets {
         Ok(())
     }
 
+    fn not_packed(&self) -> Vec<NotPacked> {
+        self.model.items().filter_map(|item| item.in_general()).collect()
+    }
+
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
         whole(scope)?;
-        let found = source::gather(&self.host, &self.model)?;
+        let mut found = source::gather(&self.host, &self.model)?;
+        found.findings.extend(self.not_packed().iter().map(|left| {
+            let NotPacked { name, policy, outcome, .. } = left;
+            Finding::new(Severity::Note, format_args!("{name} ({policy}) is not packed: it {outcome}"))
+        }));
         Ok(Survey {
             items: self.model.count() as u64,
             bytes: found.values.size(),
@@ -318,19 +330,29 @@ impl Component for Secrets {
     }
 
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
-        let (values, model) = self.before(planned(plan)?)?;
+        let (values, model) = self.before(settled(plan)?)?;
         let facts = self.write(scope, sink, &values, &model)?;
         Ok(Captured { facts, findings: Vec::new() })
     }
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
         whole(scope)?;
-        desired::plan(self.name.as_str(), &self.model, scope, self.read_values(streams)?)
+        self.planned(scope, streams, When::Planning)
+    }
+
+    fn prepare(&self, scope: &Scope<'_>, plan: &mut Plan, streams: &dyn StreamSource) -> Result<()> {
+        if !planned(plan)?.is_open() {
+            return Ok(());
+        }
+        let prepared = self.planned(scope, streams, When::Preparing)?;
+        planned(&prepared)?.follows(planned(plan)?)?;
+        *plan = prepared;
+        Ok(())
     }
 
     fn stage(&self, scope: &Scope<'_>, plan: &Plan, _streams: &dyn StreamSource) -> Result<()> {
         scope.progress.expect(plan.space);
-        side::stage(planned(plan)?)?;
+        side::stage(settled(plan)?)?;
         scope.progress.advance(plan.space);
         Ok(())
     }

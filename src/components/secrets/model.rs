@@ -1,6 +1,8 @@
 //! What a component of this kind consists of. Serialised, it is the component's facts: names and places, never a value.
 
+use super::item::{Item, What};
 use super::pgpass::Key;
+use super::policy::{How, Policy};
 use super::shell_words::is_name;
 use crate::component::Listed;
 use serde::{Deserialize, Serialize};
@@ -13,35 +15,6 @@ pub(super) const MAX_FILE: u64 = 1024 * 1024;
 pub(super) const MAX_ENV_VALUE: usize = 128 * 1024 - 256;
 /// Things one component may hold.
 const MAX_ITEMS: usize = 1000;
-
-/// How a secret comes to the target.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Policy {
-    /// In the bundle.
-    #[default]
-    Copy,
-    /// Asked for on the target.
-    Prompt,
-    /// Fetched on the target by a command (program and arguments).
-    Command(Vec<String>),
-    /// Made anew on the target by logging in.
-    Reissue,
-    /// It stays where it is.
-    HostBound,
-}
-
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Policy::Copy => "copy",
-            Policy::Prompt => "prompt",
-            Policy::Command(_) => "command",
-            Policy::Reissue => "reissue",
-            Policy::HostBound => "host-bound",
-        })
-    }
-}
 
 /// An environment variable's name: letters, digits and `_`, at most 200, none of those that bash forbids to set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -146,6 +119,20 @@ pub(super) struct EnvEntry {
     pub(super) format: Format,
     pub(super) names: Vec<VarName>,
     pub(super) policy: Policy,
+    /// What to do on the target, beside `reissue`.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub(super) how: Option<How>,
+    /// Whether this machine's own profile has a say in the policy.
+    #[serde(skip)]
+    pub(super) own: bool,
+}
+
+impl EnvEntry {
+    /// One of its variables.
+    pub(super) fn item<'m>(&'m self, name: &'m VarName) -> Item<'m> {
+        let what = What::Variable { file: &self.file, name };
+        Item { what, policy: &self.policy, how: self.how.as_ref(), own: self.own }
+    }
 }
 
 /// Lines of a `.pgpass`.
@@ -155,17 +142,45 @@ pub(super) struct PgpassEntry {
     pub(super) file: String,
     pub(super) lines: Vec<Key>,
     pub(super) policy: Policy,
+    /// What to do on the target, beside `reissue`.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub(super) how: Option<How>,
+    /// Whether this machine's own profile has a say in the policy.
+    #[serde(skip)]
+    pub(super) own: bool,
+}
+
+impl PgpassEntry {
+    /// One of its passwords.
+    pub(super) fn item<'m>(&'m self, line: &'m Key) -> Item<'m> {
+        let what = What::Password { file: &self.file, line };
+        Item { what, policy: &self.policy, how: self.how.as_ref(), own: self.own }
+    }
 }
 
 /// A file that is secret as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileEntry {
     pub(super) path: String,
-    /// `None` only in options: the file's own, but never more than 600.
+    /// Without it: on the source the file's own, but never more than 600; where it is not copied, 600.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) mode: Option<Mode>,
     pub(super) policy: Policy,
+    /// What to do on the target, beside `reissue`.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub(super) how: Option<How>,
+    /// Whether this machine's own profile has a say in the policy.
+    #[serde(skip)]
+    pub(super) own: bool,
+}
+
+impl FileEntry {
+    /// Its content.
+    pub(super) fn item(&self) -> Item<'_> {
+        let what = What::File(&self.path);
+        Item { what, policy: &self.policy, how: self.how.as_ref(), own: self.own }
+    }
 }
 
 /// The component. Its JSON form is that of the facts.
@@ -211,18 +226,23 @@ impl Model {
 
     /// The names that go to `env.sh`.
     pub(super) fn shell_names(&self) -> Vec<&VarName> {
-        self.shell_env().flat_map(|e| &e.names).collect()
+        self.shell_env().filter(|e| e.policy.brings()).flat_map(|e| &e.names).collect()
+    }
+
+    /// The other names in shell form: what is there of them stays.
+    pub(super) fn shell_names_that_stay(&self) -> Vec<&VarName> {
+        self.shell_env().filter(|e| !e.policy.brings()).flat_map(|e| &e.names).collect()
+    }
+
+    /// The shell file that loads the variables of `entry` on the target.
+    pub(super) fn shell_file_of<'m>(&'m self, entry: &'m EnvEntry) -> &'m str {
+        self.shell_file.as_deref().unwrap_or(&entry.file)
     }
 
     /// The shell files that load `env.sh` on the target.
     pub(super) fn shell_files(&self) -> Vec<&str> {
-        let mut files: Vec<&str> = match &self.shell_file {
-            Some(file) => vec![file],
-            None => self.shell_env().map(|e| e.file.as_str()).collect(),
-        };
-        if self.shell_env().next().is_none() {
-            files.clear();
-        }
+        let brought = self.shell_env().filter(|e| e.policy.brings());
+        let mut files: Vec<&str> = brought.map(|e| self.shell_file_of(e)).collect();
         files.sort_unstable();
         files.dedup();
         files
@@ -236,21 +256,21 @@ impl Model {
 
     /// A row for each secret: what it is and its name, never its value.
     pub(super) fn listed(&self) -> impl Iterator<Item = Listed> + '_ {
-        let row = |what, name, mode| Listed { name, what, size: None, mode };
-        let variables = self.env.iter().flat_map(move |entry| {
-            entry.names.iter().map(move |name| row("variable", format!("{name} in {}", entry.file), None))
-        });
-        let lines = self.pgpass.iter().flat_map(|entry| &entry.lines);
-        let lines = lines.map(move |key| row("pgpass", key.to_string(), None));
-        let file = move |f: &FileEntry| row("file", f.path.clone(), f.mode.map(|mode| mode.0));
-        variables.chain(lines).chain(self.files.iter().map(file))
-    }
-
-    /// Each policy with what it is for.
-    pub(super) fn policies(&self) -> impl Iterator<Item = (&Policy, &str)> {
-        let env = self.env.iter().map(|e| (&e.policy, e.file.as_str()));
-        let pgpass = self.pgpass.iter().map(|p| (&p.policy, p.file.as_str()));
-        env.chain(pgpass).chain(self.files.iter().map(|f| (&f.policy, f.path.as_str())))
+        self.items().map(|item| {
+            let (what, name) = match item.what {
+                What::Variable { .. } => ("variable", item.what.to_string()),
+                What::Password { line, .. } => ("pgpass", line.to_string()),
+                What::File(path) => ("file", path.to_owned()),
+            };
+            let file =
+                self.files.iter().find(|file| matches!(item.what, What::File(path) if path == file.path));
+            let mode = file.and_then(|file| file.mode).map(|mode| mode.0);
+            let name = match item.policy {
+                Policy::Copy => name,
+                other => format!("{name} ({}: not in the bundle)", other.word()),
+            };
+            Listed { name, what, size: None, mode }
+        })
     }
 
     /// The rule that the model breaks, if it breaks one: something is declared twice, empty, or too much.
@@ -260,6 +280,9 @@ impl Model {
         }
         if self.count() + self.absent().len() == 0 {
             return Some("no secret is declared".to_owned());
+        }
+        if let Some(flaw) = self.flaw_of_a_policy() {
+            return Some(flaw);
         }
         let mut variables = BTreeSet::new();
         for entry in &self.env {
@@ -280,5 +303,18 @@ impl Model {
         let whole = self.files.iter().map(|f| &f.path).chain(self.absent());
         let twice = edited.chain(whole).find(|path| !paths.insert(path))?;
         Some(format!("{twice} is declared twice"))
+    }
+
+    /// A command gives one value, and only where a secret is made anew there is something to say of how.
+    fn flaw_of_a_policy(&self) -> Option<String> {
+        let several = |policy: &Policy, count| matches!(policy, Policy::Command(_)) && count != 1;
+        if let Some(entry) = self.env.iter().find(|e| several(&e.policy, e.names.len())) {
+            return Some(format!("a command gives one value: each name of {} needs its own", entry.file));
+        }
+        if let Some(entry) = self.pgpass.iter().find(|p| several(&p.policy, p.lines.len())) {
+            return Some(format!("a command gives one value, and there are several lines of {}", entry.file));
+        }
+        let odd = self.items().find(|item| item.how.is_some() && *item.policy != Policy::Reissue)?;
+        Some(format!("{} has a 'how', and its policy is not reissue", odd.what))
     }
 }

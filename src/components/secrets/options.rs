@@ -1,7 +1,8 @@
 //! The options of a profile, in the short forms that people write, and their way into the model.
 
-use super::model::{EnvEntry, FileEntry, Format, Mode, Model, PgpassEntry, Policy, VarName};
+use super::model::{EnvEntry, FileEntry, Format, Mode, Model, PgpassEntry, VarName};
 use super::pgpass::Key;
+use super::policy::{How, Policy};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -22,7 +23,8 @@ struct EnvOption {
     file: String,
     names: Vec<VarName>,
     #[serde(default, deserialize_with = "policy")]
-    policy: Policy,
+    policy: Option<Policy>,
+    how: Option<How>,
     format: Option<Format>,
 }
 
@@ -32,7 +34,8 @@ struct PgpassOption {
     file: Option<String>,
     lines: Vec<Key>,
     #[serde(default, deserialize_with = "policy")]
-    policy: Policy,
+    policy: Option<Policy>,
+    how: Option<How>,
 }
 
 #[derive(Deserialize)]
@@ -41,25 +44,62 @@ struct FileOption {
     path: String,
     mode: Option<Mode>,
     #[serde(default, deserialize_with = "policy")]
-    policy: Policy,
+    policy: Option<Policy>,
+    how: Option<How>,
 }
 
-/// A policy in a profile: its word, or `{ command = [...] }`. Of a command the word alone is enough to be
-/// understood, and to be refused by its name.
-fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<Policy, D::Error> {
+/// What a profile says, in one form.
+struct Parsed {
+    env: Vec<EnvOption>,
+    pgpass: Option<PgpassOption>,
+    files: Vec<FileOption>,
+    shell_file: Option<String>,
+}
+
+/// A policy in a profile: its word, or `{ command = [...] }`.
+fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Policy>, D::Error> {
     let value = Value::deserialize(from)?;
-    if value == "command" {
-        return Ok(Policy::Command(Vec::new()));
+    let command = value.get("command");
+    if value == "command" || command.is_some_and(|words| !words.is_array()) {
+        return Err(D::Error::custom(
+            "the policy command names what to run: { command = [\"pass\", \"show\", \"NAME\"] }",
+        ));
     }
-    Policy::deserialize(&value).map_err(|_| {
-        D::Error::custom(format_args!(
+    Policy::deserialize(&value).map(Some).map_err(|error| match command {
+        Some(_) => D::Error::custom(error),
+        None => D::Error::custom(format_args!(
             "{value} is none of the policies copy, prompt, command, reissue, host-bound"
-        ))
+        )),
     })
 }
 
 /// Reads a profile's options. The error is one line that says what is wrong in which of them.
 pub(super) fn read(options: &Value) -> Result<Model, String> {
+    let Parsed { env, pgpass, files, shell_file } = parsed(options)?;
+    let pgpass = pgpass.map(|p| PgpassEntry {
+        file: pgpass_file(p.file),
+        lines: p.lines,
+        policy: p.policy.unwrap_or_default(),
+        how: p.how,
+        own: false,
+    });
+    let file = |f: FileOption| FileEntry {
+        path: f.path,
+        mode: f.mode,
+        policy: f.policy.unwrap_or_default(),
+        how: f.how,
+        own: false,
+    };
+    Ok(Model {
+        env: env.into_iter().map(env_entry).collect(),
+        pgpass,
+        files: files.into_iter().map(file).collect(),
+        shell_file,
+        backup: None,
+    })
+}
+
+fn parsed(options: &Value) -> Result<Parsed, String> {
     let options = Options::deserialize(options).map_err(|e| e.to_string())?;
     let env = match options.env {
         None => Vec::new(),
@@ -69,37 +109,34 @@ pub(super) fn read(options: &Value) -> Result<Model, String> {
     let pgpass = match options.pgpass {
         None => None,
         Some(list @ Value::Array(_)) => {
-            Some(PgpassOption { file: None, lines: parse(&list, "pgpass")?, policy: Policy::Copy })
+            Some(PgpassOption { file: None, lines: parse(&list, "pgpass")?, policy: None, how: None })
         }
         Some(table) => Some(parse(&table, "pgpass")?),
     };
-    Ok(Model {
-        env: env.into_iter().map(env_entry).collect(),
-        pgpass: pgpass.map(|p| PgpassEntry {
-            file: p.file.unwrap_or_else(|| "~/.pgpass".to_owned()),
-            lines: p.lines,
-            policy: p.policy,
-        }),
-        files: options
-            .files
-            .into_iter()
-            .map(|f| FileEntry { path: f.path, mode: f.mode, policy: f.policy })
-            .collect(),
-        shell_file: options.shell_file,
-        backup: None,
-    })
+    Ok(Parsed { env, pgpass, files: options.files, shell_file: options.shell_file })
 }
 
-/// A file named `.env`, `.env.SOMETHING` or `SOMETHING.env` has the `.env` form unless told otherwise.
+fn pgpass_file(named: Option<String>) -> String {
+    named.unwrap_or_else(|| "~/.pgpass".to_owned())
+}
+
 fn env_entry(option: EnvOption) -> EnvEntry {
-    let name = option.file.rsplit('/').next().unwrap_or_default();
-    let dotenv = name.ends_with(".env") || name.starts_with(".env.");
-    let guess = if dotenv { Format::Dotenv } else { Format::Shell };
     EnvEntry {
-        format: option.format.unwrap_or(guess),
+        format: option.format(),
         file: option.file,
         names: option.names,
-        policy: option.policy,
+        policy: option.policy.unwrap_or_default(),
+        how: option.how,
+        own: false,
+    }
+}
+
+impl EnvOption {
+    /// A file named `.env`, `.env.SOMETHING` or `SOMETHING.env` has the `.env` form unless told otherwise.
+    fn format(&self) -> Format {
+        let name = self.file.rsplit('/').next().unwrap_or_default();
+        let dotenv = name.ends_with(".env") || name.starts_with(".env.");
+        self.format.unwrap_or(if dotenv { Format::Dotenv } else { Format::Shell })
     }
 }
 
@@ -107,20 +144,56 @@ fn parse<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, String> {
     T::deserialize(value).map_err(|e| format!("{what}: {e}"))
 }
 
-/// What the target's own profile changes: which shell file loads the variables, which `.pgpass` gets the lines, and the
-/// modes of whole files. What it says beyond that is about another machine's secrets.
-pub(super) fn override_with(model: &mut Model, own: Model) {
+/// What the target's own profile changes: which shell file loads the variables, which `.pgpass` gets the lines, the
+/// modes of whole files, and any policy that it writes out. What it says beyond that is about another machine's secrets.
+pub(super) fn override_with(model: &mut Model, options: &Value) -> Result<(), String> {
+    let own = parsed(options)?;
     if own.shell_file.is_some() {
         model.shell_file = own.shell_file;
     }
+    for entry in &own.env {
+        model.env =
+            std::mem::take(&mut model.env).into_iter().flat_map(|theirs| split(theirs, entry)).collect();
+    }
     if let (Some(theirs), Some(own)) = (&mut model.pgpass, own.pgpass) {
-        theirs.file = own.file;
+        theirs.file = pgpass_file(own.file);
+        decide(&mut theirs.policy, &mut theirs.how, &mut theirs.own, &own.policy, &own.how);
     }
     for file in own.files {
-        let same = model.files.iter_mut().find(|theirs| theirs.path == file.path);
-        if let (Some(theirs), Some(mode)) = (same, file.mode) {
-            theirs.mode = Some(mode);
-        }
+        let Some(theirs) = model.files.iter_mut().find(|theirs| theirs.path == file.path) else { continue };
+        theirs.mode = file.mode.or(theirs.mode);
+        decide(&mut theirs.policy, &mut theirs.how, &mut theirs.own, &file.policy, &file.how);
+    }
+    Ok(())
+}
+
+/// `theirs` in two: the variables that `own` does not name, and those for which it decides.
+fn split(mut theirs: EnvEntry, own: &EnvOption) -> Vec<EnvEntry> {
+    let same_place =
+        theirs.format == own.format() && (theirs.format == Format::Shell || theirs.file == own.file);
+    if !same_place || own.policy.is_none() && own.how.is_none() {
+        return vec![theirs];
+    }
+    let (named, others) = theirs.names.into_iter().partition(|name| own.names.contains(name));
+    theirs.names = others;
+    let mut decided = EnvEntry { names: named, ..theirs.clone() };
+    decide(&mut decided.policy, &mut decided.how, &mut decided.own, &own.policy, &own.how);
+    vec![theirs, decided].into_iter().filter(|entry| !entry.names.is_empty()).collect()
+}
+
+/// A policy that the profile writes out takes the place of the bundle's, and of its `how`.
+fn decide(
+    policy: &mut Policy,
+    how: &mut Option<How>,
+    own: &mut bool,
+    new_policy: &Option<Policy>,
+    new_how: &Option<How>,
+) {
+    if let Some(new) = new_policy {
+        (*policy, *own) = (new.clone(), true);
+    }
+    if *policy != Policy::Reissue || new_how.is_some() {
+        *how = new_how.clone();
     }
 }
 
@@ -172,9 +245,48 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_understood_as_a_word_too() {
-        let model = read(&json!({ "files": [{ "path": "~/.x", "policy": "command" }] })).unwrap();
-        assert_eq!(model.files[0].policy, Policy::Command(Vec::new()));
+    fn a_command_is_a_program_with_arguments() {
+        for bad in [json!("command"), json!({ "command": "pass show x" }), json!({ "command": [] })] {
+            let error = read(&json!({ "files": [{ "path": "~/.x", "policy": bad }] })).unwrap_err();
+            assert!(error.contains("[\"pass\", \"show\", \"NAME\"]"), "{error}");
+        }
+        let two = json!({ "env": { "file": "~/x", "names": ["A", "B"], "policy": { "command": ["x"] } } });
+        assert!(read(&two).unwrap().flaw().unwrap().contains("each name of ~/x needs its own"));
+        let how = json!({ "files": [{ "path": "~/x", "how": "log in" }] });
+        assert!(read(&how).unwrap().flaw().unwrap().contains("has a 'how'"));
+    }
+
+    #[test]
+    fn a_target_decides_on_single_variables() {
+        let mut model = read(&json!({
+            "env": [{ "file": "~/.bashrc", "names": ["A", "B", "C"] }, { "file": "~/a.env", "names": ["B"] }],
+            "files": [{ "path": "~/f", "policy": "reissue", "how": "log in" }],
+        }))
+        .unwrap();
+        let own = json!({
+            "env": [
+                { "file": "~/.profile", "names": ["B", "X"], "policy": "prompt" },
+                { "file": "~/.bashrc", "names": ["C"] },
+            ],
+            "files": [{ "path": "~/f", "mode": "640" }],
+        });
+        override_with(&mut model, &own).unwrap();
+        let policies: Vec<_> =
+            model.items().map(|item| (item.what.to_string(), item.policy.word(), item.own)).collect();
+        let row = |what: &str, word, own| (what.to_owned(), word, own);
+        assert_eq!(
+            policies,
+            [
+                row("$A in ~/.bashrc", "copy", false),
+                row("$C in ~/.bashrc", "copy", false),
+                row("$B in ~/.bashrc", "prompt", true),
+                row("$B in ~/a.env", "copy", false),
+                row("~/f", "reissue", false),
+            ]
+        );
+        assert!(model.files[0].how.is_some() && model.flaw().is_none());
+        override_with(&mut model, &json!({ "files": [{ "path": "~/f", "policy": "host-bound" }] })).unwrap();
+        assert!(model.files[0].how.is_none() && model.flaw().is_none());
     }
 
     #[test]

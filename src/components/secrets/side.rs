@@ -4,7 +4,7 @@
 //! The side directory is also the sign that a run can still be taken back: undo and finalise remove it last.
 
 use super::disk::{self, Links};
-use super::target::{Planned, Target};
+use super::target::{New, Planned, Target};
 use crate::base::digest::Digest;
 use crate::base::fsx;
 use crate::base::path::ShownPath;
@@ -114,7 +114,7 @@ fn staged_at(target: &Target, n: usize) -> PathBuf {
 pub(super) fn stage(plan: &Planned) -> Result<()> {
     for (n, target) in plan.targets.iter().enumerate().filter(|(_, t)| t.changes()) {
         make_side_dir(&target.side)?;
-        let Some(new) = &target.new else { continue };
+        let Some(new) = target.new.bytes() else { continue };
         let path = staged_at(target, n);
         if_there(fs::remove_file(&path)).map_err(at(&path))?;
         let write = || {
@@ -155,7 +155,7 @@ fn make_side_dir(side: &Path) -> Result<()> {
 
 /// Compares what was staged with the plan.
 pub(super) fn check_staged(plan: &Planned) -> Vec<CheckResult> {
-    let changed = plan.targets.iter().enumerate().filter(|(_, t)| t.changes() && t.new.is_some());
+    let changed = plan.targets.iter().enumerate().filter(|(_, t)| t.changes() && t.new.bytes().is_some());
     changed.map(|(n, t)| check_file(t, &staged_at(t, n), "is staged")).collect()
 }
 
@@ -165,6 +165,14 @@ pub(super) fn check_files(plan: &Planned) -> Vec<CheckResult> {
 }
 
 fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
+    let name = format!("{} {what}", target.path.display());
+    if matches!(target.new, New::Open) {
+        let failure = fs::symlink_metadata(path).is_err().then(|| "it is not there".to_owned());
+        return CheckResult {
+            name: format!("{name} (not compared: only an import fetches its values)"),
+            failure,
+        };
+    }
     let failure = match (disk::read(path, Links::Refuse), target.digest()) {
         (Err(e), _) => Some(e.to_string()),
         (Ok(None), None) => None,
@@ -176,13 +184,13 @@ fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
         }
         _ => None,
     };
-    CheckResult { name: format!("{} {what}", target.path.display()), failure }
+    CheckResult { name, failure }
 }
 
 /// The staged file that will be `path`.
 pub(super) fn staged_path(plan: &Planned, path: &Path) -> Option<PathBuf> {
     let (n, target) = plan.targets.iter().enumerate().find(|(_, t)| t.path == path)?;
-    (target.changes() && target.new.is_some()).then(|| staged_at(target, n))
+    (target.changes() && target.new.bytes().is_some()).then(|| staged_at(target, n))
 }
 
 /// Puts the staged files in place. Nothing is touched if one of the files was edited since the plan, or is no longer
@@ -193,7 +201,7 @@ pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         stays(&target.path)?;
         let step = Step::Replace {
             path: target.path.clone(),
-            staged: target.new.is_some().then(|| staged_at(target, n)),
+            staged: target.new.bytes().is_some().then(|| staged_at(target, n)),
             aside: target.side.join(format!("{n}.old")),
             old: target.old,
             new: target.digest(),

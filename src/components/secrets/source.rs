@@ -2,8 +2,9 @@
 
 use super::disk::{self, Links, Seen};
 use super::dotenv;
-use super::model::{EnvEntry, FileEntry, Format, Mode, Model, PgpassEntry, Policy, MAX_ENV_VALUE};
+use super::model::{EnvEntry, FileEntry, Format, Mode, Model, PgpassEntry, MAX_ENV_VALUE};
 use super::pgpass;
+use super::policy::Policy;
 use super::shell::{self, Broken, Value};
 use super::shell_file::{blocks, line_of};
 use super::values::{EnvValue, FileValue, Packed, PgpassValue, Values};

@@ -1,7 +1,7 @@
 //! The target's files: where they really lie, what is there, whether they may be replaced, and what is to be done.
 
 use super::disk::{self, Links, Seen};
-use super::model::{Model, VarName};
+use super::model::{Model, VarName, MAX_FILE};
 use crate::base::digest::Digest;
 use crate::base::secret::Secret;
 use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity};
@@ -19,8 +19,7 @@ pub(super) struct Target {
     /// What the plan saw there.
     pub(super) old: Option<Digest>,
     old_mode: Option<u32>,
-    /// What it is to be; `None` if it is to be gone.
-    pub(super) new: Option<Secret>,
+    pub(super) new: New,
     pub(super) mode: u32,
     /// Its time of last modification (seconds since 1970, nanoseconds), if it is not that of the import.
     pub(super) mtime: Option<(i64, u32)>,
@@ -32,14 +31,41 @@ pub(super) struct Target {
     pub(super) keep: bool,
 }
 
+/// What a file is to be.
+#[derive(Clone)]
+pub(super) enum New {
+    Bytes(Secret),
+    /// Nothing: it goes.
+    Gone,
+    /// What it will be, once a value in it is known.
+    Open,
+}
+
+impl New {
+    pub(super) fn bytes(&self) -> Option<&Secret> {
+        match self {
+            New::Bytes(bytes) => Some(bytes),
+            New::Gone | New::Open => None,
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(self, New::Gone)
+    }
+}
+
 impl Target {
     pub(super) fn digest(&self) -> Option<Digest> {
-        self.new.as_ref().map(|new| Digest::of(new.expose()))
+        self.new.bytes().map(|new| Digest::of(new.expose()))
     }
 
     /// Whether anything is to be done.
     pub(super) fn changes(&self) -> bool {
-        self.old != self.digest() || self.new.is_some() && self.old_mode != Some(self.mode)
+        match &self.new {
+            New::Open => true,
+            New::Gone => self.old.is_some(),
+            New::Bytes(_) => self.old != self.digest() || self.old_mode != Some(self.mode),
+        }
     }
 }
 
@@ -53,6 +79,29 @@ pub(super) struct Planned {
     pub(super) empties: Vec<PathBuf>,
     /// What a fresh shell must say after it read `env.sh`.
     pub(super) env: Option<(PathBuf, Vec<(VarName, Secret)>)>,
+}
+
+impl Planned {
+    /// Whether values are still to be found out: such a plan can be shown, and no more.
+    pub(super) fn is_open(&self) -> bool {
+        self.targets.iter().any(|target| matches!(target.new, New::Open))
+    }
+
+    /// Refuses a file that is no longer as `earlier`, the plan that was confirmed, saw it.
+    pub(super) fn follows(&self, earlier: &Planned) -> Result<()> {
+        let known = |target: &Target| {
+            let same = |other: &&Target| other.path == target.path;
+            let before = earlier.targets.iter().find(same);
+            before.is_some_and(|before| (before.old, before.old_mode) == (target.old, target.old_mode))
+        };
+        match self.targets.iter().find(|target| !known(target)) {
+            None => Ok(()),
+            Some(edited) => {
+                Err(Error::not_ready(format_args!("{} was edited since the plan", edited.path.display()))
+                    .todo("nothing was changed; import again"))
+            }
+        }
+    }
 }
 
 /// A file where something will be written.
@@ -157,7 +206,7 @@ impl Draft<'_> {
         }
     }
 
-    pub(super) fn target(&mut self, place: Place, new: Option<Secret>, mode: u32) -> Result<()> {
+    pub(super) fn target(&mut self, place: Place, new: New, mode: u32) -> Result<()> {
         let dir = disk::nearest_dir(&place.path)?;
         let target = Target {
             old: place.seen.as_ref().map(Seen::digest),
@@ -184,13 +233,17 @@ impl Draft<'_> {
             let what = format!("{} is the same file as another of this component", place.shown);
             self.refuse(what, "replace the symlink by a file");
         }
-        if target.changes() && target.new.is_some() {
+        if target.changes() && !target.new.is_gone() {
             let kind = if target.old.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
             if !self.plan.changes.iter().any(|c| c.what == place.shown) {
                 self.plan.changes.push(Change { kind, what: place.shown.clone() });
             }
         }
-        self.plan.space += target.new.as_ref().map_or(0, |new| new.len() as u64);
+        self.plan.space += match &target.new {
+            New::Bytes(new) => new.len() as u64,
+            New::Open => MAX_FILE,
+            New::Gone => 0,
+        };
         self.plan.destinations.push(place.shown);
         self.detail.targets.push(target);
         Ok(())
@@ -198,16 +251,18 @@ impl Draft<'_> {
 
     pub(super) fn finish(mut self) -> Result<Plan> {
         let mut missing = BTreeSet::new();
-        for target in self.detail.targets.iter().filter(|t| t.new.is_some()) {
+        for target in self.detail.targets.iter().filter(|t| !t.new.is_gone()) {
             let dirs = target.path.ancestors().skip(1);
             missing.extend(dirs.take_while(|dir| fs::symlink_metadata(dir).is_err()).map(Path::to_owned));
         }
         // Sorted, a parent stands before what lies in it.
         self.detail.dirs = missing.into_iter().collect();
         let Plan { destinations, changes, unchanged, findings, executes, space, .. } = self.plan;
+        let (commands, not_packed) = (self.plan.commands, self.plan.not_packed);
         let mut plan = Plan::new(self.detail);
         (plan.destinations, plan.changes, plan.unchanged) = (destinations, changes, unchanged);
         (plan.findings, plan.executes, plan.space) = (findings, executes, space);
+        (plan.commands, plan.not_packed) = (commands, not_packed);
         Ok(plan)
     }
 }

@@ -1,17 +1,20 @@
 //! The whole kind on real homes: from one machine's to another's, and back again.
 
+use super::model::FileEntry;
 use super::shell_tests::{exported, host};
 use super::*;
 use crate::base::fault::Faulty;
-use crate::component::{Act, ChangeKind, Severity};
+use crate::component::{Act, ChangeKind};
 use crate::components::conformance::{
-    suite, tree, untimed, Acts, Break, Silent, State, Streams, Subject, EDIT, RUN,
+    suite, tree, untimed, Acts, Break, Given, Silent, State, Streams, Subject, EDIT, RUN,
 };
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
 
 const BASHRC: &str = include_str!("../../../fixtures/kage-bunshin/bashrc");
+
+mod policies;
 
 struct Home {
     dir: tempfile::TempDir,
@@ -33,7 +36,15 @@ impl Home {
         fs::metadata(self.dir.path().join(path)).unwrap().permissions().mode() & 0o7777
     }
     fn scope(&self) -> Scope<'_> {
-        Scope { host: &self.host, carved: &[], only: &[], run: RUN, threads: 1, progress: &Silent }
+        Scope {
+            host: &self.host,
+            carved: &[],
+            only: &[],
+            run: RUN,
+            threads: 1,
+            progress: &Silent,
+            ask: &Given,
+        }
     }
     /// Everything in it.
     fn state(&self) -> Vec<String> {
@@ -53,7 +64,8 @@ impl Home {
         self.import_as(&*self.arriving(facts), streams)
     }
     fn import_as(&self, component: &dyn Component, streams: &Streams) -> (Plan, Vec<Act>) {
-        let plan = component.plan(&self.scope(), streams).unwrap();
+        let mut plan = component.plan(&self.scope(), streams).unwrap();
+        component.prepare(&self.scope(), &mut plan, streams).unwrap();
         assert!(!refused(&plan), "{:?}", plan.findings);
         component.stage(&self.scope(), &plan, streams).unwrap();
         passed(&component.check_staged(&self.scope(), &plan).unwrap());
@@ -445,8 +457,8 @@ fn what_a_source_refuses() {
     }
     for (options, part) in [
         (
-            json!({ "files": [{ "path": "~/x", "policy": "reissue" }] }),
-            "policy 'reissue' of ~/x is not supported",
+            json!({ "files": [{ "path": "~/x", "policy": "command" }] }),
+            "the policy command names what to run",
         ),
         (json!({ "files": [{ "path": "relative" }] }), "'relative' is not a path"),
         (json!({ "files": [{ "path": "~/../x" }] }), "is not a path"),
@@ -507,7 +519,7 @@ fn what_is_declared_can_be_searched_for() {
     assert_eq!(secrets[3].value.expose(), b"inside");
     // What does not travel need not exist.
     let mut model = options::read(&options()).unwrap();
-    model.files[0] = FileEntry { path: "~/none".to_owned(), mode: None, policy: Policy::Reissue };
+    model.files[0] = FileEntry { path: "~/none".to_owned(), policy: Policy::Reissue, ..FileEntry::default() };
     assert_eq!(source::declared(&home.host, &model).unwrap().len(), 3);
 }
 

@@ -6,7 +6,8 @@
 //!  "files":[{"path":"~/.x","value":"..."}]}
 //! ```
 
-use super::model::{Model, Policy, MAX_ENV_VALUE, MAX_FILE};
+use super::model::{Model, MAX_ENV_VALUE, MAX_FILE};
+use super::policy::Policy;
 use crate::base::digest::Digest;
 use crate::base::json;
 use crate::base::secret::Secret;
@@ -130,14 +131,32 @@ impl Values {
             && files.map(|f| f.path.as_str()).eq(self.files.iter().map(|v| v.path.as_str()))
     }
 
-    /// No NUL in a variable, no end of line in a password, nothing too long.
     fn bounded(&self) -> bool {
-        let variable = |v: &Secret| v.len() <= MAX_ENV_VALUE && !v.expose().contains(&0);
-        let password = |v: &Secret| {
-            v.len() <= MAX_ENV_VALUE && !v.expose().iter().any(|c| matches!(c, b'\n' | b'\r' | 0))
-        };
-        self.env.iter().all(|v| variable(&v.value.0))
-            && self.pgpass.iter().all(|v| password(&v.value.0))
-            && self.files.iter().all(|v| v.value.0.len() as u64 <= MAX_FILE)
+        let fits = |kind: Kind, v: &Packed| kind.misfit(&v.0).is_none();
+        self.env.iter().all(|v| fits(Kind::Variable, &v.value))
+            && self.pgpass.iter().all(|v| fits(Kind::Password, &v.value))
+            && self.files.iter().all(|v| fits(Kind::File, &v.value))
+    }
+}
+
+/// What a value is for.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Variable,
+    Password,
+    File,
+}
+
+impl Kind {
+    /// Why `value` cannot be one: no NUL in a variable, no end of line in a password, nothing too long.
+    pub(super) fn misfit(self, value: &Secret) -> Option<&'static str> {
+        let has = |unwanted: &[u8]| value.expose().iter().any(|c| unwanted.contains(c));
+        match self {
+            Kind::Variable | Kind::Password if value.len() > MAX_ENV_VALUE => Some("it is too long"),
+            Kind::Variable if has(b"\0") => Some("there is a NUL byte in it"),
+            Kind::Password if has(b"\0\r\n") => Some("it is more than one line"),
+            Kind::File if value.len() as u64 > MAX_FILE => Some("it is too long"),
+            _ => None,
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::check::digest_of;
 use super::plan::{of, Todo};
 use super::*;
 use crate::base::fault::Faulty;
-use crate::component::{ChangeKind, Holds, Progress, Severity, StreamInfo, StreamWrite};
+use crate::component::{ChangeKind, Holds, Nobody, Progress, Severity, StreamInfo, StreamWrite};
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
@@ -117,6 +117,7 @@ impl World {
             run: "0123456789abcdef",
             threads: 2,
             progress: &Quiet,
+            ask: &Nobody,
         }
     }
 

@@ -3,7 +3,9 @@
 use super::super::FilesKind;
 use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
-use crate::component::{Act, Captured, Component, Finding, Holds, Host, Kind, Plan, Result, Scope, Severity};
+use crate::component::{
+    Act, Captured, Component, Finding, Holds, Host, Kind, Nobody, Plan, Result, Scope, Severity,
+};
 pub use crate::components::conformance::{tree as snapshot, Acts, Break, Silent, Streams, RUN};
 use rustix::fs::{utimensat, AtFlags, Timespec, Timestamps, CWD};
 use serde_json::{json, Value};
@@ -60,6 +62,7 @@ impl World {
             run: RUN,
             threads: self.threads,
             progress: &Silent,
+            ask: &Nobody,
         }
     }
 

@@ -104,7 +104,7 @@ fn what_is_left_out_and_what_stops_an_export() {
     );
     let more = "exclude-schema = [\"tmp_*\"]\nexclude-table-data = [\"log_*\"]\n\
         refuse-when = \"SELECT count(*) FROM public.tasks WHERE status = 'running'\"\n\
-        assert = { tasks = \"SELECT count(*) FROM public.tasks\" }";
+        assert = { tasks = \"SELECT count(*) FROM tasks\" }";
     pair.profiles("postgres", more, "");
     let bundle = pair.export("1.kbp");
     pair.import(&bundle).ok();

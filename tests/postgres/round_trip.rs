@@ -13,7 +13,7 @@ fn onto_a_server_without_it_and_over_an_older_one() {
     let pair = Pair::new();
     pair.source.sql("postgres", "CREATE DATABASE app");
     pair.source.sql("app", SMALL);
-    pair.profiles("postgres", "assert = { rich = \"SELECT count(*) FROM public.rich\" }", "");
+    pair.profiles("postgres", "assert = { rich = \"SELECT count(*) FROM rich\" }", "");
     let bundle = pair.export("1.kbp");
     pair.import(&bundle).ok();
     assert_eq!(pair.target.databases(), ["app"]);

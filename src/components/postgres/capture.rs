@@ -128,17 +128,19 @@ pub fn survey(postgres: &Postgres, scope: &Scope<'_>) -> Result<Survey> {
 fn describe(postgres: &Postgres, snapshot: &mut Snapshot) -> Result<(Database, Version)> {
     let session = &mut snapshot.session;
     let server = connect::server_version(session)?;
+    let row = catalog::database(session)?;
+    let settings = catalog::settings(session, row.oid)?;
+    let path = super::facts::search_path(&settings);
     if let Some(sql) = &postgres.refuse_when {
-        let answer = catalog::answer(session, "refuse-when", sql)?;
+        let answer = catalog::answer(session, "refuse-when", sql, path)?;
         if !matches!(answer.as_str(), "" | "0" | "f" | "false") {
             return Err(Error::not_ready(format_args!("the query of refuse-when answers '{answer}'"))
                 .todo("wait until it answers 0, false or nothing, and run it again"));
         }
     }
-    let row = catalog::database(session)?;
     let mut assertions = Vec::new();
     for (name, sql) in &postgres.assertions {
-        let value = catalog::answer(session, name, sql)?;
+        let value = catalog::answer(session, name, sql, path)?;
         assertions.push(Assertion { name: name.clone(), sql: sql.clone(), value });
     }
     let extensions = catalog::extensions(session)?;
@@ -147,7 +149,7 @@ fn describe(postgres: &Postgres, snapshot: &mut Snapshot) -> Result<(Database, V
         server: server.to_string(),
         pg_dump: String::new(),
         acl: catalog::database_acl(session, row.oid)?,
-        settings: catalog::settings(session, row.oid)?,
+        settings,
         extensions,
         public_schema: catalog::schemas(session)?.iter().any(|schema| schema == "public"),
         roles: catalog::roles(session)?,

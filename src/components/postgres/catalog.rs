@@ -225,11 +225,20 @@ pub fn tablespaces(client: &mut impl GenericClient) -> Result<Vec<String>> {
 }
 
 /// A single value as text, from a query of somebody else's that must change nothing: one statement, a SELECT, in what
-/// should be a transaction that only reads.
-pub fn answer(client: &mut impl GenericClient, name: &str, sql: &str) -> Result<String> {
+/// should be a transaction that only reads. Names in it are looked up in `path`, as in the sessions of people.
+pub fn answer(client: &mut impl GenericClient, name: &str, sql: &str, path: &str) -> Result<String> {
+    let mut look_up_in = |path: &str| {
+        let set = client.execute("SELECT pg_catalog.set_config('search_path', $1, true)", &[&path]);
+        set.map_err(|e| failed("search_path", &e))
+    };
+    look_up_in(path)?;
     let sql = sql.trim().trim_end_matches(';');
     // The line feed ends a comment at the query's end.
     let sql = format!("SELECT answer.value::pg_catalog.text FROM ({sql}\n) AS answer(value)");
-    let rows = client.query(&sql, &[]).map_err(|e| failed(format_args!("the query '{name}'"), &e))?;
+    let rows = client.query(&sql, &[]).map_err(|e| {
+        failed(format_args!("the query '{name}'"), &e).todo("correct the query in the profile")
+    })?;
+    let set = client.execute("SELECT pg_catalog.set_config('search_path', '', true)", &[]);
+    set.map_err(|e| failed("search_path", &e))?;
     Ok(rows.first().and_then(|row| row.get::<_, Option<String>>(0)).unwrap_or_default())
 }

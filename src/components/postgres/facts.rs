@@ -124,6 +124,12 @@ pub struct Setting {
     pub value: String,
 }
 
+/// Where the sessions of a database look names up, as far as its own settings say.
+pub fn search_path(settings: &[Setting]) -> &str {
+    let set = settings.iter().find(|set| set.name == "search_path" && set.role.is_none());
+    set.map_or("\"$user\", public", |set| &set.value)
+}
+
 /// A query whose answer must be the same on both sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

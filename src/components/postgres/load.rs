@@ -160,8 +160,7 @@ impl Load<'_> {
 
     /// What the source's sessions have.
     fn search_path(&self) -> &str {
-        let set = self.facts.settings.iter().find(|set| set.name == "search_path" && set.role.is_none());
-        set.map_or("\"$user\", public", |set| &set.value)
+        super::facts::search_path(&self.facts.settings)
     }
 
     /// Statistics for the planner.

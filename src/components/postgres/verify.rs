@@ -27,9 +27,10 @@ pub fn staged(target: &Target, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
         result("sequences", sequences(&mut session, new)?),
         result("large objects", differences),
     ];
+    let path = super::facts::search_path(&new.database.settings);
     for assertion in &new.database.assertions {
         session.batch_execute("BEGIN READ ONLY").map_err(|e| failed("the side database", &e))?;
-        let failure = match catalog::answer(&mut session, &assertion.name, &assertion.sql) {
+        let failure = match catalog::answer(&mut session, &assertion.name, &assertion.sql, path) {
             Ok(value) if value == assertion.value => None,
             Ok(value) => Some(format!("it answers '{value}', and '{}' on the source", assertion.value)),
             Err(error) => Some(error.to_string()),

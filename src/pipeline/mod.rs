@@ -5,12 +5,13 @@
 //! unpack:  container -> parts, checked -> age -> zstd -> padding -> digest -> plaintext
 //! ```
 //!
-//! [`pack`] writes, [`unpack`] reads, [`output`] is where a finished bundle goes, [`scan`] finds secrets
+//! [`pack`] writes, [`unpack`] reads (and says why not, in `refusal`), [`output`] is where a finished bundle goes, [`scan`] finds secrets
 //! where they do not belong.
 
 pub mod output;
 pub mod pack;
 pub mod parts;
+mod refusal;
 pub mod scan;
 pub mod stream;
 pub mod unpack;

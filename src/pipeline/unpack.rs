@@ -4,20 +4,19 @@
 //! Unverified --check_seal--> Sealed --trust--> Trusted --open--> Opened
 //! ```
 
+pub use crate::pipeline::refusal::UnpackError;
+
 use crate::base::digest::{digest_reader, Digest, Hasher};
-use crate::base::fault::{into_io, io_fault, io_remedy, Fault, Faulty};
+use crate::base::fault::into_io;
 use crate::base::limits::MAX_MANIFEST;
 use crate::base::name::StreamName;
 use crate::component::{self, Progress, StreamInfo, StreamSource};
 use crate::crypto::bundle_key::{parse_key_file, BundleKey};
 use crate::crypto::envelope;
-use crate::crypto::error::CryptoError;
 use crate::crypto::identity::Identities;
 use crate::crypto::sign::{verify, Namespace, SealError, Signer};
 use crate::crypto::trust::Trusted as Trust;
-use crate::format::{
-    BundleId, ComponentEntry, Container, FormatError, Manifest, Member, MemberName, StreamEntry, Sums,
-};
+use crate::format::{BundleId, ComponentEntry, Container, Manifest, Member, MemberName, StreamEntry, Sums};
 use crate::pipeline::parts::PartSource;
 use crate::pipeline::stream::{Expected, StreamDecoder};
 use std::fs::File;
@@ -25,72 +24,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-
-/// Why a bundle is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackError {
-    /// The container, the sums or the manifest.
-    #[error(transparent)]
-    Format(#[from] FormatError),
-    /// The signature.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The keys.
-    #[error(transparent)]
-    Crypto(#[from] CryptoError),
-    /// Reading the file.
-    #[error("cannot read the bundle: {0}")]
-    Io(#[from] io::Error),
-    /// S3, B6: a member's bytes are not those that were signed.
-    #[error("{0} is damaged: its SHA-256 is not the one in SHA256SUMS (rule S3)")]
-    Digest(String),
-    /// B3: the key file is another bundle's.
-    #[error("the key file belongs to bundle {inner}, not to {outer} (rule B3)")]
-    KeyOfAnotherBundle {
-        /// In the key file.
-        inner: String,
-        /// In KBPACK.
-        outer: BundleId,
-    },
-    /// B4: sealed by someone else than the key file says.
-    #[error("the bundle was made by {inner} and sealed again by {outer} (rule B4)")]
-    ResealedBy {
-        /// In the key file.
-        inner: String,
-        /// Who made the seal.
-        outer: String,
-    },
-    /// B5: the manifest's streams are not the container's.
-    #[error("the manifest does not agree with the bundle about stream {0}: {1} (rule B5)")]
-    Stream(u32, &'static str),
-}
-
-impl Faulty for UnpackError {
-    fn fault(&self) -> Fault {
-        match self {
-            UnpackError::Format(e) => e.fault(),
-            UnpackError::Seal(e) => e.fault(),
-            UnpackError::Crypto(e) => e.fault(),
-            UnpackError::Io(e) => io_fault(e),
-            UnpackError::Digest(_) => Fault::Damaged,
-            UnpackError::ResealedBy { .. } => Fault::Untrusted,
-            UnpackError::KeyOfAnotherBundle { .. } | UnpackError::Stream(..) => Fault::Rule,
-        }
-    }
-    fn remedy(&self) -> Option<String> {
-        match self {
-            UnpackError::Format(e) => e.remedy(),
-            UnpackError::Seal(e) => e.remedy(),
-            UnpackError::Crypto(e) => e.remedy(),
-            UnpackError::Io(e) => io_remedy(e),
-            UnpackError::Digest(_) => Some("copy the bundle again from where it came".into()),
-            UnpackError::ResealedBy { .. } => {
-                Some("somebody removed the seal and put their own in its place; get the bundle from its maker again".into())
-            }
-            _ => Some("the bundle was put together from others; get it from its maker again".into()),
-        }
-    }
-}
 
 /// What this module returns.
 pub type Result<T> = std::result::Result<T, UnpackError>;

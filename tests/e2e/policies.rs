@@ -293,8 +293,11 @@ fn a_targets_own_command_and_one_that_fails() {
 
 /// It, and what it started.
 #[test]
-#[ignore = "takes the minute that a command has"]
 fn a_command_that_hangs_is_stopped() {
+    // It takes the minute that a command has.
+    if std::env::var_os("KBPACK_CAMPAIGN").is_none() {
+        return;
+    }
     let world = world();
     let bundle = world.export("b.kbp");
     let late = world.path("late");

@@ -11,6 +11,7 @@ mod desired;
 mod disk;
 mod dotenv;
 mod fetch;
+mod finish;
 mod fresh_shell;
 mod given;
 mod item;
@@ -375,7 +376,7 @@ impl Component for Secrets {
 
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
         let findings = side::undo(acts, scope.run)?;
-        side::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())?;
+        finish::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())?;
         Ok(findings)
     }
 
@@ -389,8 +390,8 @@ impl Component for Secrets {
     }
 
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-        side::keep_edits(acts, scope.run)?;
-        side::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())?;
-        side::clear_folders(acts)
+        finish::keep_edits(acts, scope.run)?;
+        finish::clear(acts, &self.staged_beside()?, scope.run, self.name.as_str())?;
+        finish::clear_folders(acts)
     }
 }

@@ -4,6 +4,7 @@
 //! The side directory is also the sign that a run can still be taken back: undo and finalise remove it last.
 
 use super::disk::{self, Links};
+use super::finish::keep;
 use super::target::{New, Planned, Target};
 use crate::base::digest::Digest;
 use crate::base::fsx;
@@ -11,15 +12,10 @@ use crate::base::path::ShownPath;
 use crate::component::{Act, CheckResult, Error, Finding, Journal, Result, Severity};
 use rustix::fs::{futimens, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{fchown, DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-/// Bytes of a name that still leave room for a number of dashes.
-const MAX_NAME: usize = 240;
 
 /// One step of a commit, as the journal keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,20 +82,20 @@ pub(super) fn run_dir(run: &str) -> String {
     format!(".kbpack-stage-{run}")
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
     move |e| Error::io(path.display(), e)
 }
 
-fn sync_dir(dir: &Path) -> Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> Result<()> {
     fsx::sync_dir(dir).map_err(at(dir))
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
 /// Ignores that a thing is not there: it was done before.
-fn if_there(result: io::Result<()>) -> io::Result<()> {
+pub(super) fn if_there(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -290,7 +286,7 @@ fn set_aside(path: &Path, aside: &Path, link: bool) -> io::Result<()> {
     fs::rename(path, aside)
 }
 
-fn steps(acts: &[Act]) -> Result<Vec<Step>> {
+pub(super) fn steps(acts: &[Act]) -> Result<Vec<Step>> {
     let step = |act: &Act| serde_json::from_value(act.0.clone());
     acts.iter()
         .map(step)
@@ -379,75 +375,4 @@ fn put_back(
     }
     sync_dir(parent(path))?;
     Ok(kept)
-}
-
-/// Finalise: moves what is to be kept out of the side directory. May run twice.
-pub(super) fn keep_edits(acts: &[Act], run: &str) -> Result<()> {
-    for step in steps(acts)? {
-        match step {
-            Step::Replace { path, aside, keep: true, .. } if fs::symlink_metadata(&aside).is_ok() => {
-                keep(&aside, &path, run)?;
-                sync_dir(parent(&path))?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Finalise: removes the directories that go if nothing is in them. What others put there keeps them.
-pub(super) fn clear_folders(acts: &[Act]) -> Result<()> {
-    for step in steps(acts)? {
-        let Step::Empty { path } = step else { continue };
-        match fs::remove_dir(&path) {
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-            removed => if_there(removed).map_err(at(&path))?,
-        }
-    }
-    Ok(())
-}
-
-/// The name for what is kept of `path`. One that has no room for the path's own name does without it.
-pub(super) fn kept_name(path: &Path, run: &str) -> OsString {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".kbpack-kept-{run}"));
-    match name.len() > MAX_NAME {
-        true => format!("kbpack-kept-{run}").into(),
-        false => name,
-    }
-}
-
-/// Moves `from`, which was edited, to a name beside `path` that is still free.
-fn keep(from: &Path, path: &Path, run: &str) -> Result<PathBuf> {
-    let mut name = kept_name(path, run);
-    while fs::symlink_metadata(path.with_file_name(&name)).is_ok() {
-        name.push("-");
-    }
-    let kept = path.with_file_name(name);
-    fs::rename(from, &kept).map_err(at(from))?;
-    Ok(kept)
-}
-
-/// Removes the side directories of `component` that the acts name, and those beside `paths` and above.
-pub(super) fn clear(acts: &[Act], paths: &[PathBuf], run: &str, component: &str) -> Result<()> {
-    let mut sides = BTreeSet::new();
-    for step in steps(acts)? {
-        if let Step::Replace { aside, .. } = step {
-            sides.insert(parent(&aside).to_owned());
-        }
-    }
-    for dir in paths.iter().flat_map(|path| path.ancestors().skip(1)) {
-        sides.insert(dir.join(run_dir(run)).join(component));
-    }
-    // A kill may come between the making of the run's directory and of the component's in it.
-    for side in sides.iter().filter(|side| fs::symlink_metadata(parent(side)).is_ok()) {
-        if_there(fs::remove_dir_all(side)).map_err(at(side))?;
-        // Other components may still have theirs in it.
-        match fsx::keeping_time(parent(parent(side)), || fs::remove_dir(parent(side))) {
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-            removed => if_there(removed).map_err(at(parent(side)))?,
-        }
-        sync_dir(parent(parent(side)))?;
-    }
-    Ok(())
 }

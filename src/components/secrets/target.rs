@@ -221,7 +221,7 @@ impl Draft<'_> {
         };
         if target.keep && target.changes() {
             let what = "was edited after the import; it will be kept as";
-            let name = super::side::kept_name(&target.path, self.scope.run);
+            let name = super::finish::kept_name(&target.path, self.scope.run);
             let folder = place.shown.rsplit_once('/').map_or("", |(folder, _)| folder);
             let kept = format!("{folder}/{}", name.to_string_lossy());
             self.warn(format_args!("{} {what} {kept}", place.shown));

@@ -20,6 +20,7 @@ mod messages;
 mod not_ours;
 mod prune;
 mod receipts;
+mod recovery;
 mod rollback;
 mod round_trip;
 mod signals;

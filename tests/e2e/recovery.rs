@@ -147,6 +147,7 @@ fn files() {
     std::os::unix::fs::symlink("nowhere", world.source.join("app/broken")).unwrap();
     fs::hard_link(world.source.join("app/big.bin"), world.source.join("app/again.bin")).unwrap();
     world.source.chmod("app/empty", 0o500);
+    world.source.chmod("app/settings.json", 0o666);
     world.source.chmod("app", 0o751);
     world.source.write("one.conf", "a = 1\n");
     world.source.profile(&format!("{PROFILE}\n[component.one]\nkind = \"files\"\npath = \"~/one.conf\"\n"));
@@ -231,6 +232,7 @@ fn sqlite() {
     fs::write(place.with_extension("db-wal"), "of another one").unwrap();
     let run = opened.restore(&commands("sqlite"), "state", place.to_str().unwrap());
     assert_eq!(run.text(), "ok\n");
+    assert!(!place.with_extension("db-wal").exists());
     assert_eq!(sqlite3(&place, ".dump"), sqlite3(&live, ".dump"));
     assert_eq!(fs::metadata(&place).unwrap().permissions(), fs::metadata(&live).unwrap().permissions());
 }

@@ -233,6 +233,8 @@ fn sqlite() {
     let run = opened.restore(&commands("sqlite"), "state", place.to_str().unwrap());
     assert_eq!(run.text(), "ok\n");
     assert!(!place.with_extension("db-wal").exists());
+    assert_eq!(fs::read(place.with_extension("db.old")).unwrap(), b"damaged");
+    assert_eq!(fs::read(place.with_extension("db.old-wal")).unwrap(), b"of another one");
     assert_eq!(sqlite3(&place, ".dump"), sqlite3(&live, ".dump"));
     assert_eq!(fs::metadata(&place).unwrap().permissions(), fs::metadata(&live).unwrap().permissions());
 }

@@ -69,7 +69,7 @@ impl Faulty for JournalError {
                 "put the state directory's file system right, then run `kbpack recover`"
             }
             JournalError::Damaged { .. } => {
-                "what was replaced stands in folders named .kbpack-stage-* with the journal's name in theirs; put back what is missing, then move the journal away"
+                "what was replaced stands in folders named .kbpack-stage-* with the journal's name in theirs; put back what is missing (docs/RECOVERY.md says how), then move the journal away"
             }
         };
         Some(text.to_owned())

@@ -121,7 +121,10 @@ impl Faulty for EngineError {
             Expired { .. } => "ask for a new export",
             OtherTarget { .. } => "import it on the machine it was made for, or export again for this one",
             Older { .. } => "if going back is what you want, add --allow-older",
-            NoSuchKind { .. } => "the kinds are files and secrets",
+            NoSuchKind { .. } => {
+                let kinds: Vec<&str> = crate::components::KINDS.iter().map(|kind| kind.name()).collect();
+                return Some(format!("the kinds are {}", kinds.join(", ")));
+            }
             UnknownKind { .. } => "use a newer kbpack",
             OtherKind { .. } => "rename the component in that profile, or give it the bundle's kind",
             StagedDiffers { .. } => "nothing was changed; check the destination's file system, and try again",

@@ -21,6 +21,7 @@ mod not_ours;
 mod policies;
 mod prune;
 mod receipts;
+mod recovery;
 mod rollback;
 mod round_trip;
 mod signals;

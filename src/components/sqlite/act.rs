@@ -33,6 +33,14 @@ pub enum Step {
         old: Digest,
         /// What it is to say.
         new: Digest,
+        /// Whether `old.db` is kept beside it in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
+    },
+    /// This folder goes in the end if nothing is in it by then.
+    Empty {
+        /// Where.
+        path: ShownPath,
     },
     /// The database at `path` goes to `old.db`, and its side files with it.
     Remove {
@@ -40,6 +48,9 @@ pub enum Step {
         path: ShownPath,
         /// The staging area.
         side: ShownPath,
+        /// Whether it is kept beside its path in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
 }
 
@@ -62,6 +73,7 @@ impl Step {
             Step::MakeDir { path } => format!("make the folder {path}"),
             Step::Place { path, .. } => format!("put the database {path} in place"),
             Step::Write { path, .. } => format!("write the new content into the database {path}"),
+            Step::Empty { path } => format!("remove the folder {path} in the end, if it is empty"),
             Step::Remove { path, .. } => format!("take the database {path} away"),
         }
     }
@@ -69,7 +81,7 @@ impl Step {
     /// The staging area that it uses.
     pub fn side(&self) -> Option<&ShownPath> {
         match self {
-            Step::MakeDir { .. } => None,
+            Step::MakeDir { .. } | Step::Empty { .. } => None,
             Step::Place { side, .. } | Step::Write { side, .. } | Step::Remove { side, .. } => Some(side),
         }
     }

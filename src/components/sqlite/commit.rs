@@ -73,8 +73,13 @@ fn write(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Journ
         return Err(edited(&plan.path));
     }
     require_lock(&plan.path, timeout)?;
-    let step =
-        Step::Write { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), old, new };
+    let step = Step::Write {
+        path: ShownPath(plan.path.clone()),
+        side: ShownPath(plan.side.clone()),
+        old,
+        new,
+        keep: plan.keep,
+    };
     step.intend(journal)?;
     transfer(&from, &plan.path, old, timeout)
 }
@@ -94,7 +99,10 @@ fn remove(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Jour
     } else if aside.exists() {
         return move_with_side_files(&plan.path, &aside);
     }
-    Step::Remove { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()) }
+    for dir in &plan.empties {
+        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+    }
+    Step::Remove { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), keep: plan.keep }
         .intend(journal)?;
     move_with_side_files(&plan.path, &aside)
 }

@@ -58,12 +58,20 @@ pub enum Step {
         /// The work tree's commit as it will be.
         new_work: Option<Id>,
     },
+    /// This folder goes in the end if nothing is in it by then.
+    Empty {
+        /// Where.
+        path: ShownPath,
+    },
     /// The repository at `path` goes to `old` in the staging area.
     Remove {
         /// Where.
         path: ShownPath,
         /// The staging area.
         side: ShownPath,
+        /// Whether it is kept beside its path in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
 }
 
@@ -91,6 +99,7 @@ impl Step {
                 let work = if *work { ", and the work tree" } else { "" };
                 format!("move {} refs of {path}{work}", refs.len())
             }
+            Step::Empty { path } => format!("remove the folder {path} in the end, if it is empty"),
             Step::Remove { path, .. } => format!("take the repository {path} away"),
         }
     }
@@ -98,7 +107,7 @@ impl Step {
     /// The staging area that it uses.
     pub fn side(&self) -> Option<&Path> {
         match self {
-            Step::MakeDir { .. } => None,
+            Step::MakeDir { .. } | Step::Empty { .. } => None,
             Step::Clone { side, .. } | Step::Update { side, .. } | Step::Remove { side, .. } => Some(&side.0),
         }
     }

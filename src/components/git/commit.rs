@@ -1,6 +1,7 @@
 //! Puts the staged state in place. Each step is in the journal before it is done.
 
 use super::act::{Piece, Step};
+use super::facts::State;
 use super::names::Id;
 use super::open::{failed, open, shown};
 use super::plan::{Planned, RefChange, Todo, Update};
@@ -32,7 +33,7 @@ pub fn commit(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> R
         Todo::Nothing => Ok(()),
         Todo::Clone => clone(plan, scope, journal),
         Todo::Update(change) => update(plan, change, scope, journal),
-        Todo::Remove { seen } => remove(plan, *seen, scope, journal),
+        Todo::Remove { seen, keep } => remove(plan, (*seen, *keep), scope, journal),
     }
 }
 
@@ -43,7 +44,9 @@ fn changed(path: &Path) -> Error {
 
 fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
     let from = repo_in(&plan.side);
-    if look(&plan.path, scope.carved)? == Found::Repository && !from.join(".git").exists() {
+    // What makes a folder a repository is moved last.
+    let mark = if plan.facts.state == State::Bare { "HEAD" } else { ".git" };
+    if look(&plan.path, scope.carved)? == Found::Repository && !from.join(mark).exists() {
         return Ok(());
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
@@ -58,7 +61,7 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
         _ => return Err(changed(&plan.path)),
     }
     // A repository is there when all of it is.
-    pieces.sort_by_key(|piece| piece.to.0 == plan.path.join(".git"));
+    pieces.sort_by_key(|piece| piece.to.0 == plan.path.join(mark));
     let refs = refs::fingerprint(&open(&from)?)?;
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
     Step::Clone { path, side, pieces: pieces.clone(), refs }.intend(journal)?;
@@ -212,7 +215,12 @@ pub fn set_ref(repo: &Repository, name: &str, old: Option<Id>, new: Option<Id>) 
     })
 }
 
-fn remove(plan: &Planned, seen: Digest, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
+fn remove(
+    plan: &Planned,
+    (seen, keep): (Digest, bool),
+    scope: &Scope<'_>,
+    journal: &mut dyn Journal,
+) -> Result<()> {
     let old = old_in(&plan.side);
     if !plan.path.exists() && old.exists() {
         return Ok(());
@@ -221,7 +229,10 @@ fn remove(plan: &Planned, seen: Digest, scope: &Scope<'_>, journal: &mut dyn Jou
     if refs::fingerprint(&repo)? != seen || !work::changes(&repo, scope.carved)?.is_empty() {
         return Err(changed(&plan.path));
     }
-    Step::Remove { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()) }
+    for dir in &plan.empties {
+        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+    }
+    Step::Remove { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), keep }
         .intend(journal)?;
     move_new(&plan.path, &old)
 }

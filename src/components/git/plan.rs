@@ -234,6 +234,25 @@ impl Draft<'_> {
         Ok(Todo::Remove { seen: refs::fingerprint(repo)?, keep: !as_left })
     }
 
+    /// A stash that goes takes its log with it, and in that are the stashes before it.
+    fn keep_older_stashes(
+        &self,
+        repo: &Repository,
+        name: &str,
+        now: Id,
+        plan: &mut Vec<RefChange>,
+    ) -> Result<()> {
+        if name != "refs/stash" || self.left.as_ref().is_some_and(|left| left.has(name, now)) {
+            return Ok(());
+        }
+        let log = repo.reflog(name).map_err(|e| open::failed(repo.path(), &e))?;
+        for (number, entry) in log.iter().enumerate().skip(1) {
+            let kept = kept_ref(&format!("refs/stash-{number}"), self.scope.run);
+            plan.push(RefChange { name: kept, old: None, new: Some(Id(entry.id_new())) });
+        }
+        Ok(())
+    }
+
     /// A rollback: what `name` leads to is kept under another name, unless the import left it so.
     fn keep(&mut self, name: &str, now: Id, plan: &mut Vec<RefChange>) {
         if self.left.as_ref().is_some_and(|left| left.has(name, now)) {
@@ -259,6 +278,7 @@ impl Draft<'_> {
             for (name, id) in old.iter().filter(|(name, _)| refs::travels(&[], name)) {
                 if !header.refs.contains_key(name.as_str()) {
                     self.keep(name, *id, &mut plan);
+                    self.keep_older_stashes(repo, name, *id, &mut plan)?;
                     plan.push(RefChange { name: name.to_string(), old: Some(*id), new: None });
                 }
             }

@@ -236,3 +236,23 @@ fn a_clone_goes_unless_something_is_in_it_that_the_import_did_not_bring() {
     assert_eq!(std::fs::read_to_string(kept.join("secret.env")).unwrap(), "A=1\n");
     assert!(!Code::path(&machine.host).exists());
 }
+
+#[test]
+fn all_stashes_made_since_are_kept_by_a_rollback() {
+    let (machine, warnings) = roll_back(State::Other, |repo| {
+        let mut repo = Repository::open(repo.path()).unwrap();
+        let who = Signature::new("Ada", "ada@example.com", &Time::new(1_700_000_000, 0)).unwrap();
+        for text in ["first\n", "second\n"] {
+            std::fs::write(repo.workdir().unwrap().join("a.txt"), text).unwrap();
+            repo.stash_save(&who, text.trim(), None).unwrap();
+        }
+    });
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let repo = Repository::open(Code::path(&machine.host)).unwrap();
+    for (kept, text) in [("stash", "second\n"), ("stash-1", "first\n")] {
+        let tree =
+            repo.find_reference(&format!("refs/kbpack/backup/{RUN}/{kept}")).unwrap().peel_to_tree().unwrap();
+        let blob = repo.find_blob(tree.get_name("a.txt").unwrap().id()).unwrap();
+        assert_eq!(String::from_utf8_lossy(blob.content()), text);
+    }
+}

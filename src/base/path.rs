@@ -1,9 +1,9 @@
 //! Paths that come out of a bundle. They are bytes, relative, and cannot climb.
 
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// A relative path inside a component: one or more segments joined by `/`, no segment empty, `.` or
@@ -157,7 +157,7 @@ pub fn text_path(text: &str) -> Result<Vec<u8>, PathError> {
     }
 }
 
-/// A path of this machine in a report: shown and serialised in the text form of [`path_text`], for it may be any bytes.
+/// A path of this machine in a report or a journal: shown, written and read in the text form of [`path_text`], for it may be any bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownPath(pub PathBuf);
 
@@ -181,6 +181,13 @@ impl fmt::Display for ShownPath {
 impl Serialize for ShownPath {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ShownPath {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let bytes = text_path(&String::deserialize(d)?).map_err(de::Error::custom)?;
+        Ok(ShownPath(OsString::from_vec(bytes).into()))
     }
 }
 
@@ -242,6 +249,15 @@ mod tests {
         for bad in ["%41", "%ff", "%", "%4", "%GG", "100%", "%2F"] {
             assert!(BundlePath::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn paths_of_this_machine_come_back_from_a_journal_as_they_were() {
+        let path = ShownPath(OsString::from_vec(b"/srv/100%/caf\xe9\n".to_vec()).into());
+        let text = serde_json::to_string(&path).unwrap();
+        assert_eq!(text, r#""/srv/100%25/caf%E9%0A""#);
+        assert_eq!(serde_json::from_str::<ShownPath>(&text).unwrap(), path);
+        assert!(serde_json::from_str::<ShownPath>(r#""/srv/%41""#).is_err());
     }
 
     #[test]

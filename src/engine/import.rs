@@ -2,6 +2,7 @@
 //! code as numbered comments; steps 9 to 13 are those of every [`Transaction`].
 
 use crate::base::name::ComponentName;
+use crate::base::path::ShownPath;
 use crate::component::{Ask, CheckResult, Finding, Host, Severity};
 use crate::crypto::identity::Identities;
 use crate::crypto::own::OwnKeys;
@@ -13,7 +14,7 @@ use crate::engine::checks::{self, Outcome};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
-use crate::engine::journal::{Begin, JournalPath};
+use crate::engine::journal::Begin;
 use crate::engine::log::{self, Log};
 use crate::engine::machine;
 use crate::engine::participants::{self, own_settings, participants, From, Participant};
@@ -326,7 +327,7 @@ pub(super) fn backed_up(
 /// All that recovery needs to know.
 pub(super) fn begin(transaction: &Transaction<'_>, backup: Backup) -> Begin {
     let Transaction { host, plan, .. } = transaction;
-    let map = |(from, to): &(_, _)| (JournalPath(Clone::clone(from)), JournalPath(Clone::clone(to)));
+    let map = |(from, to): &(_, _)| (ShownPath(Clone::clone(from)), ShownPath(Clone::clone(to)));
     Begin {
         run: transaction.run.to_owned(),
         started: machine::now_ms(),
@@ -336,7 +337,7 @@ pub(super) fn begin(transaction: &Transaction<'_>, backup: Backup) -> Begin {
         profile: plan.profile.clone(),
         sequence: plan.sequence,
         origin: plan.origin.clone(),
-        home: JournalPath(host.home.clone()),
+        home: ShownPath(host.home.clone()),
         maps: host.maps.iter().map(map).collect(),
         backup,
         rolls_back: plan.rolls_back.clone(),

@@ -11,18 +11,16 @@ use crate::base::digest::Digest;
 use crate::base::fault::{io_fault, Fault, Faulty};
 use crate::base::fsx;
 use crate::base::name::ComponentName;
-use crate::base::path::{path_text, text_path, BundlePath};
+use crate::base::path::{BundlePath, ShownPath};
 use crate::component::Act;
 use crate::engine::backup::Backup;
 use crate::format::BundleId;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -118,9 +116,9 @@ pub struct Begin {
     /// `user@host` that it came from.
     pub origin: String,
     /// The home directory it goes to.
-    pub home: JournalPath,
+    pub home: ShownPath,
     /// `--map`, each.
-    pub maps: Vec<(JournalPath, JournalPath)>,
+    pub maps: Vec<(ShownPath, ShownPath)>,
     /// The backup of what it replaces.
     #[serde(default)]
     pub backup: Backup,
@@ -144,7 +142,7 @@ pub struct Begun {
     /// What this machine's own profile said.
     pub overrides: Option<Value>,
     /// What belonged to others.
-    pub carved: Vec<JournalPath>,
+    pub carved: Vec<ShownPath>,
     /// `--only`.
     pub only: Vec<BundlePath>,
 }
@@ -157,23 +155,6 @@ pub enum End {
     Imported,
     /// The target is wholly the old state.
     Undone,
-}
-
-/// A path of this machine in a journal, in the text form of [`path_text`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalPath(pub PathBuf);
-
-impl Serialize for JournalPath {
-    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
-        s.serialize_str(&path_text(self.0.as_os_str().as_bytes()))
-    }
-}
-
-impl<'de> Deserialize<'de> for JournalPath {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
-        let bytes = text_path(&String::deserialize(d)?).map_err(serde::de::Error::custom)?;
-        Ok(JournalPath(OsString::from_vec(bytes).into()))
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -350,6 +331,8 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
 
     fn begin() -> Begin {
         Begin {
@@ -361,7 +344,7 @@ mod tests {
             profile: "p".into(),
             sequence: 3,
             origin: "a@b".into(),
-            home: JournalPath(OsString::from_vec(b"/home/\xff".to_vec()).into()),
+            home: ShownPath(OsString::from_vec(b"/home/\xff".to_vec()).into()),
             maps: vec![],
             backup: Backup::Made { sums: Digest::of(b""), size: 1 },
             rolls_back: None,

@@ -1,13 +1,13 @@
 //! The components of an opened bundle, ready to be planned and put in place.
 
 use crate::base::name::ComponentName;
-use crate::base::path::{shown, BundlePath};
+use crate::base::path::{shown, BundlePath, ShownPath};
 use crate::component::{Act, Ask, Component, Host, Nobody, Scope};
 use crate::components;
 use crate::engine::claims::{carve, order};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
-use crate::engine::journal::{Begun, JournalPath};
+use crate::engine::journal::Begun;
 use crate::engine::machine;
 use crate::engine::plan::PlannedComponent;
 use crate::engine::profile::Profile;
@@ -53,7 +53,7 @@ impl Participant {
             kind: self.kind.clone(),
             facts: self.facts.clone(),
             overrides: self.overrides.clone(),
-            carved: self.carved.iter().cloned().map(JournalPath).collect(),
+            carved: self.carved.iter().cloned().map(ShownPath).collect(),
             only: self.only.clone(),
         }
     }

@@ -258,7 +258,7 @@ pub fn finalise_is_the_end(subject: &dyn Subject, bundle: &Bundle, start: State)
     passed(&import.check());
 }
 
-/// The commit stops, and what somebody wrote stays where it is.
+/// Staging or the commit stops, and what somebody wrote stays where it is.
 pub fn an_edit_since_the_plan_is_refused(subject: &dyn Subject, bundle: &Bundle, start: State) {
     for staged_before in [true, false] {
         let mut import = Import::onto(subject, bundle, start);
@@ -267,10 +267,11 @@ pub fn an_edit_since_the_plan_is_refused(subject: &dyn Subject, bundle: &Bundle,
         }
         subject.edit(&import.machine.host);
         let edited = without_folders(&import.world());
-        if !staged_before {
-            import.stage();
-        }
-        import.commit().expect_err("a commit over an edit");
+        let staged = match staged_before {
+            true => Ok(()),
+            false => import.component.stage(&import.machine.scope(), &import.plan, &bundle.streams),
+        };
+        staged.and_then(|()| import.commit()).expect_err("a commit over an edit");
         let kept = import.component.undo(&import.machine.scope(), &import.journal.acts).unwrap();
         assert_eq!(kept, []);
         assert_same(&without_run(&import.world()), &import.world(), "undone after an edit");

@@ -4,45 +4,19 @@ use super::facts::Head;
 use super::names::Id;
 use super::plan::RefChange;
 use crate::base::digest::Digest;
-use crate::base::path::{path_text, text_path};
+use crate::base::path::ShownPath;
 use crate::component::{Act, Error, Journal, Result};
-use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
-use std::ffi::OsString;
-use std::fmt;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
-
-/// An absolute path of this machine, in its text form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct At(pub PathBuf);
-
-impl Serialize for At {
-    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
-        s.serialize_str(&path_text(self.0.as_os_str().as_bytes()))
-    }
-}
-
-impl<'de> Deserialize<'de> for At {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
-        let bytes = text_path(&String::deserialize(d)?).map_err(de::Error::custom)?;
-        Ok(At(PathBuf::from(OsString::from_vec(bytes))))
-    }
-}
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&path_text(self.0.as_os_str().as_bytes()))
-    }
-}
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// A rename of a clone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Piece {
     /// In the staging area.
-    pub from: At,
+    pub from: ShownPath,
     /// Where nothing was.
-    pub to: At,
+    pub to: ShownPath,
 }
 
 /// One step of a commit.
@@ -52,14 +26,14 @@ pub enum Step {
     /// A folder that was not there is made.
     MakeDir {
         /// Where.
-        path: At,
+        path: ShownPath,
     },
     /// A new repository goes to `path`: as a whole, or around what is there, piece by piece, `.git` last.
     Clone {
         /// Where.
-        path: At,
+        path: ShownPath,
         /// The staging area.
-        side: At,
+        side: ShownPath,
         /// The renames, in their order.
         pieces: Vec<Piece>,
         /// All its refs and HEAD.
@@ -68,9 +42,9 @@ pub enum Step {
     /// The repository at `path` gets other refs, HEAD and work tree.
     Update {
         /// Where.
-        path: At,
+        path: ShownPath,
         /// The staging area.
-        side: At,
+        side: ShownPath,
         /// The refs.
         refs: Vec<RefChange>,
         /// HEAD as it was.
@@ -84,12 +58,20 @@ pub enum Step {
         /// The work tree's commit as it will be.
         new_work: Option<Id>,
     },
+    /// This folder goes in the end if nothing is in it by then.
+    Empty {
+        /// Where.
+        path: ShownPath,
+    },
     /// The repository at `path` goes to `old` in the staging area.
     Remove {
         /// Where.
-        path: At,
+        path: ShownPath,
         /// The staging area.
-        side: At,
+        side: ShownPath,
+        /// Whether it is kept beside its path in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
 }
 
@@ -117,6 +99,7 @@ impl Step {
                 let work = if *work { ", and the work tree" } else { "" };
                 format!("move {} refs of {path}{work}", refs.len())
             }
+            Step::Empty { path } => format!("remove the folder {path} in the end, if it is empty"),
             Step::Remove { path, .. } => format!("take the repository {path} away"),
         }
     }
@@ -124,7 +107,7 @@ impl Step {
     /// The staging area that it uses.
     pub fn side(&self) -> Option<&Path> {
         match self {
-            Step::MakeDir { .. } => None,
+            Step::MakeDir { .. } | Step::Empty { .. } => None,
             Step::Clone { side, .. } | Step::Update { side, .. } | Step::Remove { side, .. } => Some(&side.0),
         }
     }

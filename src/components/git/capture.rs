@@ -5,7 +5,7 @@ use super::header::Header;
 use super::open::{failed, open, shown};
 use super::{graph, pack, pending, refs, stream_name, work, BUNDLE, GRAPH, UNCOMMITTED};
 use crate::component::{
-    Captured, Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+    Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
 use git2::{Oid, Repository};
 use std::io::{self, Write};
@@ -19,11 +19,21 @@ pub fn survey(path: &Path, profile: &Profile, scope: &Scope<'_>) -> Result<Surve
     if let Some(refusal) = uncommitted(&repo, profile, scope)? {
         findings.push(refusal);
     }
-    // What is packed already; loose objects are not counted.
-    let packs = std::fs::read_dir(repo.commondir().join("objects/pack")).into_iter().flatten().flatten();
-    let bytes = packs.filter(|e| e.path().extension().is_some_and(|e| e == "pack"));
-    let bytes = bytes.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum();
+    let bytes = size_of_objects(&repo);
     Ok(Survey { origins: vec![shown(path)], items: header.refs.len() as u64, bytes, findings })
+}
+
+/// Bytes of all packs and loose objects, whether a ref leads to them or not.
+fn size_of_objects(repo: &Repository) -> u64 {
+    let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_object = |file: &Path| match file.extension() {
+        Some(extension) => extension == "pack",
+        // A loose one is named by 38 of its 40 digits.
+        None => file.file_name().is_some_and(|name| name.len() == 38),
+    };
+    let files = entries(&repo.commondir().join("objects")).flat_map(|folder| entries(&folder.path()));
+    let objects = files.filter(|file| is_object(&file.path()));
+    objects.filter_map(|file| file.metadata().ok()).map(|meta| meta.len()).sum()
 }
 
 /// What is in no commit, as a finding: a refusal, or a note where the profile says so.
@@ -44,7 +54,8 @@ fn uncommitted(repo: &Repository, profile: &Profile, scope: &Scope<'_>) -> Resul
 }
 
 /// Writes the streams of the repository at `path`; `shown_as` is the path for the manifest. A backup (`exact`) takes what
-/// is committed, whatever else is there: an import that would touch more is refused in its plan.
+/// is committed, whatever else is there: an import that would touch more is refused in its plan. Returns the facts, and what
+/// was noticed.
 pub fn capture(
     path: &Path,
     shown_as: &str,
@@ -52,7 +63,7 @@ pub fn capture(
     exact: bool,
     scope: &Scope<'_>,
     sink: &dyn StreamSink,
-) -> Result<Captured> {
+) -> Result<(Facts, Vec<Finding>)> {
     let repo = open(path)?;
     let header = refs::header(&repo, profile)?;
     let mut findings = Vec::new();
@@ -83,7 +94,7 @@ pub fn capture(
         facts.uncommitted = Some(pending::capture(path, head, scope.carved, &mut told)?);
         told.to.finish()?;
     }
-    Ok(Captured { facts: facts.to_value()?, findings })
+    Ok((facts, findings))
 }
 
 fn write(repo: &Repository, header: &Header, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<()> {
@@ -179,6 +190,7 @@ fn describe(repo: &Repository, shown_as: &str, exact: bool, findings: &mut Vec<F
         upstreams,
         submodules,
         lfs,
+        above: 0,
     })
 }
 

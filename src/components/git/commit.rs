@@ -1,6 +1,7 @@
 //! Puts the staged state in place. Each step is in the journal before it is done.
 
-use super::act::{At, Piece, Step};
+use super::act::{Piece, Step};
+use super::facts::State;
 use super::names::Id;
 use super::open::{failed, open, shown};
 use super::plan::{Planned, RefChange, Todo, Update};
@@ -9,6 +10,7 @@ use super::stage::{objects_in, old_in, repo_in};
 use super::{pending, refs, work};
 use crate::base::digest::Digest;
 use crate::base::fsx::sync_dir;
+use crate::base::path::ShownPath;
 use crate::component::{Error, Journal, Result, Scope};
 use git2::build::CheckoutBuilder;
 use git2::Repository;
@@ -31,7 +33,7 @@ pub fn commit(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> R
         Todo::Nothing => Ok(()),
         Todo::Clone => clone(plan, scope, journal),
         Todo::Update(change) => update(plan, change, scope, journal),
-        Todo::Remove { seen } => remove(plan, *seen, scope, journal),
+        Todo::Remove { seen, keep } => remove(plan, (*seen, *keep), scope, journal),
     }
 }
 
@@ -42,11 +44,13 @@ fn changed(path: &Path) -> Error {
 
 fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
     let from = repo_in(&plan.side);
-    if look(&plan.path, scope.carved)? == Found::Repository && !from.join(".git").exists() {
+    // What makes a folder a repository is moved last.
+    let mark = if plan.facts.state == State::Bare { "HEAD" } else { ".git" };
+    if look(&plan.path, scope.carved)? == Found::Repository && !from.join(mark).exists() {
         return Ok(());
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
-        Step::MakeDir { path: At(dir.clone()) }.intend(journal)?;
+        Step::MakeDir { path: ShownPath(dir.clone()) }.intend(journal)?;
         let made = DirBuilder::new().mode(0o755).create(dir).and_then(|()| sync_dir(parent(dir)));
         made.map_err(|e| Error::io(shown(dir), e))?;
     }
@@ -57,15 +61,15 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
         _ => return Err(changed(&plan.path)),
     }
     // A repository is there when all of it is.
-    pieces.sort_by_key(|piece| piece.to.0 == plan.path.join(".git"));
+    pieces.sort_by_key(|piece| piece.to.0 == plan.path.join(mark));
     let refs = refs::fingerprint(&open(&from)?)?;
-    let (path, side) = (At(plan.path.clone()), At(plan.side.clone()));
+    let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
     Step::Clone { path, side, pieces: pieces.clone(), refs }.intend(journal)?;
     pieces.iter().try_for_each(|piece| move_new(&piece.from.0, &piece.to.0))
 }
 
 fn piece(from: &Path, to: &Path) -> Piece {
-    Piece { from: At(from.to_owned()), to: At(to.to_owned()) }
+    Piece { from: ShownPath(from.to_owned()), to: ShownPath(to.to_owned()) }
 }
 
 /// The renames that bring what is in `from` into the folder `to`, around what belongs to others.
@@ -113,8 +117,8 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
     // Objects that no ref leads to yet are no change.
     bring_objects(&repo, &objects_in(&plan.side))?;
     Step::Update {
-        path: At(plan.path.clone()),
-        side: At(plan.side.clone()),
+        path: ShownPath(plan.path.clone()),
+        side: ShownPath(plan.side.clone()),
         refs: change.refs.clone(),
         old_head: change.head.0.clone(),
         new_head: change.head.1.clone(),
@@ -211,7 +215,12 @@ pub fn set_ref(repo: &Repository, name: &str, old: Option<Id>, new: Option<Id>) 
     })
 }
 
-fn remove(plan: &Planned, seen: Digest, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
+fn remove(
+    plan: &Planned,
+    (seen, keep): (Digest, bool),
+    scope: &Scope<'_>,
+    journal: &mut dyn Journal,
+) -> Result<()> {
     let old = old_in(&plan.side);
     if !plan.path.exists() && old.exists() {
         return Ok(());
@@ -220,6 +229,10 @@ fn remove(plan: &Planned, seen: Digest, scope: &Scope<'_>, journal: &mut dyn Jou
     if refs::fingerprint(&repo)? != seen || !work::changes(&repo, scope.carved)?.is_empty() {
         return Err(changed(&plan.path));
     }
-    Step::Remove { path: At(plan.path.clone()), side: At(plan.side.clone()) }.intend(journal)?;
+    for dir in &plan.empties {
+        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+    }
+    Step::Remove { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), keep }
+        .intend(journal)?;
     move_new(&plan.path, &old)
 }

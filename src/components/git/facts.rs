@@ -144,6 +144,13 @@ pub struct Facts {
     /// Whether files of HEAD are kept by git LFS. Their contents do not travel.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lfs: bool,
+    /// In a backup of a path where nothing was: how many folders above it were not there either.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub above: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Facts {
@@ -160,6 +167,7 @@ impl Facts {
             upstreams: Vec::new(),
             submodules: Vec::new(),
             lfs: false,
+            above: 0,
         }
     }
 
@@ -177,6 +185,9 @@ impl Facts {
         }
         if facts.state == State::Absent && (facts.refs != 0 || !facts.exact) {
             return broken("G1", &"refs of a repository that is not there");
+        }
+        if facts.above > 0 && facts.state != State::Absent {
+            return broken("G1", &"folders above what only a backup can tell of");
         }
         if facts.uncommitted.is_some() && (facts.state != State::WorkTree || facts.exact) {
             return broken("G1", &"uncommitted work where no work tree was");

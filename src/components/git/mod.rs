@@ -11,6 +11,7 @@ mod commit;
 mod facts;
 mod graph;
 mod header;
+mod left;
 mod locks;
 mod names;
 mod open;
@@ -24,8 +25,12 @@ mod trees;
 mod undo;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 use self::facts::{Facts, Profile, State};
 use self::header::Header;
+use self::left::Left;
 use self::site::Found;
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
@@ -41,6 +46,8 @@ use std::path::{Path, PathBuf};
 const BUNDLE: &str = "repository.bundle";
 /// The stream with what is in no commit.
 const UNCOMMITTED: &str = "uncommitted.bundle";
+/// A backup's stream with the refs that the import leaves.
+const LEFT: &str = "left";
 /// The stream with one row a commit.
 const GRAPH: &str = "graph";
 
@@ -101,6 +108,9 @@ impl Kind for GitKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let facts = Facts::read(facts)?;
+        if !facts.exact {
+            return Err(Error::rule("G1", "the facts are not those of a backup"));
+        }
         Ok(Box::new(Git::new(name, &facts.path.clone(), Profile::default(), Some(facts), host)?))
     }
 }
@@ -146,6 +156,15 @@ impl Git {
             Some(_) => Profile { refs: Vec::new(), ..self.profile.clone() },
         }
     }
+
+    /// Writes the streams of a bundle, or of a backup (`exact`). Returns the facts, and what was noticed.
+    fn read(&self, exact: bool, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<(Facts, Vec<Finding>)> {
+        whole(scope)?;
+        match self.source(scope)? {
+            Some(path) => capture::capture(&path, &self.path_text, &self.taken(), exact, scope, sink),
+            None => Ok((Facts::absent(&self.path_text), Vec::new())),
+        }
+    }
 }
 
 fn stream_name(name: &str) -> Result<StreamName> {
@@ -156,11 +175,14 @@ fn stream_name(name: &str) -> Result<StreamName> {
 fn require_streams(facts: &Facts, streams: &dyn StreamSource) -> Result<()> {
     let names: Vec<&str> = streams.list().iter().map(|stream| stream.name.as_str()).collect();
     let empty = facts.refs == 0 && !matches!(facts.head, Some(facts::Head::Detached(_)));
-    let expected: &[&str] = match (empty, facts.uncommitted) {
-        (true, None) => &[],
-        (false, None) => &[GRAPH, BUNDLE],
-        (_, Some(_)) => &[GRAPH, BUNDLE, UNCOMMITTED],
+    let mut expected: Vec<&str> = match (empty, facts.uncommitted) {
+        (true, None) => vec![],
+        (false, None) => vec![GRAPH, BUNDLE],
+        (_, Some(_)) => vec![GRAPH, BUNDLE, UNCOMMITTED],
     };
+    if facts.exact {
+        expected.push(LEFT);
+    }
     match names == expected {
         true => Ok(()),
         false => Err(Error::rule("G3", "the streams are not those that the facts call for")),
@@ -197,23 +219,24 @@ impl Component for Git {
     }
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
-        whole(scope)?;
-        match self.source(scope)? {
-            Some(path) => {
-                let exact = self.facts.is_some();
-                capture::capture(&path, &self.path_text, &self.taken(), exact, scope, sink)
-            }
-            None => {
-                let facts = Facts::absent(&self.path_text).to_value()?;
-                Ok(Captured { facts, findings: Vec::new() })
-            }
+        let (facts, findings) = self.read(false, scope, sink)?;
+        Ok(Captured { facts: facts.to_value()?, findings })
+    }
+
+    fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
+        let plan = plan::of(plan)?;
+        let (mut facts, findings) = self.read(true, scope, sink)?;
+        if facts.state == State::Absent {
+            facts.above = plan.dirs.len() as u32;
         }
+        Left::by(plan)?.write(sink)?;
+        Ok(Captured { facts: facts.to_value()?, findings })
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
         let facts = self.facts()?;
         require_streams(facts, streams)?;
-        if streams.list().is_empty() || facts.state == State::Absent {
+        if !streams.list().iter().any(|stream| stream.name.as_str() == BUNDLE) {
             return Ok(());
         }
         let header = Header::read(&mut BufReader::new(streams.open(&stream_name(BUNDLE)?)?))?;

@@ -3,13 +3,16 @@
 use super::facts::{Facts, Head, OnDiverge, State};
 use super::graph::Graph;
 use super::header::Header;
+use super::left::Left;
 use super::names::Id;
 use super::open::{self, shown};
 use super::pending::{self, Pending};
 use super::site::{look, resolve, Found};
+use super::undo::kept_name;
 use super::{refs, require_streams, stream_name, work, Git, BUNDLE, GRAPH};
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, Faulty};
+use crate::base::path::path_text;
 use crate::base::side::{nearest_dir, side_of};
 use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity, StreamSource};
 use git2::Repository;
@@ -18,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::BufReader;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A ref that changes.
@@ -60,6 +64,8 @@ pub enum Todo {
     Remove {
         /// All refs and HEAD, when it was planned.
         seen: Digest,
+        /// Whether it is kept beside its path in the end: something was done in it since the import.
+        keep: bool,
     },
 }
 
@@ -77,6 +83,8 @@ pub struct Planned {
     pub header: Header,
     /// Folders to be made, parents first.
     pub dirs: Vec<PathBuf>,
+    /// Folders that go with the repository if nothing else is in them, the deepest first.
+    pub empties: Vec<PathBuf>,
     /// Who is to own a new repository, where that is not the one who imports.
     pub owner: Option<(u32, u32)>,
 }
@@ -86,15 +94,21 @@ pub fn of(plan: &Plan) -> Result<&Planned> {
     plan.detail().ok_or_else(|| Error::new(Fault::Unexpected, "the plan is not one of kind git"))
 }
 
+/// Where what a ref led to is kept.
+fn kept_ref(name: &str, run: &str) -> String {
+    format!("refs/kbpack/backup/{run}/{}", name.strip_prefix("refs/").unwrap_or(name))
+}
+
 /// Compares what is there with what the bundle has. Writes nothing.
 pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
     let facts = git.facts()?;
     require_streams(facts, streams)?;
     let (header, graph, size) = read(facts, streams)?;
+    let left = facts.exact.then(|| Left::read(streams)).transpose()?;
     let path = resolve(&git.path)?.real;
     let home = nearest_dir(&path);
     let name = scope.host.contract(&path).unwrap_or_else(|| shown(&path));
-    let mut draft = Draft { git, scope, name, findings: Vec::new(), changes: Vec::new(), unchanged: 0 };
+    let mut draft = Draft { git, scope, left, name, findings: Vec::new(), changes: Vec::new(), unchanged: 0 };
     if accessat(CWD, home, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_err() {
         draft.refuse(format_args!("{} may not be written to", shown(home)), "run kbpack as a user who may");
     }
@@ -114,7 +128,7 @@ pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<
             Todo::Nothing
         }
         Found::Repository => match open::open(&path) {
-            Ok(repo) if facts.state == State::Absent => draft.remove(&repo)?,
+            Ok(repo) if facts.state == State::Absent => draft.remove(&repo, &path)?,
             Ok(repo) => draft.update(&repo, facts, &header, &graph)?,
             Err(e) if e.fault() == Fault::NotReady => {
                 let remedy = e.remedy().unwrap_or_default();
@@ -130,10 +144,12 @@ pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<
     let owner = fs::metadata(home).ok().filter(|_| scope.host.is_root());
     let owner = owner
         .map(|meta| (std::os::unix::fs::MetadataExt::uid(&meta), std::os::unix::fs::MetadataExt::gid(&meta)));
+    let empties = path.ancestors().skip(1).take(facts.above as usize).map(Path::to_owned).collect();
     let side = side_of(home, scope.run, git.name.as_str());
     let space = if todo == Todo::Nothing { 0 } else { size };
     let Draft { name, findings, changes, unchanged, .. } = draft;
-    let mut plan = Plan::new(Planned { path, side, todo, facts: facts.clone(), header, dirs, owner });
+    let mut plan =
+        Plan::new(Planned { path, side, todo, facts: facts.clone(), header, dirs, empties, owner });
     (plan.destinations, plan.changes, plan.unchanged) = (vec![name], changes, unchanged);
     (plan.findings, plan.space) = (findings, space);
     Ok(plan)
@@ -161,6 +177,8 @@ fn read(facts: &Facts, streams: &dyn StreamSource) -> Result<(Header, Graph, u64
 }
 
 struct Draft<'a> {
+    /// What was left by the import that a rollback takes back; `None` if this is no rollback.
+    left: Option<Left>,
     git: &'a Git,
     scope: &'a Scope<'a>,
     name: String,
@@ -196,14 +214,56 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn remove(&mut self, repo: &Repository) -> Result<Todo> {
+    fn remove(&mut self, repo: &Repository, path: &Path) -> Result<Todo> {
         self.change(ChangeKind::Removed, None);
         self.require_clean(repo)?;
         if let Some(carved) = self.scope.carved.iter().find(|path| path.exists()) {
             let what = format!("{} lies in the repository that would go", shown(carved));
             self.refuse(what, "let its own component be imported first, or move it away");
         }
-        Ok(Todo::Remove { seen: refs::fingerprint(repo)? })
+        let as_left = match &self.left {
+            Some(left) => left.is_all_of(repo)? && work::everything_else(repo, self.scope.carved)?.is_empty(),
+            None => false,
+        };
+        if !as_left {
+            let kept = kept_name(path, self.scope.run);
+            let kept = path_text(kept.file_name().unwrap_or_default().as_bytes());
+            let what = format!("it was changed after the import; it will be kept as {kept}");
+            self.note(Severity::Warning, what);
+        }
+        Ok(Todo::Remove { seen: refs::fingerprint(repo)?, keep: !as_left })
+    }
+
+    /// A stash that goes takes its log with it, and in that are the stashes before it.
+    fn keep_older_stashes(
+        &self,
+        repo: &Repository,
+        name: &str,
+        now: Id,
+        plan: &mut Vec<RefChange>,
+    ) -> Result<()> {
+        if name != "refs/stash" || self.left.as_ref().is_some_and(|left| left.has(name, now)) {
+            return Ok(());
+        }
+        let log = repo.reflog(name).map_err(|e| open::failed(repo.path(), &e))?;
+        for (number, entry) in log.iter().enumerate().skip(1) {
+            let kept = kept_ref(&format!("refs/stash-{number}"), self.scope.run);
+            plan.push(RefChange { name: kept, old: None, new: Some(Id(entry.id_new())) });
+        }
+        Ok(())
+    }
+
+    /// A rollback: what `name` leads to is kept under another name, unless the import left it so.
+    fn keep(&mut self, name: &str, now: Id, plan: &mut Vec<RefChange>) {
+        if self.left.as_ref().is_some_and(|left| left.has(name, now)) {
+            return;
+        }
+        let kept = kept_ref(name, self.scope.run);
+        self.note(
+            Severity::Warning,
+            format!("{name} was changed after the import; it will be kept as {kept}"),
+        );
+        plan.push(RefChange { name: kept, old: None, new: Some(now) });
     }
 
     fn update(&mut self, repo: &Repository, facts: &Facts, header: &Header, graph: &Graph) -> Result<Todo> {
@@ -217,6 +277,8 @@ impl Draft<'_> {
         if facts.exact {
             for (name, id) in old.iter().filter(|(name, _)| refs::travels(&[], name)) {
                 if !header.refs.contains_key(name.as_str()) {
+                    self.keep(name, *id, &mut plan);
+                    self.keep_older_stashes(repo, name, *id, &mut plan)?;
                     plan.push(RefChange { name: name.to_string(), old: Some(*id), new: None });
                 }
             }
@@ -234,6 +296,12 @@ impl Draft<'_> {
             }
         }
         let head = self.head(repo, facts, &old, &plan)?;
+        if let (Some(left), Head::Detached(id), true) = (&self.left, &head.0, head.0 != head.1) {
+            // Nothing else may lead to it.
+            if !left.leads_to(*id) {
+                self.keep("HEAD", *id, &mut plan);
+            }
+        }
         let after = |name: &str| match plan.iter().find(|change| change.name == name) {
             Some(change) => change.new,
             None => old.get(name).copied(),
@@ -278,26 +346,30 @@ impl Draft<'_> {
         (name, now, new): (&str, Option<Id>, Id),
         plan: &mut Vec<RefChange>,
     ) {
-        let mut set = |name: String, old, new| plan.push(RefChange { name, old, new: Some(new) });
-        let Some(old) = now else { return set(name.to_owned(), None, new) };
+        let set = |plan: &mut Vec<RefChange>, name: &str, old, new| {
+            plan.push(RefChange { name: name.to_owned(), old, new: Some(new) });
+        };
+        let Some(old) = now else { return set(plan, name, None, new) };
         let is_tag = name.starts_with("refs/tags/");
         if old == new {
             self.unchanged += 1;
         } else if !is_tag && graph.leads_to(old, new) {
-            set(name.to_owned(), now, new);
-        } else if !facts.exact && !is_tag && repo.graph_descendant_of(old.0, new.0).unwrap_or(false) {
+            set(plan, name, now, new);
+        } else if facts.exact {
+            self.keep(name, old, plan);
+            set(plan, name, now, new);
+        } else if !is_tag && repo.graph_descendant_of(old.0, new.0).unwrap_or(false) {
             self.unchanged += 1;
             self.note(Severity::Note, format!("{name} is ahead of the bundle's, and stays"));
-        } else if facts.exact || self.git.profile.on_diverge == OnDiverge::Take {
-            let rest = name.strip_prefix("refs/").unwrap_or(name);
-            set(format!("refs/kbpack/backup/{}/{rest}", self.scope.run), None, old);
-            set(name.to_owned(), now, new);
+        } else if self.git.profile.on_diverge == OnDiverge::Take {
+            set(plan, &kept_ref(name, self.scope.run), None, old);
+            set(plan, name, now, new);
         } else if self.git.profile.on_diverge == OnDiverge::KeepBoth {
             let rest = name.strip_prefix("refs/").unwrap_or(name);
             let incoming = format!("refs/kbpack/incoming/{rest}");
             let before = repo.refname_to_id(&incoming).ok().map(Id);
             if before != Some(new) {
-                set(incoming.clone(), before, new);
+                set(plan, &incoming, before, new);
             }
             self.note(Severity::Warning, format!("{name} has gone another way; the bundle's is {incoming}"));
         } else {

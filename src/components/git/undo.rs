@@ -29,17 +29,32 @@ pub fn undo(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> 
             Step::Clone { path, side, pieces, refs } => {
                 findings.extend(unclone(&path.0, &side.0, pieces, *refs, scope)?);
             }
+            Step::Empty { .. } => {}
             Step::Update { .. } => back(step, scope, &mut findings)?,
-            Step::Remove { path, side } => findings.extend(unremove(&path.0, &side.0, scope.run)?),
+            Step::Remove { path, side, .. } => findings.extend(unremove(&path.0, &side.0, scope.run)?),
         }
     }
     clear(git, scope, &steps)?;
     Ok(findings)
 }
 
-/// Removes the staging area and what was replaced. After this there is no undo.
+/// Removes the staging area and what was replaced, but for what is to be kept. After this there is no undo.
 pub fn finalise(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-    clear(git, scope, &Step::read_all(acts)?)
+    let steps = Step::read_all(acts)?;
+    for step in &steps {
+        if let Step::Remove { path, side, keep: true } = step {
+            let old = old_in(&side.0);
+            if exists(&old) {
+                move_new(&old, &free_name(&path.0, scope.run))?;
+            }
+        }
+    }
+    clear(git, scope, &steps)?;
+    // The staging area was in one of them.
+    steps.iter().try_for_each(|step| match step {
+        Step::Empty { path } => remove_dir(&path.0),
+        _ => Ok(()),
+    })
 }
 
 fn clear(git: &Git, scope: &Scope<'_>, steps: &[Step]) -> Result<()> {
@@ -277,9 +292,16 @@ fn side_is_gone(path: &Path, side: &Path) -> Error {
     ))
 }
 
-fn free_name(path: &Path, run: &str) -> PathBuf {
+/// Where what is kept of `path` goes, if the name is free.
+pub fn kept_name(path: &Path, run: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(format!(".kbpack-kept-{run}"));
+    PathBuf::from(name)
+}
+
+/// The first such name that is free.
+fn free_name(path: &Path, run: &str) -> PathBuf {
+    let mut name = OsString::from(kept_name(path, run));
     while exists(Path::new(&name)) {
         name.push("-");
     }

@@ -1,36 +1,9 @@
 //! What a commit writes into the journal before it acts: all that an undo needs.
 
 use crate::base::digest::Digest;
-use crate::base::path::{path_text, text_path};
+use crate::base::path::ShownPath;
 use crate::component::{Act, Error, Journal, Result};
-use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
-use std::ffi::OsString;
-use std::fmt;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
-
-/// An absolute path of this machine, in its text form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct At(pub PathBuf);
-
-impl Serialize for At {
-    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
-        s.serialize_str(&path_text(self.0.as_os_str().as_bytes()))
-    }
-}
-
-impl<'de> Deserialize<'de> for At {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
-        let bytes = text_path(&String::deserialize(d)?).map_err(de::Error::custom)?;
-        Ok(At(PathBuf::from(OsString::from_vec(bytes))))
-    }
-}
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&path_text(self.0.as_os_str().as_bytes()))
-    }
-}
+use serde::{Deserialize, Serialize};
 
 /// One step of a commit. The staging area `side` has `new.db` and `old.db`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,34 +12,45 @@ pub enum Step {
     /// A folder that was not there is made.
     MakeDir {
         /// Where.
-        path: At,
+        path: ShownPath,
     },
     /// `new.db` goes to `path`, where nothing was.
     Place {
         /// Where.
-        path: At,
+        path: ShownPath,
         /// The staging area.
-        side: At,
+        side: ShownPath,
         /// What the new one says.
         new: Digest,
     },
     /// What `new.db` says is written into the database at `path`; `old.db` says what it said.
     Write {
         /// Where.
-        path: At,
+        path: ShownPath,
         /// The staging area.
-        side: At,
+        side: ShownPath,
         /// What it said.
         old: Digest,
         /// What it is to say.
         new: Digest,
+        /// Whether `old.db` is kept beside it in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
+    },
+    /// This folder goes in the end if nothing is in it by then.
+    Empty {
+        /// Where.
+        path: ShownPath,
     },
     /// The database at `path` goes to `old.db`, and its side files with it.
     Remove {
         /// Where.
-        path: At,
+        path: ShownPath,
         /// The staging area.
-        side: At,
+        side: ShownPath,
+        /// Whether it is kept beside its path in the end.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
 }
 
@@ -89,14 +73,15 @@ impl Step {
             Step::MakeDir { path } => format!("make the folder {path}"),
             Step::Place { path, .. } => format!("put the database {path} in place"),
             Step::Write { path, .. } => format!("write the new content into the database {path}"),
+            Step::Empty { path } => format!("remove the folder {path} in the end, if it is empty"),
             Step::Remove { path, .. } => format!("take the database {path} away"),
         }
     }
 
     /// The staging area that it uses.
-    pub fn side(&self) -> Option<&At> {
+    pub fn side(&self) -> Option<&ShownPath> {
         match self {
-            Step::MakeDir { .. } => None,
+            Step::MakeDir { .. } | Step::Empty { .. } => None,
             Step::Place { side, .. } | Step::Write { side, .. } | Step::Remove { side, .. } => Some(side),
         }
     }

@@ -6,7 +6,7 @@ use super::facts::{Database, Facts, Mode, State};
 use super::open::{self, shown};
 use super::snapshot::Snapshot;
 use super::{stream_name, DATABASE, TABLES};
-use crate::component::{Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, Survey};
+use crate::component::{Error, Finding, Holds, Result, Scope, Severity, StreamSink, Survey};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -28,14 +28,14 @@ pub fn survey(path: &Path, timeout: Duration) -> Result<Survey> {
     Ok(Survey { origins: vec![shown(path)], items: items.unsigned_abs(), bytes, findings })
 }
 
-/// Writes the streams of the database at `path`; `shown_as` is the path for the manifest.
+/// Writes the streams of the database at `path`; `shown_as` is the path for the manifest. Returns the facts, and what was noticed.
 pub fn capture(
     path: &Path,
     shown_as: &str,
     timeout: Duration,
     scope: &Scope<'_>,
     sink: &dyn StreamSink,
-) -> Result<Captured> {
+) -> Result<(Facts, Vec<Finding>)> {
     let connection = open::to_read(path, timeout)?;
     let snapshot = Snapshot::begin(&connection, path)?;
     let (page_size, pages) = snapshot.size()?;
@@ -99,8 +99,14 @@ pub fn capture(
         group: nix::unistd::Group::from_gid(meta.gid().into()).ok().flatten().map(|group| group.name),
     };
     snapshot.end()?;
-    let facts = Facts { path: shown_as.to_owned(), state: State::File, database: Some(database) };
-    Ok(Captured { facts: facts.to_value()?, findings })
+    let facts = Facts {
+        path: shown_as.to_owned(),
+        state: State::File,
+        database: Some(database),
+        left: None,
+        above: 0,
+    };
+    Ok((facts, findings))
 }
 
 /// What `PRAGMA foreign_key_check` counts; `None` where it cannot: a key refers to what cannot be referred to.

@@ -1,6 +1,6 @@
 //! Puts the staged database in place. Each step is in the journal before it is done.
 
-use super::act::{At, Step};
+use super::act::Step;
 use super::check::{digest_of, digest_of_staged};
 use super::open::{self, beside, shown, sql, SIDE_FILES};
 use super::plan::{Planned, Todo};
@@ -9,6 +9,7 @@ use super::stage::{edited, new_in, old_in};
 use super::transfer::transfer;
 use crate::base::digest::Digest;
 use crate::base::fsx::sync_dir;
+use crate::base::path::ShownPath;
 use crate::component::{Error, Journal, Result};
 use rustix::fs::{renameat_with, RenameFlags, CWD};
 use std::fs::{self, DirBuilder};
@@ -47,12 +48,13 @@ fn place(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         return Ok(());
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
-        Step::MakeDir { path: At(dir.clone()) }.intend(journal)?;
+        Step::MakeDir { path: ShownPath(dir.clone()) }.intend(journal)?;
         let made = DirBuilder::new().mode(0o700).create(dir).and_then(|()| sync_dir(parent(dir)));
         made.map_err(|e| Error::io(shown(dir), e))?;
     }
     let digest = digest_of_staged(&new)?;
-    let step = Step::Place { path: At(plan.path.clone()), side: At(plan.side.clone()), new: digest };
+    let step =
+        Step::Place { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), new: digest };
     step.intend(journal)?;
     move_new(&new, &plan.path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => edited(&plan.path),
@@ -71,7 +73,13 @@ fn write(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Journ
         return Err(edited(&plan.path));
     }
     require_lock(&plan.path, timeout)?;
-    let step = Step::Write { path: At(plan.path.clone()), side: At(plan.side.clone()), old, new };
+    let step = Step::Write {
+        path: ShownPath(plan.path.clone()),
+        side: ShownPath(plan.side.clone()),
+        old,
+        new,
+        keep: plan.keep,
+    };
     step.intend(journal)?;
     transfer(&from, &plan.path, old, timeout)
 }
@@ -91,7 +99,11 @@ fn remove(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Jour
     } else if aside.exists() {
         return move_with_side_files(&plan.path, &aside);
     }
-    Step::Remove { path: At(plan.path.clone()), side: At(plan.side.clone()) }.intend(journal)?;
+    for dir in &plan.empties {
+        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+    }
+    Step::Remove { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), keep: plan.keep }
+        .intend(journal)?;
     move_with_side_files(&plan.path, &aside)
 }
 

@@ -1,5 +1,6 @@
 //! The options of a sqlite component, as a profile has them, and its facts, as a manifest has them.
 
+use super::left::Left;
 use crate::component::{Error, Result};
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -138,9 +139,24 @@ pub struct Facts {
     /// The database, if one was there.
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
+    /// What the import leaves there that this is the backup for; `None` in a bundle.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+    /// In a backup of a path where nothing was: how many folders above it were not there either.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub above: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Facts {
+    /// Of a path where nothing is.
+    pub fn absent(path: &str) -> Facts {
+        Facts { path: path.to_owned(), state: State::Absent, database: None, left: None, above: 0 }
+    }
+
     /// For the manifest.
     pub fn to_value(&self) -> Result<Value> {
         serde_json::to_value(self).map_err(|e| Error::io("the facts", e.into()))
@@ -151,6 +167,9 @@ impl Facts {
         let facts = Facts::deserialize(facts).map_err(|e| Error::rule("L1", e))?;
         if facts.database.is_some() != (facts.state == State::File) {
             return Err(Error::rule("L1", "a database where the state says otherwise"));
+        }
+        if facts.above > 0 && (facts.left.is_none() || facts.state != State::Absent) {
+            return Err(Error::rule("L1", "folders above what only a backup can tell of"));
         }
         let Some(database) = &facts.database else { return Ok(facts) };
         let page = u64::from(database.page_size);
@@ -195,6 +214,10 @@ mod tests {
             (json!({ "path": "~/a.db", "state": "file" }), "L1"),
             (json!({ "path": "~/a.db", "state": "absent", "database": good()["database"] }), "L1"),
             (json!({ "path": "~/a.db", "state": "absent", "database": null }), "L1"),
+            (json!({ "path": "~/a.db", "state": "absent", "left": null }), "L1"),
+            (json!({ "path": "~/a.db", "state": "absent", "above": 1 }), "L1"),
+            (json!({ "path": "~/a.db", "state": "absent", "left": "something" }), "L1"),
+            (json!({ "path": "~/a.db", "state": "absent", "left": { "content": "0" } }), "L1"),
             (with("more", json!(1)), "L1"),
             (with("mode", json!("4755")), "L1"),
             (with("mode", json!("400")), "L1"),

@@ -11,6 +11,7 @@ mod check;
 mod commit;
 mod content;
 mod facts;
+mod left;
 mod open;
 mod plan;
 mod site;
@@ -23,6 +24,7 @@ mod undo;
 mod tests;
 
 use self::facts::{Facts, Profile, State};
+use self::left::Left;
 use self::open::{beside, SIDE_FILES};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
@@ -76,7 +78,7 @@ impl Kind for SqliteKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let facts = Facts::read(facts)?;
-        if facts.database.is_none() {
+        if facts.database.is_none() || facts.left.is_some() {
             return Err(Error::rule("L1", "the facts are those of a backup"));
         }
         let own = overrides.map(Profile::read).transpose()?.unwrap_or_default();
@@ -96,6 +98,9 @@ impl Kind for SqliteKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let facts = Facts::read(facts)?;
+        if facts.left.is_none() {
+            return Err(Error::rule("L1", "the facts are not those of a backup"));
+        }
         let timeout = own.map(Profile::read).transpose()?.unwrap_or_default().busy_timeout();
         Ok(Box::new(Sqlite::new(name, &facts.path.clone(), timeout, Some(facts), host)?))
     }
@@ -133,6 +138,15 @@ impl Sqlite {
                 Err(Error::not_ready(what)
                     .todo("correct the path in the profile, or leave the component out with --skip"))
             }
+        }
+    }
+
+    /// Writes the streams. Returns the facts of a bundle, and what was noticed.
+    fn read(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<(Facts, Vec<Finding>)> {
+        whole(scope)?;
+        match self.source()? {
+            Some(path) => capture::capture(&path, &self.path_text, self.timeout, scope, sink),
+            None => Ok((Facts::absent(&self.path_text), Vec::new())),
         }
     }
 }
@@ -182,14 +196,16 @@ impl Component for Sqlite {
     }
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
-        whole(scope)?;
-        match self.source()? {
-            Some(path) => capture::capture(&path, &self.path_text, self.timeout, scope, sink),
-            None => {
-                let facts = Facts { path: self.path_text.clone(), state: State::Absent, database: None };
-                Ok(Captured { facts: facts.to_value()?, findings: Vec::new() })
-            }
-        }
+        let (facts, findings) = self.read(scope, sink)?;
+        Ok(Captured { facts: facts.to_value()?, findings })
+    }
+
+    fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
+        let plan = plan::of(plan)?;
+        let left = Left::by(plan.wanted.as_ref())?;
+        let (facts, findings) = self.read(scope, sink)?;
+        let above = if facts.state == State::Absent { plan.dirs.len() as u32 } else { 0 };
+        Ok(Captured { facts: Facts { left: Some(left), above, ..facts }.to_value()?, findings })
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {

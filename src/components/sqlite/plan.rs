@@ -2,12 +2,15 @@
 
 use super::content::{self, Table};
 use super::facts::{Database, Encoding, JournalMode};
+use super::left::{said, Left};
 use super::open::{self, beside, shown, SIDE_FILES};
 use super::site::resolve;
 use super::snapshot::Snapshot;
+use super::undo::kept_name;
 use super::{require_streams, stream_name, Sqlite, TABLES};
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, Faulty};
+use crate::base::path::path_text;
 use crate::base::side::{nearest_dir, side_of};
 use crate::component::{
     Change, ChangeKind, Error, Finding, Host, Plan, Result, Scope, Severity, StreamSource,
@@ -15,6 +18,7 @@ use crate::component::{
 use rustix::fs::{accessat, Access, AtFlags, CWD};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What the bundle has.
@@ -61,10 +65,14 @@ pub struct Planned {
     pub side: PathBuf,
     /// What is to be done.
     pub todo: Todo,
+    /// Whether what is replaced is kept beside it in the end: a rollback, and it was written to since the import.
+    pub keep: bool,
     /// What is to be there in the end; `None`: nothing.
     pub wanted: Option<Wanted>,
     /// Folders to be made, parents first.
     pub dirs: Vec<PathBuf>,
+    /// Folders that go with the database if nothing else is in them, the deepest first.
+    pub empties: Vec<PathBuf>,
     /// Owner and group of a new file, where they can be set.
     pub owner: Option<(u32, u32)>,
 }
@@ -106,6 +114,16 @@ impl Live {
             && self.encoding == database.encoding
             && self.versions == (database.user_version.into(), database.application_id.into())
     }
+
+    /// Whether it is what an import left. A damaged one is not.
+    fn is_left(&self, left: Left) -> Result<bool> {
+        match (left, &self.tables) {
+            (Left::Content(digest), Some(tables)) => {
+                Ok(said(self.encoding, self.versions, tables)? == digest)
+            }
+            _ => Ok(false),
+        }
+    }
 }
 
 /// Compares what is there with what the bundle has. Writes nothing.
@@ -137,16 +155,24 @@ pub fn plan(component: &Sqlite, scope: &Scope<'_>, streams: &dyn StreamSource) -
     };
     draft.require_access(&path, home, place.exists);
     let todo = draft.decide(&path, place.exists, live.as_ref(), wanted.as_ref());
+    let keep = match (&live, facts.left) {
+        (Some(live), Some(left)) if todo != Todo::Nothing => !live.is_left(left)?,
+        _ => false,
+    };
+    if keep {
+        draft.keep(&path, scope.run);
+    }
     let owner =
         wanted.as_ref().filter(|_| todo == Todo::Place).and_then(|w| draft.owner(&w.database, scope.host));
     let dirs = path.ancestors().skip(1).take_while(|dir| fs::symlink_metadata(dir).is_err());
     let mut dirs: Vec<_> = dirs.map(Path::to_owned).collect();
     dirs.reverse();
+    let empties = path.ancestors().skip(1).take(facts.above as usize).map(Path::to_owned).collect();
     let side = side_of(home, scope.run, component.name.as_str());
     if todo.writes() {
         draft.space += wanted.as_ref().map_or(0, |w| w.database.size);
     }
-    let mut plan = Plan::new(Planned { side, todo, wanted, dirs, owner, path });
+    let mut plan = Plan::new(Planned { side, todo, keep, wanted, dirs, empties, owner, path });
     plan.destinations = vec![draft.name];
     (plan.changes, plan.unchanged) = (draft.changes, draft.unchanged);
     (plan.findings, plan.space) = (draft.findings, draft.space);
@@ -253,6 +279,14 @@ impl Draft {
         for name in old.keys().filter(|name| !new.contains_key(*name)) {
             self.change(ChangeKind::Removed, Some(name));
         }
+    }
+
+    /// Says that what is replaced will be kept.
+    fn keep(&mut self, path: &Path, run: &str) {
+        let kept = kept_name(path, run);
+        let kept = path_text(kept.file_name().unwrap_or_default().as_bytes());
+        let what = format!("{}: it was written to after the import; it will be kept as {kept}", self.name);
+        self.findings.push(Finding::new(Severity::Warning, what));
     }
 
     /// Who is to own a new file, where that is not the one who imports.

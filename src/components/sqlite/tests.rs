@@ -14,6 +14,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
+mod conformance;
+
 /// Every sort of table and object that a database can have.
 const ZOO: &str = "
     PRAGMA foreign_keys = OFF;
@@ -49,6 +51,18 @@ type Made = Vec<(StreamName, Vec<u8>)>;
 struct Streams {
     made: Arc<Mutex<Made>>,
     list: Vec<StreamInfo>,
+}
+
+impl Streams {
+    /// What was written can be read.
+    fn seal(&mut self) {
+        let made = self.made.lock().unwrap();
+        let info = |(name, bytes): &(StreamName, Vec<u8>)| StreamInfo {
+            name: name.clone(),
+            size: bytes.len() as u64,
+        };
+        self.list = made.iter().map(info).collect();
+    }
 }
 
 struct Writer(StreamName, Vec<u8>, Streams);
@@ -136,14 +150,17 @@ impl World {
     fn capture_of(&self, source: &dyn Component) -> Result<(Value, Streams, Vec<Finding>)> {
         let mut streams = Streams::default();
         let captured = source.capture(&self.scope(), &streams)?;
-        streams.list = streams
-            .made
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(name, bytes)| StreamInfo { name: name.clone(), size: bytes.len() as u64 })
-            .collect();
+        streams.seal();
         Ok((captured.facts, streams, captured.findings))
+    }
+
+    /// A backup for an import of `streams`.
+    fn back_up(&self, target: &dyn Component, streams: &Streams) -> (Value, Streams) {
+        let plan = target.plan(&self.scope(), streams).unwrap();
+        let mut made = Streams::default();
+        let captured = target.back_up(&self.scope(), &plan, &made).unwrap();
+        made.seal();
+        (captured.facts, made)
     }
 
     /// The component on the target, at `name`.
@@ -335,13 +352,26 @@ fn a_write_after_the_plan_or_after_staging_is_noticed() {
 }
 
 #[test]
+fn only_a_backup_says_what_is_left_and_it_must() {
+    let world = World::new();
+    drop(world.make("a.db", ZOO));
+    let (mut facts, _, _) = world.capture("a.db").unwrap();
+    let error = SqliteKind.from_backup(&component(), &facts, None, &world.host).err().unwrap();
+    assert!(error.to_string().contains("rule L1"), "{error}");
+    facts["left"] = json!("nothing");
+    SqliteKind.from_backup(&component(), &facts, None, &world.host).unwrap();
+    let error = SqliteKind.from_facts(&component(), &facts, None, &world.host).err().unwrap();
+    assert!(error.to_string().contains("rule L1"), "{error}");
+}
+
+#[test]
 fn a_backup_restores_and_removes() {
     let world = World::new();
     drop(world.make("a.db", ZOO));
     let (facts, streams, _) = world.capture("a.db").unwrap();
     let target = world.target(&facts, "b.db");
     // A backup of nothing: its import takes away what came, and an undo of that brings it again.
-    let (absent, nothing, _) = world.capture_of(&*target).unwrap();
+    let (absent, nothing) = world.back_up(&*target, &streams);
     assert_eq!(absent["state"], "absent");
     let acts = import(&world, &*target, &streams);
     target.finalise(&world.scope(), &acts).unwrap();
@@ -355,12 +385,18 @@ fn a_backup_restores_and_removes() {
     remover.undo(&world.scope(), &acts).unwrap();
     assert_eq!(digest_of(&world.path("b.db"), Duration::ZERO).unwrap(), new);
     // A backup of what is there.
-    let (old, there, _) = world.capture_of(&*target).unwrap();
+    let (old, there) = world.back_up(&*target, &streams);
     drop(world.make("b.db", "DROP TABLE keyed"));
     let acts = import(&world, &*backup(&old), &there);
     target.finalise(&world.scope(), &acts).unwrap();
+    target.finalise(&world.scope(), &acts).unwrap();
     assert_eq!(digest_of(&world.path("b.db"), Duration::ZERO).unwrap(), new);
-    assert_eq!(world.names(), ["a.db", "b.db"]);
+    // What was written since the import is kept.
+    assert_eq!(world.names(), ["a.db", "b.db", "b.db.kbpack-kept-0123456789abcdef"]);
+    assert!(Connection::open(world.path("b.db.kbpack-kept-0123456789abcdef"))
+        .unwrap()
+        .prepare("SELECT * FROM keyed")
+        .is_err());
 }
 
 #[test]

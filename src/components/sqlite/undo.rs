@@ -3,7 +3,7 @@
 use super::act::Step;
 use super::check::digest_of;
 use super::commit::{move_new, move_with_side_files};
-use super::open::{self, beside, shown};
+use super::open::{self, beside, shown, SIDE_FILES};
 use super::site::{parent, resolve};
 use super::snapshot::Snapshot;
 use super::stage::{new_in, old_in};
@@ -28,12 +28,16 @@ pub fn undo(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Find
     let steps = Step::read_all(acts)?;
     for step in steps.iter().rev() {
         let kept = match step {
-            Step::MakeDir { path } => remove_dir(&path.0)?,
+            Step::MakeDir { path } => {
+                remove_dir(&path.0)?;
+                None
+            }
+            Step::Empty { .. } => None,
             Step::Place { path, side, new } => unplace(sqlite, &path.0, &side.0, *new, scope.run)?,
-            Step::Write { path, side, old, new } => {
+            Step::Write { path, side, old, new, .. } => {
                 unwrite(sqlite, &path.0, &side.0, (*old, *new), scope.run)?
             }
-            Step::Remove { path, side } => unremove(&path.0, &side.0, scope.run)?,
+            Step::Remove { path, side, .. } => unremove(&path.0, &side.0, scope.run)?,
         };
         findings.extend(kept);
     }
@@ -41,9 +45,36 @@ pub fn undo(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Find
     Ok(findings)
 }
 
-/// Removes the staging area and what was replaced. After this there is no undo.
+/// Removes the staging area and what was replaced, but for what is to be kept. After this there is no undo.
 pub fn finalise(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-    clear(sqlite, scope, &Step::read_all(acts)?)
+    let steps = Step::read_all(acts)?;
+    for step in &steps {
+        if let Step::Write { path, side, keep: true, .. } | Step::Remove { path, side, keep: true } = step {
+            keep_replaced(&path.0, &old_in(&side.0), scope.run)?;
+        }
+    }
+    clear(sqlite, scope, &steps)?;
+    // The staging area was in one of them.
+    steps.iter().try_for_each(|step| match step {
+        Step::Empty { path } => remove_dir(&path.0),
+        _ => Ok(()),
+    })
+}
+
+/// Moves what was replaced beside the path. Its side files first: as long as the database is still to be moved, the name that is
+/// free is the same one again after a kill.
+fn keep_replaced(path: &Path, old: &Path, run: &str) -> Result<()> {
+    if !old.exists() {
+        return Ok(());
+    }
+    let kept = free_name(path, run);
+    for suffix in SIDE_FILES.into_iter().chain([""]) {
+        let from = beside(old, suffix);
+        if from.exists() {
+            move_new(&from, &beside(&kept, suffix)).map_err(|e| Error::io(shown(&from), e))?;
+        }
+    }
+    Ok(())
 }
 
 fn clear(sqlite: &Sqlite, scope: &Scope<'_>, steps: &[Step]) -> Result<()> {
@@ -54,14 +85,12 @@ fn clear(sqlite: &Sqlite, scope: &Scope<'_>, steps: &[Step]) -> Result<()> {
     sides.iter().try_for_each(|side| remove_side(side).map_err(|e| Error::io(shown(side), e)))
 }
 
-fn remove_dir(path: &Path) -> Result<Option<Finding>> {
+/// Removes a folder if nothing is in it.
+fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir(path) {
         // What is in it by now is not ours.
-        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Ok(None),
-        removed => {
-            removed.and_then(|()| sync_dir(parent(path))).map_err(|e| Error::io(shown(path), e))?;
-            Ok(None)
-        }
+        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Ok(()),
+        removed => removed.and_then(|()| sync_dir(parent(path))).map_err(|e| Error::io(shown(path), e)),
     }
 }
 
@@ -157,8 +186,18 @@ fn side_is_gone(path: &Path, side: &Path) -> Error {
     ))
 }
 
-fn kept_name(path: &Path, run: &str) -> PathBuf {
+/// Where what is kept of `path` goes, if the name is free.
+pub fn kept_name(path: &Path, run: &str) -> PathBuf {
     beside(path, &format!(".kbpack-kept-{run}"))
+}
+
+/// The first such name that is free.
+fn free_name(path: &Path, run: &str) -> PathBuf {
+    let mut kept = kept_name(path, run);
+    while kept.exists() {
+        kept = beside(&kept, "-");
+    }
+    kept
 }
 
 /// Copies what was written after the import beside the database.
@@ -179,10 +218,7 @@ fn keep_copy(sqlite: &Sqlite, path: &Path, now: Digest, run: &str) -> Result<Fin
 
 /// Moves what stands there now beside it.
 fn keep_file(path: &Path, run: &str) -> Result<Finding> {
-    let mut kept = kept_name(path, run);
-    while kept.exists() {
-        kept = beside(&kept, "-");
-    }
+    let kept = free_name(path, run);
     // Not all that is there need be a database with its side files; what is none is moved as well.
     move_with_side_files(path, &kept)?;
     Ok(was_kept(path, &kept))

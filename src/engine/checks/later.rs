@@ -2,12 +2,12 @@
 
 use super::plan::{of_bundle, of_profile, Authority, PlannedCheck};
 use super::{CheckError, Origin};
+use crate::base::path::ShownPath;
 use crate::component::Host;
 use crate::crypto::paths::KeyPaths;
 use crate::crypto::sign::{Namespace, Signer};
 use crate::crypto::trust::TrustStore;
 use crate::engine::error::{EngineError, Result};
-use crate::engine::journal::JournalPath;
 use crate::engine::machine;
 use crate::engine::plan::ImportPlan;
 use crate::engine::state::{State, StateError};
@@ -27,7 +27,7 @@ pub struct SavedChecks {
     /// Its signer's public key.
     signer: String,
     /// `--map`.
-    maps: Vec<(JournalPath, JournalPath)>,
+    maps: Vec<(ShownPath, ShownPath)>,
     checks: Vec<SavedCheck>,
 }
 
@@ -48,7 +48,7 @@ impl SavedChecks {
             profile: plan.profile.clone(),
             imported: machine::now(),
             signer: signer.to_line(""),
-            maps: host.maps.iter().map(|(a, b)| (JournalPath(a.clone()), JournalPath(b.clone()))).collect(),
+            maps: host.maps.iter().map(|(a, b)| (ShownPath(a.clone()), ShownPath(b.clone()))).collect(),
             checks: plan.checks.iter().map(saved).collect(),
         }
     }

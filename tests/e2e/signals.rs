@@ -130,7 +130,7 @@ fn a_terminal_that_is_closed_undoes_however_often_it_says_so() {
 fn closing_the_terminal_in_earnest_undoes() {
     let begun = Begun::new();
     let line = format!(
-        "strace -f -qq -o /dev/null -e trace=renameat2 -e inject=renameat2:delay_enter=2000000:when=1 \
+        "strace -f -qq -o /dev/null -e trace=renameat2 -e inject=renameat2:delay_enter=8000000:when=1 \
          \"$KBPACK\" import {} --yes -v; true",
         begun.bundle.display()
     );

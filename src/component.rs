@@ -92,6 +92,19 @@ pub struct Scope<'a> {
     pub ask: &'a dyn Ask,
 }
 
+impl Scope<'_> {
+    /// An error if `--only` names a path inside a component of `kind`, which is moved as a whole.
+    pub fn require_whole(&self, kind: &str) -> Result<()> {
+        match self.only.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(Error::usage(format_args!("a component of kind {kind} cannot be narrowed to a path"))
+                    .todo("name the component alone, without ':PATH'"))
+            }
+        }
+    }
+}
+
 /// What [`Component::capture`] returns.
 #[derive(Debug)]
 pub struct Captured {

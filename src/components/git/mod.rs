@@ -159,7 +159,7 @@ impl Git {
 
     /// Writes the streams of a bundle, or of a backup (`exact`). Returns the facts, and what was noticed.
     fn read(&self, exact: bool, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<(Facts, Vec<Finding>)> {
-        whole(scope)?;
+        scope.require_whole("git")?;
         match self.source(scope)? {
             Some(path) => capture::capture(&path, &self.path_text, &self.taken(), exact, scope, sink),
             None => Ok((Facts::absent(&self.path_text), Vec::new())),
@@ -189,15 +189,6 @@ fn require_streams(facts: &Facts, streams: &dyn StreamSource) -> Result<()> {
     }
 }
 
-/// A repository is moved as a whole.
-fn whole(scope: &Scope<'_>) -> Result<()> {
-    match scope.only.is_empty() {
-        true => Ok(()),
-        false => Err(Error::usage("a component of kind git cannot be narrowed to a path")
-            .todo("name the component alone, without ':PATH'")),
-    }
-}
-
 impl Component for Git {
     fn claims(&self) -> Result<Vec<Claim>> {
         let place = site::resolve(&self.path)?;
@@ -211,7 +202,7 @@ impl Component for Git {
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
-        whole(scope)?;
+        scope.require_whole("git")?;
         match self.source(scope)? {
             Some(path) => capture::survey(&path, &self.taken(), scope),
             None => Ok(Survey::default()),
@@ -247,7 +238,7 @@ impl Component for Git {
     }
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
-        whole(scope)?;
+        scope.require_whole("git")?;
         plan::plan(self, scope, streams)
     }
 

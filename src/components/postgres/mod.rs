@@ -186,14 +186,6 @@ impl Postgres {
         let none = || Error::new(Fault::Unexpected, "a component of a profile has nothing to restore");
         self.facts.as_ref().ok_or_else(none)
     }
-
-    fn whole(&self, scope: &Scope<'_>) -> Result<()> {
-        match scope.only.is_empty() {
-            true => Ok(()),
-            false => Err(Error::usage("a component of kind postgres cannot be narrowed to a path")
-                .todo("name the component alone, without ':PATH'")),
-        }
-    }
 }
 
 impl Component for Postgres {
@@ -213,18 +205,18 @@ impl Component for Postgres {
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
-        self.whole(scope)?;
+        scope.require_whole("postgres")?;
         capture::survey(self, scope)
     }
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
-        self.whole(scope)?;
+        scope.require_whole("postgres")?;
         capture::capture(self, scope, sink)
     }
 
     /// By the administrator, if one is named: whoever may not read the old database must not keep it from its backup.
     fn back_up(&self, scope: &Scope<'_>, _plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
-        self.whole(scope)?;
+        scope.require_whole("postgres")?;
         let place = self.place(scope.host)?;
         let login = place.admin.0.clone();
         capture::capture_from(self, Place { login, ..place }, scope, sink)
@@ -238,7 +230,7 @@ impl Component for Postgres {
     }
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
-        self.whole(scope)?;
+        scope.require_whole("postgres")?;
         plan::plan(self, scope, streams)
     }
 

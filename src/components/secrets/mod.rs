@@ -264,14 +264,6 @@ fn stream_name() -> Result<StreamName> {
     StreamName::new("values").ok_or_else(|| Error::new(Fault::Unexpected, "the stream's name is not valid"))
 }
 
-fn whole(scope: &Scope<'_>) -> Result<()> {
-    match scope.only.is_empty() {
-        true => Ok(()),
-        false => Err(Error::usage("a component of kind secrets cannot be narrowed to a path")
-            .todo("name the component alone, without ':PATH'")),
-    }
-}
-
 fn planned(plan: &Plan) -> Result<&Planned> {
     plan.detail().ok_or_else(|| Error::new(Fault::Unexpected, "the plan is not one of kind secrets"))
 }
@@ -309,7 +301,7 @@ impl Component for Secrets {
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
-        whole(scope)?;
+        scope.require_whole("secrets")?;
         let mut found = source::gather(&self.host, &self.model)?;
         found.findings.extend(self.not_packed().iter().map(|left| {
             let NotPacked { name, policy, outcome, .. } = left;
@@ -324,7 +316,7 @@ impl Component for Secrets {
     }
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
-        whole(scope)?;
+        scope.require_whole("secrets")?;
         let found = source::gather(&self.host, &self.model)?;
         let facts = self.write(scope, sink, &found.values, &found.model)?;
         Ok(Captured { facts, findings: found.findings })
@@ -337,7 +329,7 @@ impl Component for Secrets {
     }
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
-        whole(scope)?;
+        scope.require_whole("secrets")?;
         self.planned(scope, streams, When::Planning)
     }
 

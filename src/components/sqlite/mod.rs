@@ -143,7 +143,7 @@ impl Sqlite {
 
     /// Writes the streams. Returns the facts of a bundle, and what was noticed.
     fn read(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<(Facts, Vec<Finding>)> {
-        whole(scope)?;
+        scope.require_whole("sqlite")?;
         match self.source()? {
             Some(path) => capture::capture(&path, &self.path_text, self.timeout, scope, sink),
             None => Ok((Facts::absent(&self.path_text), Vec::new())),
@@ -168,15 +168,6 @@ fn require_streams(facts: &Facts, streams: &dyn StreamSource) -> Result<()> {
     }
 }
 
-/// A database is moved as a whole.
-fn whole(scope: &Scope<'_>) -> Result<()> {
-    match scope.only.is_empty() {
-        true => Ok(()),
-        false => Err(Error::usage("a component of kind sqlite cannot be narrowed to a path")
-            .todo("name the component alone, without ':PATH'")),
-    }
-}
-
 impl Component for Sqlite {
     fn claims(&self) -> Result<Vec<Claim>> {
         let place = site::resolve(&self.path)?;
@@ -191,7 +182,7 @@ impl Component for Sqlite {
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
-        whole(scope)?;
+        scope.require_whole("sqlite")?;
         self.source()?.map_or_else(|| Ok(Survey::default()), |path| capture::survey(&path, self.timeout))
     }
 
@@ -219,7 +210,7 @@ impl Component for Sqlite {
     }
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
-        whole(scope)?;
+        scope.require_whole("sqlite")?;
         plan::plan(self, scope, streams)
     }
 

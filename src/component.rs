@@ -21,12 +21,14 @@ mod error;
 mod host;
 mod plan;
 mod streams;
+mod suggest;
 
 pub use ask::{Ask, Nobody, NotPacked};
 pub use error::{Error, Result};
 pub use host::Host;
 pub use plan::{Change, ChangeKind, Finding, Plan, Severity, UndoStrength};
 pub use streams::{Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
+pub use suggest::{Near, Suggestion};
 
 /// What a component owns. Where claims nest, the deeper one owns; two equal ones are an error.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +139,12 @@ pub trait Kind: Sync {
     /// a JSON object of the kind's own, for a ticket. Read-only, quick, and never a secret.
     fn offer(&self, _host: &Host) -> Value {
         Value::Object(serde_json::Map::new())
+    }
+
+    /// Source: what of this kind is on this machine and would be worth packing, in `near` and where such things usually are: for
+    /// a first profile. Read-only, quick; what cannot be read is passed over.
+    fn suggest(&self, _host: &Host, _near: &Near) -> Vec<Suggestion> {
+        Vec::new()
     }
 
     /// A component as a backup of this machine's own describes it, see [`Component::back_up`]. It may do what a

@@ -4,9 +4,11 @@ use crate::base::name::ComponentName;
 use crate::cli::error::CliError;
 use crate::cli::keys::{refuse_terminal, signing_key, RecipientArgs};
 use crate::cli::Context;
+use crate::component::Host;
 use crate::crypto::paths::KeyPaths;
 use crate::engine::export::Export;
 use crate::engine::machine;
+use crate::engine::presets::Preset;
 use crate::engine::profile::Profile;
 use crate::engine::sealed::Believe;
 use crate::engine::selection::{Only, Selection};
@@ -17,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 /// Pack what the profile names into one signed, encrypted file
 ///
-/// The profile is --profile, else ./kbpack.toml, else profile.toml in the config directory. The file appears
-/// under its name only when it is complete; an existing one is never overwritten.
+/// The profile is --profile, else ./kbpack.toml, else profile.toml in the config directory, else the preset that fits
+/// this machine. The file appears under its name only when it is complete; an existing one is never overwritten.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   kbpack export -r age1...                      to NAME-DATE.kbp in this folder
@@ -44,6 +46,9 @@ pub struct Args {
     /// Use this profile
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
+    /// Use the profile that comes with kbpack under this name
+    #[arg(long, value_name = "NAME", conflicts_with = "profile")]
+    preset: Option<String>,
     /// Pack only this component, or only PATH in it (repeatable)
     #[arg(long, value_name = "NAME[:PATH]")]
     only: Vec<Only>,
@@ -65,8 +70,8 @@ impl Args {
     /// Packs.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
-        let profile = Profile::find(self.profile.as_deref(), &context.dirs.config)?;
         let host = machine::host(&context.dirs, Vec::new())?;
+        let profile = self.profile(context, &host)?;
         let state = State::new(context.dirs.state.clone());
         let selection = Selection { only: self.only.clone(), skip: self.skip.clone() };
         let stdout = self.output.as_deref() == Some(Path::new("-"));
@@ -106,6 +111,23 @@ impl Args {
         };
         let report = export.run(console)?;
         Ok(console.summary(&report, text::export(&report))?)
+    }
+
+    /// The profile that is named, or found; else the preset for this machine, which is said.
+    fn profile(&self, context: &Context, host: &Host) -> Result<Profile, CliError> {
+        if let Some(name) = &self.preset {
+            return Ok(Preset::named(name)?.profile()?);
+        }
+        let config_dir = &context.dirs.config;
+        if let Some(profile) = Profile::find_if_any(self.profile.as_deref(), config_dir)? {
+            return Ok(profile);
+        }
+        let preset = Preset::fitting(host).ok_or_else(|| Profile::missing(config_dir))?;
+        let Preset { name, about, .. } = &preset;
+        let say = |line: &str| context.console.line(line);
+        say(&format!("no profile was found: this is by the preset {name} ({about})"));
+        say(&format!("for a profile of your own to change: kbpack init --preset {name}"));
+        Ok(preset.profile()?)
     }
 
     /// The tickets, their signatures and signers checked.

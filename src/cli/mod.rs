@@ -17,6 +17,7 @@ pub mod export;
 pub mod extract;
 pub mod given;
 pub mod import;
+pub mod init;
 pub mod inspect;
 pub mod keygen;
 pub mod keys;
@@ -79,6 +80,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Keygen(keygen::Args),
+    Init(init::Args),
     Ticket(ticket::Args),
     Export(export::Args),
     Inspect(inspect::Args),
@@ -164,6 +166,7 @@ impl Cli {
 fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
     match command {
         Command::Keygen(args) => args.run(context),
+        Command::Init(args) => args.run(context),
         Command::Ticket(args) => args.run(context),
         Command::Export(args) => args.run(context),
         Command::Inspect(args) => args.run(context),

@@ -37,16 +37,20 @@ fn resolved(path: &Path) -> PathBuf {
 
 /// What a manifest says of where it comes from.
 pub fn origin(signer: String) -> Origin {
-    let uname = rustix::system::uname();
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
     Origin {
-        host: plain(&uname.nodename().to_string_lossy()),
+        host: nodename(),
         user: user.map_or_else(|| nix::unistd::geteuid().to_string(), |user| plain(&user.name)),
         os: plain(&os_name()),
         arch: std::env::consts::ARCH.to_owned(),
         kbpack: env!("CARGO_PKG_VERSION").to_owned(),
         signer,
     }
+}
+
+/// The machine's name, as `uname -n` says it.
+pub fn nodename() -> String {
+    plain(&rustix::system::uname().nodename().to_string_lossy())
 }
 
 /// `PRETTY_NAME` of os-release(5), else the kernel's name.

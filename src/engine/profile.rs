@@ -52,6 +52,14 @@ pub enum ProfileError {
         /// What is wrong, in words that follow the check's name.
         what: &'static str,
     },
+    /// No preset has that name.
+    #[error("there is no preset '{name}': there are {known}")]
+    NoSuchPreset {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// It packs nothing.
     #[error("{}: the profile has no [component.NAME]", .0.display())]
     Empty(PathBuf),
@@ -66,14 +74,14 @@ impl Faulty for ProfileError {
     }
     fn remedy(&self) -> Option<String> {
         let text = match self {
-            ProfileError::None(path) => format!(
-                "write one (the README shows an example) as {}, or name one with --profile",
-                path.display()
-            ),
+            ProfileError::None(path) => {
+                format!("write one with `kbpack init`, as {}, or name one with --profile", path.display())
+            }
             ProfileError::NotOurs(_) => "if it is what you want, name it: --profile kbpack.toml".to_owned(),
             ProfileError::Io { .. } => "check the name and the permissions".to_owned(),
             ProfileError::Syntax { .. } => "correct that line; the README lists the keys".to_owned(),
             ProfileError::Check { .. } => "correct that check; the README lists the keys".to_owned(),
+            ProfileError::NoSuchPreset { .. } => "name one of those, or write a profile".to_owned(),
             ProfileError::Empty(_) => "add at least one".to_owned(),
         };
         Some(text)
@@ -120,7 +128,7 @@ pub struct ComponentTable {
 /// A profile that has been read.
 #[derive(Debug)]
 pub struct Profile {
-    /// Where it stands.
+    /// Where it stands; of a preset, what it is.
     pub path: PathBuf,
     /// `bundle.name`, else the file's name; the sequence counts for each name.
     pub name: String,
@@ -133,13 +141,13 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile that `--profile` names, else `./kbpack.toml`, else `profile.toml` in the config directory.
-    pub fn find(named: Option<&Path>, config_dir: &Path) -> Result<Self> {
-        let standard = config_dir.join("profile.toml");
-        Self::find_if_any(named, config_dir)?.ok_or_else(|| ProfileError::None(standard).into())
+    /// The error that there is none.
+    pub fn missing(config_dir: &Path) -> EngineError {
+        ProfileError::None(config_dir.join("profile.toml")).into()
     }
 
-    /// The same, where it is no error to have none: on the target.
+    /// The profile that `named` names, else `./kbpack.toml`, else `profile.toml` in the config directory; `None` if there is
+    /// none of them.
     pub fn find_if_any(named: Option<&Path>, config_dir: &Path) -> Result<Option<Self>> {
         if let Some(named) = named {
             return Self::read(named).map(Some);
@@ -157,7 +165,16 @@ impl Profile {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ProfileError::Io { path: path.to_owned(), error })?;
-        let document: Document = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
+        Self::parse(path, &text)
+    }
+
+    /// The profile of the preset `name`.
+    pub fn of_preset(name: &str, text: &str) -> Result<Self> {
+        Self::parse(Path::new(&format!("the preset {name}")), text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self> {
+        let document: Document = toml::from_str(text).map_err(|error| syntax(path, text, &error))?;
         if let Some(Flaw { check, what, .. }) = flaw(&document.check, Author::Profile) {
             let check = check.map_or_else(|| "s".to_owned(), |at| document.check[at].name.clone());
             return Err(ProfileError::Check { path: path.to_owned(), check, what }.into());

@@ -14,6 +14,7 @@ mod edited;
 mod files;
 mod git;
 mod independent_reader;
+mod init;
 mod keys;
 mod logs;
 mod messages;

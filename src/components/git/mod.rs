@@ -21,6 +21,7 @@ mod plan;
 mod refs;
 mod site;
 mod stage;
+mod suggest;
 mod trees;
 mod undo;
 mod work;
@@ -35,8 +36,8 @@ use self::site::Found;
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan, Result,
-    Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near, Plan,
+    Result, Scope, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
 };
 use serde_json::Value;
 use std::io::BufReader;
@@ -70,6 +71,10 @@ struct Git {
 impl Kind for GitKind {
     fn name(&self) -> &'static str {
         "git"
+    }
+
+    fn suggest(&self, host: &Host, near: &Near) -> Vec<Suggestion> {
+        suggest::suggest(host, near)
     }
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {

@@ -16,6 +16,7 @@ mod fresh_shell;
 mod given;
 mod item;
 mod model;
+mod optional;
 mod options;
 mod pgpass;
 mod policy;
@@ -29,6 +30,7 @@ mod shell_tests;
 mod shell_words;
 mod side;
 mod source;
+mod suggest;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -50,7 +52,8 @@ use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
     Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed,
-    NamedSecret, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Survey, UndoStrength,
+    NamedSecret, Near, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Suggestion,
+    Survey, UndoStrength,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -76,6 +79,10 @@ struct Secrets {
 impl Kind for SecretsKind {
     fn name(&self) -> &'static str {
         "secrets"
+    }
+
+    fn suggest(&self, host: &Host, near: &Near) -> Vec<Suggestion> {
+        suggest::suggest(host, near)
     }
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {

@@ -125,6 +125,9 @@ pub(super) struct EnvEntry {
     /// Whether this machine's own profile has a say in the policy.
     #[serde(skip)]
     pub(super) own: bool,
+    /// Whether an export leaves out what of it is not there.
+    #[serde(skip)]
+    pub(super) optional: bool,
 }
 
 impl EnvEntry {
@@ -148,6 +151,9 @@ pub(super) struct PgpassEntry {
     /// Whether this machine's own profile has a say in the policy.
     #[serde(skip)]
     pub(super) own: bool,
+    /// Whether an export leaves out what of it is not there.
+    #[serde(skip)]
+    pub(super) optional: bool,
 }
 
 impl PgpassEntry {
@@ -173,6 +179,9 @@ pub(super) struct FileEntry {
     /// Whether this machine's own profile has a say in the policy.
     #[serde(skip)]
     pub(super) own: bool,
+    /// Whether an export leaves out what of it is not there.
+    #[serde(skip)]
+    pub(super) optional: bool,
 }
 
 impl FileEntry {

@@ -26,6 +26,8 @@ struct EnvOption {
     policy: Option<Policy>,
     how: Option<How>,
     format: Option<Format>,
+    #[serde(default)]
+    absent: Absent,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +38,8 @@ struct PgpassOption {
     #[serde(default, deserialize_with = "policy")]
     policy: Option<Policy>,
     how: Option<How>,
+    #[serde(default)]
+    absent: Absent,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +50,19 @@ struct FileOption {
     #[serde(default, deserialize_with = "policy")]
     policy: Option<Policy>,
     how: Option<How>,
+    #[serde(default)]
+    absent: Absent,
+}
+
+/// What an export does where a secret that is to be copied is not there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Absent {
+    /// Stops.
+    #[default]
+    Refuse,
+    /// Leaves it out, and says so.
+    Ok,
 }
 
 /// What a profile says, in one form.
@@ -82,6 +99,7 @@ pub(super) fn read(options: &Value) -> Result<Model, String> {
         policy: p.policy.unwrap_or_default(),
         how: p.how,
         own: false,
+        optional: p.absent == Absent::Ok,
     });
     let file = |f: FileOption| FileEntry {
         path: f.path,
@@ -89,6 +107,7 @@ pub(super) fn read(options: &Value) -> Result<Model, String> {
         policy: f.policy.unwrap_or_default(),
         how: f.how,
         own: false,
+        optional: f.absent == Absent::Ok,
     };
     Ok(Model {
         env: env.into_iter().map(env_entry).collect(),
@@ -108,9 +127,13 @@ fn parsed(options: &Value) -> Result<Parsed, String> {
     };
     let pgpass = match options.pgpass {
         None => None,
-        Some(list @ Value::Array(_)) => {
-            Some(PgpassOption { file: None, lines: parse(&list, "pgpass")?, policy: None, how: None })
-        }
+        Some(list @ Value::Array(_)) => Some(PgpassOption {
+            file: None,
+            lines: parse(&list, "pgpass")?,
+            policy: None,
+            how: None,
+            absent: Absent::Refuse,
+        }),
         Some(table) => Some(parse(&table, "pgpass")?),
     };
     Ok(Parsed { env, pgpass, files: options.files, shell_file: options.shell_file })
@@ -128,6 +151,7 @@ fn env_entry(option: EnvOption) -> EnvEntry {
         policy: option.policy.unwrap_or_default(),
         how: option.how,
         own: false,
+        optional: option.absent == Absent::Ok,
     }
 }
 

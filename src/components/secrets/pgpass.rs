@@ -85,6 +85,17 @@ fn without_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+/// What each line is for, as it stands there.
+pub(super) fn keys(file: &[u8]) -> Vec<String> {
+    let key = |line: &[u8]| {
+        let (_, password) = entry(line)?;
+        let end = without_end(line).len() - password.len() - 1;
+        let text = String::from_utf8(line[..end].to_vec()).ok()?;
+        Key::try_from(text).ok().map(String::from)
+    };
+    lines(file).filter_map(key).collect()
+}
+
 /// The password of the line for exactly `key`.
 pub(super) fn find(file: &[u8], key: &Key) -> Option<Secret> {
     let (_, raw) = lines(file).filter_map(entry).find(|(fields, _)| *fields == key.fields)?;

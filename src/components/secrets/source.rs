@@ -8,7 +8,7 @@ use super::policy::Policy;
 use super::shell::{self, Broken, Value};
 use super::shell_file::{blocks, line_of};
 use super::values::{EnvValue, FileValue, Packed, PgpassValue, Values};
-use super::{env_dir, expand, tokens};
+use super::{env_dir, expand, optional, tokens};
 use crate::base::fault::Fault;
 use crate::base::secret::Secret;
 use crate::component::{Error, Finding, Host, NamedSecret, Result, Severity};
@@ -113,7 +113,10 @@ pub(super) struct Gathered {
 
 /// Reads every secret that travels.
 pub(super) fn gather(host: &Host, model: &Model) -> Result<Gathered> {
+    let (model, absent) = optional::there(host, model)?;
     let mut found = Gathered { model: model.clone(), ..Gathered::default() };
+    let left_out = |what| Finding::new(Severity::Note, format_args!("{what} is not there, and left out"));
+    found.findings.extend(absent.into_iter().map(left_out));
     for entry in model.env.iter().filter(|e| e.policy == Policy::Copy) {
         found.open_to_others(host, &entry.file)?;
         for (name, value) in env_values(host, entry)? {
@@ -186,6 +189,7 @@ fn whole_file(host: &Host, entry: &FileEntry) -> Result<Seen> {
 
 /// Every declared secret, to be searched for where it does not belong. One that does not travel need not exist.
 pub(super) fn declared(host: &Host, model: &Model) -> Result<Vec<NamedSecret>> {
+    let (model, _) = optional::there(host, model)?;
     let mut secrets = Vec::new();
     let mut add = |policy: &Policy, found: Result<Named>, describe: &dyn Fn(&str) -> String| {
         let optional = *policy != Policy::Copy;

@@ -524,6 +524,31 @@ fn what_is_declared_can_be_searched_for() {
 }
 
 #[test]
+fn what_may_be_absent_and_is_stays_out() {
+    let home = source();
+    let optional = json!({
+        "env": { "file": "~/.bashrc", "names": ["OPENAI_API_KEY", "NEVER_SET"], "absent": "ok" },
+        "pgpass": { "lines": ["localhost:5432:claude_memory:claude_mcp", "no:1:such:line"], "absent": "ok" },
+        "files": [{ "path": "~/none/.env", "absent": "ok" }],
+    });
+    let (captured, streams) = home.capture(&optional);
+    let notes = captured.findings.iter().filter(|finding| finding.severity == Severity::Note);
+    let noted: Vec<&str> = notes.map(|finding| finding.what.as_str()).collect();
+    assert_eq!(noted.len(), 3, "{noted:?}");
+    for (note, part) in noted.iter().zip(["$NEVER_SET", "no:1:such:line", "~/none/.env"]) {
+        assert!(note.contains(part) && note.ends_with("is not there, and left out"), "{note}");
+    }
+    assert_eq!(home.component(&optional).unwrap().secrets().unwrap().len(), 2);
+    let target = Home::new();
+    target.import(&captured.facts, &streams);
+    assert!(!target.dir.path().join("none").exists());
+
+    let nothing = json!({ "files": [{ "path": "~/none/.env", "absent": "ok" }] });
+    let error = home.component(&nothing).unwrap().survey(&home.scope()).unwrap_err();
+    assert!(error.to_string().contains("none of its secrets is there: ~/none/.env"), "{error}");
+}
+
+#[test]
 fn claims_are_where_things_really_are() {
     let home = Home::new();
     fs::create_dir(home.dir.path().join("real")).unwrap();

@@ -17,6 +17,7 @@ mod plan;
 mod site;
 mod snapshot;
 mod stage;
+mod suggest;
 mod transfer;
 mod undo;
 
@@ -29,8 +30,8 @@ use self::open::{beside, SIDE_FILES};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan, Result,
-    Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near, Plan,
+    Result, Scope, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,10 @@ struct Sqlite {
 impl Kind for SqliteKind {
     fn name(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn suggest(&self, host: &Host, near: &Near) -> Vec<Suggestion> {
+        suggest::suggest(host, near)
     }
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {

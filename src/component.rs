@@ -147,6 +147,12 @@ pub trait Kind: Sync {
         Vec::new()
     }
 
+    /// How much the component with these facts of ours holds, by the names of what is counted: so that an export notices when there
+    /// is suddenly less. Bytes of plaintext are counted by others.
+    fn measure(&self, _facts: &Value) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// A component as a backup of this machine's own describes it, see [`Component::back_up`]. It may do what a
     /// bundle from elsewhere may not, such as remove what was not there. `own` is what this machine's profile said at the
     /// import: of it, a kind takes the ways to a place (a server, a role), never another place.

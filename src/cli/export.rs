@@ -61,6 +61,9 @@ pub struct Args {
     /// Fail (exit 6) if a copy of a secret stands outside the secrets components
     #[arg(long)]
     strict_secrets: bool,
+    /// Export even if a component holds much less than in the last export of this profile
+    #[arg(long)]
+    accept_shrink: bool,
     /// Show what would be packed, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -108,6 +111,7 @@ impl Args {
             output: (!stdout).then_some(named.as_path()),
             expires_in: self.expires,
             strict_secrets: self.strict_secrets,
+            accept_shrink: self.accept_shrink,
         };
         let report = export.run(console)?;
         Ok(console.summary(&report, text::export(&report))?)

@@ -7,7 +7,7 @@ use crate::cli::Context;
 use crate::crypto::paths::KeyPaths;
 use crate::engine::error::EngineError;
 use crate::engine::machine;
-use crate::engine::prune::{Prune, Pruning, Removed};
+use crate::engine::prune::{shrunk, Prune, Pruning, Removed};
 use crate::engine::retention::Policy;
 use crate::engine::state::State;
 use crate::report::past;
@@ -106,6 +106,7 @@ impl Args {
             policy: &self.keep.policy(),
             now: machine::now(),
             verify: self.verify,
+            shrunk: &shrunk(&state)?,
         };
         let pruning = match &self.dir {
             Some(dir) => prune.folder(dir, console)?,

@@ -7,6 +7,7 @@ use crate::component;
 use crate::crypto::error::CryptoError;
 use crate::crypto::trust::TrustError;
 use crate::engine::checks::CheckError;
+use crate::engine::completeness::Incomplete;
 use crate::engine::journal::JournalError;
 use crate::engine::profile::ProfileError;
 use crate::engine::receipt::ReceiptError;
@@ -246,6 +247,9 @@ pub enum EngineError {
     /// `--strict-secrets`, and there were some.
     #[error("copies of secrets stand outside the secrets components: {0}")]
     MisplacedSecrets(usize),
+    /// An export that does not hold what it should.
+    #[error(transparent)]
+    Incomplete(#[from] Incomplete),
     /// The bundle's time is over.
     #[error("{place}: the bundle expired on {expired}")]
     Expired {

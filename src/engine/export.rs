@@ -8,6 +8,7 @@ use crate::crypto::recipient::Recipients;
 use crate::crypto::sign::{Namespace, SigningKey};
 use crate::engine::checks::record::{record as record_checks, refuse_secrets};
 use crate::engine::claims::{carve, Named};
+use crate::engine::completeness::{measure, require_minimums, shrunk, Incomplete};
 use crate::engine::error::{output_error, EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::exports::{forget, record, PastExport};
@@ -22,6 +23,7 @@ use crate::pipeline::output::Output;
 use crate::pipeline::pack::{PackError, Packer};
 use crate::pipeline::scan::{Misplaced, Scanner};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +49,8 @@ pub struct Export<'a> {
     pub expires_in: Option<u64>,
     /// Misplaced secrets are a refusal.
     pub strict_secrets: bool,
+    /// Much less than the last time is as it should be.
+    pub accept_shrink: bool,
 }
 
 /// What was exported.
@@ -253,7 +257,15 @@ impl Export<'_> {
             return Err(EngineError::MisplacedSecrets(misplaced.len()));
         }
 
-        // 5. The manifest, the seal, and only then the file's name.
+        // 5. Whether it holds what it should.
+        let amounts = measure(&entries, self.selection);
+        require_minimums(self.profile, &amounts)?;
+        let shrunk = shrunk(self.profile, self.state, &amounts)?;
+        if !shrunk.is_empty() && !self.accept_shrink {
+            return Err(Incomplete::Shrunk(shrunk.join("; ")).into());
+        }
+
+        // 6. The manifest, the seal, and only then the file's name.
         let fingerprint = self.signer.public().fingerprint();
         let targets = meant_for(&self.tickets.tickets);
         let manifest = Manifest {
@@ -272,7 +284,10 @@ impl Export<'_> {
         let size = output.size().map_err(|error| output_error(self.output, error))?;
         // Remembered before it can be seen: a bundle whose receipt comes back must be known here.
         self.state.record_export(&self.profile.name, sequence)?;
-        let remembered = record(self.state, &self.past(&manifest, size)?)?;
+        let remembered = record(
+            self.state,
+            &PastExport { amounts, shrunk: !shrunk.is_empty(), ..self.past(&manifest, size)? },
+        )?;
         if let Err(error) = output.finish() {
             forget(&remembered);
             return Err(output_error(self.output, error));
@@ -328,6 +343,8 @@ impl Export<'_> {
             targets: manifest.targets.iter().map(|target| target.host.clone()).collect(),
             path: path.map(|path| path_text(path.as_os_str().as_bytes())),
             size,
+            amounts: BTreeMap::new(),
+            shrunk: false,
         })
     }
 

@@ -7,6 +7,7 @@ use crate::base::digest::Digest;
 use crate::base::fsx;
 use crate::base::json;
 use crate::base::name::ComponentName;
+use crate::engine::completeness::Amounts;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::machine;
 use crate::engine::receipt::Receipt;
@@ -14,7 +15,7 @@ use crate::engine::sealed::file;
 use crate::engine::state::State;
 use crate::format::BundleId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,12 @@ pub struct PastExport {
     /// Its bytes; absent for standard output.
     #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// How much each component held that was packed as a whole.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub amounts: BTreeMap<ComponentName, Amounts>,
+    /// Whether it held much less than the one before, and somebody said that this is as it should be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shrunk: bool,
 }
 
 /// An export, and where it is known to have been restored.
@@ -181,6 +188,8 @@ mod tests {
             targets: Vec::new(),
             path: None,
             size: None,
+            amounts: BTreeMap::new(),
+            shrunk: false,
         }
     }
 

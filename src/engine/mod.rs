@@ -8,6 +8,7 @@ pub mod backup;
 pub mod check;
 pub mod checks;
 pub mod claims;
+pub mod completeness;
 pub mod error;
 pub mod events;
 pub mod export;

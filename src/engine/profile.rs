@@ -52,6 +52,14 @@ pub enum ProfileError {
         /// What is wrong, in words that follow the check's name.
         what: &'static str,
     },
+    /// More than all cannot go.
+    #[error("{}: max-shrink is {percent} percent", path.display())]
+    Shrink {
+        /// The profile.
+        path: PathBuf,
+        /// What it says.
+        percent: u8,
+    },
     /// No preset has that name.
     #[error("there is no preset '{name}': there are {known}")]
     NoSuchPreset {
@@ -81,6 +89,7 @@ impl Faulty for ProfileError {
             ProfileError::Io { .. } => "check the name and the permissions".to_owned(),
             ProfileError::Syntax { .. } => "correct that line; the README lists the keys".to_owned(),
             ProfileError::Check { .. } => "correct that check; the README lists the keys".to_owned(),
+            ProfileError::Shrink { .. } => "say 0 to 100; 100 lets everything go".to_owned(),
             ProfileError::NoSuchPreset { .. } => "name one of those, or write a profile".to_owned(),
             ProfileError::Empty(_) => "add at least one".to_owned(),
         };
@@ -104,8 +113,10 @@ struct Document {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 struct BundleTable {
     name: Option<ComponentName>,
+    max_shrink: Option<u8>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -120,6 +131,9 @@ struct RecipientsTable {
 pub struct ComponentTable {
     /// A row of `components::KINDS`.
     pub kind: String,
+    /// How much it must hold at least, by the names of what is counted.
+    #[serde(default)]
+    pub minimum: BTreeMap<String, u64>,
     /// All other keys, for the kind to read.
     #[serde(flatten)]
     pub options: serde_json::Map<String, Value>,
@@ -138,7 +152,12 @@ pub struct Profile {
     pub components: BTreeMap<ComponentName, ComponentTable>,
     /// What is to be checked after an import.
     pub checks: Vec<Check>,
+    /// By how many percent a component may be smaller than in the last export.
+    pub max_shrink: u8,
 }
+
+/// `bundle.max-shrink` where it is not said.
+const MAX_SHRINK: u8 = 50;
 
 impl Profile {
     /// The error that there is none.
@@ -179,6 +198,10 @@ impl Profile {
             let check = check.map_or_else(|| "s".to_owned(), |at| document.check[at].name.clone());
             return Err(ProfileError::Check { path: path.to_owned(), check, what }.into());
         }
+        let max_shrink = document.bundle.max_shrink.unwrap_or(MAX_SHRINK);
+        if max_shrink > 100 {
+            return Err(ProfileError::Shrink { path: path.to_owned(), percent: max_shrink }.into());
+        }
         let named_after_file =
             || path.file_stem().and_then(|stem| ComponentName::new(&stem.to_string_lossy().to_lowercase()));
         let name = document
@@ -192,6 +215,7 @@ impl Profile {
             recipients: document.recipients.to,
             components: document.component,
             checks: document.check,
+            max_shrink,
         })
     }
 

@@ -40,6 +40,8 @@ pub enum Reason {
     Within,
     /// An import that is not over needs it.
     Needed,
+    /// It holds much less than the one before, and none that is whole came after it.
+    Shrunk,
 }
 
 /// For each of `times` (Unix times in seconds, of one series) why it stays; it goes if there is no reason. They may stand in any

@@ -67,5 +67,6 @@ fn reason_words(reason: Reason) -> &'static str {
         Reason::Monthly => "monthly",
         Reason::Within => "within",
         Reason::Needed => "an unfinished import needs it",
+        Reason::Shrunk => "holds less than the one before, and is the newest",
     }
 }

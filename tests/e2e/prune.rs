@@ -322,3 +322,57 @@ fn as_backup(bundle: &[u8], home: &Home) -> Vec<u8> {
     assert_eq!(seal.len(), end - begin);
     [&bundle[..begin], &seal, &bundle[end..]].concat()
 }
+
+#[test]
+fn what_shrank_takes_no_whole_ones_place() {
+    let scene = Scene::new();
+    let home = &scene.world.source;
+    for n in 0..20 {
+        home.write(&format!("app/files/{n}"), "x");
+    }
+    scene.export("1.kbp");
+    fs::remove_dir_all(home.join("app/files")).unwrap();
+    let to = scene.folder.join("2.kbp");
+    let recipient = recipient(home);
+    let export = ["export", "-r", &recipient, "-o", to.to_str().unwrap()];
+    let run = home.kbpack(&export).fails(8, "component 'app' has");
+    assert!(
+        run.stderr.contains("entries, and had 2") && run.stderr.contains("--accept-shrink"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(scene.names(), ["1.kbp"]);
+    // A part of a component is no measure of it.
+    home.kbpack(&["export", "-r", &recipient, "-o", "part.kbp", "--only", "app:hooks"]).ok();
+    home.kbpack(&[&export[..], &["--accept-shrink"]].concat()).ok();
+
+    let shown = scene.prune(&["--keep-last", "1", "--dry-run"]).ok().text();
+    let row = |name: &str| shown.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    assert!(row("1.kbp").contains("(newest, last)"), "{shown}");
+    assert!(row("2.kbp").contains("(holds less than the one before"), "{shown}");
+    // What is small as it should be is the measure from now on, and whole.
+    scene.export("3.kbp");
+    scene.prune(&["--keep-last", "1", "--yes"]).ok();
+    assert_eq!(scene.names(), ["3.kbp"]);
+}
+
+#[test]
+fn less_than_the_minimum_is_no_bundle() {
+    let scene = Scene::new();
+    let home = &scene.world.source;
+    let recipient = recipient(home);
+    let export = ["export", "-r", &recipient, "-o", "b.kbp"];
+    let with = |minimum: &str| {
+        let table = "[component.app]\n";
+        home.profile(&crate::support::PROFILE.replace(table, &format!("{table}minimum = {minimum}\n")));
+    };
+    with("{ entries = 100, bytes = 1 }");
+    home.kbpack(&export).fails(8, "component 'app' has 6 entries, and at least 100 are wanted");
+    with("{ rows = 1 }");
+    let run = home.kbpack(&export).fails(2, "component 'app': nothing called 'rows' is counted of it");
+    assert!(run.stderr.contains("a minimum can be of bytes, entries"), "{}", run.stderr);
+    with("{ entries = 6 }");
+    home.kbpack(&export).ok();
+    home.profile("[bundle]\nmax-shrink = 101\n[component.app]\nkind = \"files\"\npath = \"~/app\"\n");
+    home.kbpack(&export).fails(2, "max-shrink is 101 percent");
+}

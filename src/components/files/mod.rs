@@ -107,6 +107,10 @@ impl Kind for FilesKind {
         Ok(Files { absent, ..files }.boxed())
     }
 
+    fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
+        Facts::read("", facts).map_or_else(|_| Vec::new(), |facts| vec![("entries", facts.entries)])
+    }
+
     fn from_backup(
         &self,
         name: &ComponentName,

@@ -105,6 +105,10 @@ impl Kind for GitKind {
         }))
     }
 
+    fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
+        Facts::read(facts).map_or_else(|_| Vec::new(), |facts| vec![("refs", facts.refs)])
+    }
+
     fn from_backup(
         &self,
         name: &ComponentName,

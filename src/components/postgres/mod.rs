@@ -131,6 +131,12 @@ impl Kind for PostgresKind {
         Ok(Box::new(Postgres::on_target(facts, own, host)))
     }
 
+    fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
+        let database = Facts::read("", facts).ok().and_then(|facts| facts.database);
+        let (tables, rows) = database.map_or((0, 0), |database| (database.tables, database.rows));
+        vec![("tables", tables), ("rows", rows)]
+    }
+
     fn from_backup(
         &self,
         name: &ComponentName,

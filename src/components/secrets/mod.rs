@@ -121,6 +121,10 @@ impl Kind for SecretsKind {
         Ok(Box::new(component))
     }
 
+    fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
+        Model::deserialize(facts).map_or_else(|_| Vec::new(), |model| vec![("secrets", model.count() as u64)])
+    }
+
     fn from_backup(
         &self,
         name: &ComponentName,

@@ -95,6 +95,11 @@ impl Kind for SqliteKind {
         }))
     }
 
+    fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
+        let database = Facts::read(facts).ok().and_then(|facts| facts.database);
+        vec![("tables", database.map_or(0, |database| database.tables))]
+    }
+
     fn from_backup(
         &self,
         name: &ComponentName,

@@ -11,6 +11,7 @@ use crate::crypto::paths::KeyPaths;
 use crate::crypto::sign::Namespace;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::Events;
+use crate::engine::exports::exports;
 use crate::engine::journal;
 use crate::engine::retention::{decide, Policy, Reason};
 use crate::engine::state::{Lock, State};
@@ -38,6 +39,14 @@ pub struct Prune<'a> {
     pub now: u64,
     /// Whether each bundle is read as a whole, and counts only if no byte of it changed.
     pub verify: bool,
+    /// Bundles that hold much less than the one before them ([`shrunk`]): they take no whole one's place.
+    pub shrunk: &'a BTreeSet<BundleId>,
+}
+
+/// The exports of this machine that held much less than the one before.
+pub fn shrunk(state: &State) -> Result<BTreeSet<BundleId>> {
+    let (known, _) = exports(state)?;
+    Ok(known.into_iter().filter(|known| known.export.shrunk).map(|known| known.export.id).collect())
 }
 
 /// What would be removed from a folder, and what would not.
@@ -174,15 +183,20 @@ impl Prune<'_> {
         for series in bundles.chunk_by_mut(|a, b| a.series == b.series) {
             // Copies of a bundle are one: else, of an old one, they would take the places of all others.
             let mut seen = BTreeSet::new();
+            let whole = |found: &&Found| !self.shrunk.contains(&found.id);
             let (ids, times): (Vec<BundleId>, Vec<u64>) = series
                 .iter()
+                .filter(whole)
                 .filter(|found| seen.insert(found.id))
                 .map(|found| (found.id, found.time))
                 .unzip();
+            let newest_whole = series.iter().filter(whole).map(Found::when).max();
             let reasons = decide(times, self.policy, self.now);
             let reasons: BTreeMap<BundleId, Vec<Reason>> = ids.into_iter().zip(reasons).collect();
             for found in series {
+                let only_shrunk = self.shrunk.contains(&found.id) && Some(found.when()) > newest_whole;
                 found.keep = reasons.get(&found.id).cloned().unwrap_or_default();
+                found.keep.extend(only_shrunk.then_some(Reason::Shrunk));
             }
         }
     }

@@ -86,6 +86,8 @@ mod tests {
             targets: Vec::new(),
             path: None,
             size: None,
+            amounts: Default::default(),
+            shrunk: false,
         };
         assert_eq!(matches(&receipt, &good), Ok(()));
         let more = ComponentName::new("more").unwrap();

@@ -6,6 +6,7 @@ pub mod fault;
 pub mod fsx;
 pub mod interrupt;
 pub mod json;
+pub mod libpq;
 pub mod limits;
 pub mod name;
 pub mod path;

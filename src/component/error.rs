@@ -1,6 +1,7 @@
 //! What a component can fail with.
 
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
+use crate::base::libpq;
 use std::fmt;
 use std::io;
 
@@ -59,6 +60,11 @@ impl fmt::Display for Error {
     }
 }
 impl std::error::Error for Error {}
+impl From<libpq::Error> for Error {
+    fn from(error: libpq::Error) -> Self {
+        Error::of(error)
+    }
+}
 impl Faulty for Error {
     fn fault(&self) -> Fault {
         self.fault

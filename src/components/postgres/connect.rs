@@ -1,13 +1,12 @@
 //! A session on a server: how it is opened, and what is pinned in it.
 
-use super::address::{Login, Place, SslMode};
+use super::address::Login;
 use super::error::failed;
 use super::facts::OLDEST_SERVER;
-use super::tls;
 use super::tools::Version;
+use crate::base::libpq::session::Way;
 use crate::component::{Error, Result};
-use postgres::config::SslMode as Tls;
-use postgres::{Client, Config, NoTls};
+use postgres::Client;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -26,30 +25,12 @@ const PINNED: &str = "SET DateStyle = ISO; SET IntervalStyle = postgres; SET Tim
 
 /// A pinned session in `database`.
 pub fn connect(login: &Login, database: &str) -> Result<Client> {
-    let place = || format!("database {database} on {login}");
-    let mut config = Config::new();
-    config.user(&login.user).dbname(database).port(login.port);
-    config.application_name("kbpack").connect_timeout(CONNECT_TIMEOUT);
-    match &login.place {
-        Place::Tcp(name) => config.host(name),
-        Place::Socket(folder) => config.host_path(folder),
-    };
-    if let Some(password) = login.password(database)? {
-        config.password(password.expose());
-    }
-    config.ssl_mode(match login.sslmode {
-        SslMode::Disable => Tls::Disable,
-        SslMode::Allow | SslMode::Prefer => Tls::Prefer,
-        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Tls::Require,
-    });
-    let connected = match &login.place {
-        // libpq: sslmode says nothing about sockets.
-        Place::Socket(_) => config.ssl_mode(Tls::Disable).connect(NoTls),
-        Place::Tcp(_) if login.sslmode == SslMode::Disable => config.connect(NoTls),
-        Place::Tcp(_) => config.connect(tls::connector(login)?),
-    };
-    let mut client = connected.map_err(|error| failed(place(), &error))?;
-    client.batch_execute(PINNED).map_err(|error| failed(place(), &error))?;
+    let found = login.password(database)?;
+    let password = found.as_ref().map(|found| &found.password);
+    let way = Way { login, database, password, limit: CONNECT_TIMEOUT, at: None };
+    let mut client = way.open()?;
+    let pinned = client.batch_execute(PINNED);
+    pinned.map_err(|error| failed(format_args!("database {database} on {login}"), &error))?;
     Ok(client)
 }
 

@@ -1,12 +1,11 @@
 //! The kind `postgres`: a database of a PostgreSQL server.
 //!
-//! Where: [`options`], [`url`], [`service`] and [`pgpass`] say it, [`address`] settles it, [`connect`] goes there, by [`tls`] if need be.
+//! Where: [`options`] say it, [`address`] settles it (libpq's rules stand in [`base`](crate::base::libpq)), [`connect`] goes there.
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
 //! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
 //! [`large_objects`], [`properties`]), [`verify`] holds it against the index, [`swap`] renames.
 
-mod address;
 mod capture;
 mod catalog;
 mod child;
@@ -26,20 +25,19 @@ mod properties;
 mod quote;
 mod rows;
 mod select;
-mod service;
 mod snapshot;
 mod stage;
+mod suggest;
 mod swap;
-mod tls;
 mod tools;
-mod url;
 mod verify;
 
 use crate::base::fault::Fault;
+use crate::base::libpq::{address, url};
 use crate::base::name::ComponentName;
 use crate::component::{
     Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, NamedSecret,
-    Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    Near, Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
 };
 use address::{Address, Login};
 use facts::{Facts, Options};
@@ -97,6 +95,10 @@ impl Place {
 impl Kind for PostgresKind {
     fn name(&self) -> &'static str {
         "postgres"
+    }
+
+    fn suggest(&self, host: &Host, _near: &Near) -> Vec<Suggestion> {
+        suggest::suggest(host)
     }
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
@@ -166,11 +168,11 @@ impl Postgres {
     }
 
     fn place(&self, host: &Host) -> Result<Place> {
-        let mut address = self.address.clone().with_service(host)?;
+        let mut address = self.address.clone().with_service(&host.home)?;
         if let Some(facts) = &self.facts {
             address = address.over(&facts.address);
         }
-        let (login, database) = address.clone().settle(host)?;
+        let (login, database) = address.clone().settle(&host.home, host.uid)?;
         if database.is_empty() || database.len() > facts::MAX_NAME || database.contains('\0') {
             return Err(Error::usage(format_args!("{database:?} is no name of a database"))
                 .todo("a name has 1 to 63 bytes"));
@@ -181,7 +183,7 @@ impl Postgres {
             Some(admin) => {
                 let named = admin.database.clone();
                 // What it does not say is as for the other.
-                let (login, _) = admin.clone().or(address.clone()).settle(host)?;
+                let (login, _) = admin.clone().or(address.clone()).settle(&host.home, host.uid)?;
                 (login, named)
             }
         };
@@ -205,7 +207,7 @@ impl Component for Postgres {
 
     fn secrets(&self) -> Result<Vec<NamedSecret>> {
         let place = self.place(&self.host)?;
-        let password = place.login.password(&place.database)?;
+        let password = place.login.password(&place.database)?.map(|found| found.password);
         let name = format!("the password of {} for {place}", place.login.user);
         Ok(password.map(|value| NamedSecret { name, value }).into_iter().collect())
     }

@@ -38,7 +38,6 @@ mod tokens;
 mod values;
 
 pub use self::deployed::deployed;
-pub use self::pgpass::password_for;
 
 use self::buffer::SecretBuf;
 use self::fetch::When;

@@ -1,7 +1,7 @@
-//! `~/.pgpass` by libpq's rules (PostgreSQL manual, "The Password File"): `host:port:database:user:password`, `\` before a
-//! byte takes it as it is, a field `*` matches anything, the first line that matches counts, `#` begins a comment.
+//! Lines of `~/.pgpass`: named by what they are for, found and put in.
 
 use super::buffer::SecretBuf;
+use crate::base::libpq::pgpass::{entry, escape, lines, Field};
 use crate::base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,21 +11,21 @@ use std::fmt;
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Key {
     text: String,
-    fields: [Vec<u8>; 4],
+    fields: [Field; 4],
 }
 
 impl TryFrom<String> for Key {
     type Error = &'static str;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         const FORM: &str = "a line of .pgpass is named by host:port:database:user, without the password";
-        if text.starts_with('#') || text.contains(['\n', '\r', '\0']) {
+        if text.contains(['\n', '\r', '\0']) {
             return Err(FORM);
         }
-        let (fields, end) = fields::<4>(text.as_bytes()).ok_or(FORM)?;
-        if end != text.len() + 1 {
-            return Err(FORM);
+        // As a line without a password.
+        match entry(format!("{text}:").as_bytes()) {
+            Some((fields, rest)) if rest.is_empty() => Ok(Key { text, fields }),
+            _ => Err(FORM),
         }
-        Ok(Key { text, fields })
     }
 }
 
@@ -41,94 +41,30 @@ impl fmt::Display for Key {
     }
 }
 
-/// The first `N` fields, still escaped but for `\`, and the offset behind the last one's `:` (or behind the end).
-fn fields<const N: usize>(line: &[u8]) -> Option<([Vec<u8>; N], usize)> {
-    let mut fields = [const { Vec::new() }; N];
-    let mut pos = 0;
-    for (n, field) in fields.iter_mut().enumerate() {
-        if n > 0 && pos > line.len() {
-            return None;
-        }
-        // A wildcard is the bare '*': an escaped one is a name.
-        let escaped_star = line[pos..].starts_with(b"\\*");
-        while let Some(&c) = line.get(pos).filter(|&&c| c != b':') {
-            if c == b'\\' && pos + 1 < line.len() {
-                pos += 1;
-            }
-            field.push(line[pos]);
-            pos += 1;
-        }
-        if escaped_star && field == b"*" {
-            *field = b"\\*".to_vec();
-        }
-        pos += 1;
-    }
-    Some((fields, pos))
-}
-
-fn is_wild(field: &[u8]) -> bool {
-    field == b"*"
-}
-
-/// The line's key fields and its password with escapes; `None` for comments, empty lines and what libpq passes over.
-fn entry(line: &[u8]) -> Option<([Vec<u8>; 4], &[u8])> {
-    let line = without_end(line);
-    if line.is_empty() || line[0] == b'#' {
-        return None;
-    }
-    let (fields, end) = fields::<4>(line)?;
-    Some((fields, line.get(end..)?))
-}
-
-fn without_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-/// What each line is for, as it stands there.
+/// What each line is for, as a line has it.
 pub(super) fn keys(file: &[u8]) -> Vec<String> {
+    let field = |field: &Field| {
+        let mut text = Vec::new();
+        match field {
+            Field::Any => text.push(b'*'),
+            // An escaped '*' is a name.
+            Field::Is(name) if name == b"*" => text.extend_from_slice(b"\\*"),
+            Field::Is(name) => escape(name, |byte| text.push(byte)),
+        }
+        String::from_utf8(text).ok()
+    };
     let key = |line: &[u8]| {
-        let (_, password) = entry(line)?;
-        let end = without_end(line).len() - password.len() - 1;
-        let text = String::from_utf8(line[..end].to_vec()).ok()?;
-        Key::try_from(text).ok().map(String::from)
+        let (fields, _) = entry(line)?;
+        let fields: Vec<String> = fields.iter().map(field).collect::<Option<_>>()?;
+        Key::try_from(fields.join(":")).ok().map(String::from)
     };
     lines(file).filter_map(key).collect()
 }
 
 /// The password of the line for exactly `key`.
 pub(super) fn find(file: &[u8], key: &Key) -> Option<Secret> {
-    let (_, raw) = lines(file).filter_map(entry).find(|(fields, _)| *fields == key.fields)?;
-    Some(unescaped(raw))
-}
-
-/// The password for a connection to host, port, database and user, and whether its line names host and port rather
-/// than any.
-pub fn password_for(file: &[u8], connection: [&str; 4]) -> Option<(Secret, bool)> {
-    let covers = |fields: &[Vec<u8>; 4]| {
-        fields.iter().zip(connection).all(|(field, value)| is_wild(field) || field == value.as_bytes())
-    };
-    let (fields, raw) = lines(file).filter_map(entry).find(|(fields, _)| covers(fields))?;
-    Some((unescaped(raw), !fields[..2].iter().any(|field| is_wild(field))))
-}
-
-fn unescaped(raw: &[u8]) -> Secret {
-    let mut password = SecretBuf::with_capacity(raw.len());
-    let mut bytes = raw.iter().peekable();
-    while let Some(&c) = bytes.next() {
-        match bytes.peek() {
-            Some(&&escaped) if c == b'\\' => {
-                password.push(escaped);
-                bytes.next();
-            }
-            _ => password.push(c),
-        }
-    }
-    password.into_secret()
-}
-
-fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
-    file.split_inclusive(|&c| c == b'\n')
+    let (_, password) = lines(file).filter_map(entry).find(|(fields, _)| *fields == key.fields)?;
+    Some(password)
 }
 
 /// `file` with the password of `key`: its line is replaced, or goes before the first line that would match in its stead,
@@ -137,7 +73,7 @@ pub(super) fn merge(file: &[u8], key: &Key, password: &Secret) -> Secret {
     let lines: Vec<&[u8]> = lines(file).collect();
     let fields: Vec<_> = lines.iter().map(|line| entry(line).map(|(fields, _)| fields)).collect();
     let own = fields.iter().position(|f| f.as_ref() == Some(&key.fields));
-    let covers = |f: &[Vec<u8>; 4]| f.iter().zip(&key.fields).all(|(f, k)| is_wild(f) || f == k);
+    let covers = |f: &[Field; 4]| f.iter().zip(&key.fields).all(|(f, k)| f.covers(k));
     let first = fields.iter().position(|f| f.as_ref().is_some_and(covers));
     if own.is_some() && first == own && find(file, key).as_ref() == Some(password) {
         return Secret::from(file.to_vec());
@@ -163,12 +99,7 @@ pub(super) fn merge(file: &[u8], key: &Key, password: &Secret) -> Secret {
 fn write_line(out: &mut SecretBuf, key: &Key, password: &Secret) {
     out.extend(key.text.as_bytes());
     out.push(b':');
-    for &c in password.expose() {
-        if matches!(c, b'\\' | b':') {
-            out.push(b'\\');
-        }
-        out.push(c);
-    }
+    escape(password.expose(), |byte| out.push(byte));
     out.push(b'\n');
 }
 
@@ -191,23 +122,9 @@ mod tests {
         for bad in ["", "a:b:c", "a:b:c:d:secret", "#a:b:c:d", "a:b:c:d\n"] {
             assert!(Key::try_from(bad.to_owned()).is_err(), "{bad:?}");
         }
-        assert_eq!(key("a\\:b:*:c:d\\\\").fields[0], b"a:b");
+        assert_eq!(key("a\\:b:*:c:d\\\\").fields[0], Field::Is(b"a:b".to_vec()));
         assert_ne!(key("\\*:1:a:b").fields, key("*:1:a:b").fields);
         assert!(serde_json::from_str::<Key>("\"h:1:d:u\"").is_ok());
-    }
-
-    #[test]
-    fn the_first_line_that_covers_a_connection_counts() {
-        let file = b"h:1:d:u:one\n*:1:d:v:any host\n*:*:*:w:any\nh:1:*:*:rest\n";
-        let of = |user| {
-            let (password, exact) = password_for(file, ["h", "1", "d", user])?;
-            Some((String::from_utf8(password.expose().to_vec()).unwrap(), exact))
-        };
-        assert_eq!(of("u"), Some(("one".into(), true)));
-        assert_eq!(of("v"), Some(("any host".into(), false)));
-        assert_eq!(of("w"), Some(("any".into(), false)));
-        assert_eq!(of("x"), Some(("rest".into(), true)));
-        assert_eq!(password_for(file, ["i", "1", "d", "x"]), None);
     }
 
     #[test]

@@ -5,16 +5,14 @@
 
 use super::address::Address;
 use super::{Site, Trial, Tried};
-use crate::components::secrets::password_for;
+use crate::base::libpq::address::{Address as Said, Login, DEFAULT_PORT};
+use crate::base::libpq::pgpass::Found;
+use crate::base::libpq::session::Way;
+use crate::base::libpq::{url, Error};
 use crate::format::SqlProbe;
-use postgres::config::{Host, SslMode};
-use postgres::{Client, Config, NoTls};
+use postgres::Client;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 
-/// Where the server's socket is if the URL names no host.
-const SOCKETS: &str = "/var/run/postgresql";
 /// So that two servers write the same value in the same way.
 const SETTINGS: &str = "SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres'; \
     SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1";
@@ -22,35 +20,22 @@ const SETTINGS: &str = "SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyl
 /// A query, and what it must answer.
 pub(super) struct Sql {
     probe: SqlProbe,
-    config: Config,
+    said: Said,
     /// `None` for a socket.
     address: Option<Address>,
 }
 
 impl Sql {
     pub(super) fn new(probe: &SqlProbe) -> Result<Self, String> {
-        let mut config: Config =
-            probe.url.parse().map_err(|error| format!("its url cannot be read: {error}"))?;
-        if config.get_password().is_some() {
-            return Err("its url has a password: let it stand in ~/.pgpass".to_owned());
-        }
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err("it wants TLS, which this version does not have yet for SQL".to_owned());
-        }
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            config.host_path(SOCKETS);
-        }
-        let port = config.get_ports().first().copied().unwrap_or(5432);
-        let one = "its url names not just one server";
-        let address = match (config.get_hosts(), config.get_hostaddrs()) {
-            ([Host::Unix(_)], []) => None,
-            ([Host::Tcp(host)], []) => Address::new(host, port).map(Some).ok_or(one)?,
-            ([Host::Tcp(_)] | [], [number]) => {
-                Address::new(&number.to_string(), port).map(Some).ok_or(one)?
+        let said = url::parse(&probe.url).map_err(|why| format!("its url cannot be used: {why}"))?;
+        let address = match said.host.as_deref() {
+            Some(host) if !host.starts_with('/') => {
+                let port = said.port.unwrap_or(DEFAULT_PORT);
+                Some(Address::new(host, port).ok_or("its url names no server")?)
             }
-            _ => return Err(one.to_owned()),
+            _ => None,
         };
-        Ok(Sql { probe: probe.clone(), config, address })
+        Ok(Sql { probe: probe.clone(), said, address })
     }
 
     fn expected(&self) -> Option<&str> {
@@ -120,56 +105,33 @@ impl Sql {
 
     /// Connects to the first address that answers. A name is resolved once, by us, and must lead to where it says.
     fn connect(&self, site: &Site) -> Result<Client, Tried> {
-        let config = self.config(site)?;
+        let settled = self.said.clone().settle(&site.host.home, site.host.uid);
+        let (login, database) = settled.map_err(|error| Tried::failed(error.to_string()))?;
+        let found = password(&login, &database, site)?;
         let numbers: Vec<Option<IpAddr>> = match &self.address {
-            Some(address) if config.get_hostaddrs().is_empty() => {
-                address.resolve(site.trusted)?.iter().map(|found| Some(found.ip())).collect()
-            }
-            _ => vec![None],
+            Some(address) => address.resolve(site.trusted)?.iter().map(|found| Some(found.ip())).collect(),
+            None => vec![None],
         };
         let mut why = String::new();
-        for number in numbers {
-            let mut config = config.clone();
-            if let Some(number) = number {
-                config.hostaddr(number);
-            }
-            match config.connect(NoTls) {
+        for at in numbers {
+            let password = found.as_ref().map(|found| &found.password);
+            let way = Way { login: &login, database: &database, password, limit: site.limit, at };
+            match way.open() {
                 Ok(client) => return Ok(client),
-                Err(error) => why = words(&error),
+                Err(error) => why = error.to_string(),
             }
         }
         Err(Tried::failed(why))
     }
+}
 
-    /// Where to connect to, as whom, and with which password.
-    fn config(&self, site: &Site) -> Result<Config, Tried> {
-        let mut config = self.config.clone();
-        config.connect_timeout(site.limit).application_name("kbpack");
-        if config.get_user().is_none() {
-            let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-            config.user(&user.map(|user| user.name).unwrap_or_default());
-        }
-        let (user, host) = (config.get_user().unwrap_or_default(), self.address.as_ref());
-        let database = config.get_dbname().unwrap_or(user);
-        let port = config.get_ports().first().copied().unwrap_or(5432).to_string();
-        // By libpq's rules the standard socket counts as localhost, another one by its directory.
-        let socket = match config.get_hosts() {
-            [Host::Unix(path)] if path != Path::new(SOCKETS) => path.to_string_lossy().into_owned(),
-            _ => "localhost".to_owned(),
-        };
-        let host = host.map_or(socket.as_str(), |address| address.host.as_str());
-        let file = pgpass(site);
-        let found = file.and_then(|file| password_for(&file, [host, &port, database, user]));
-        match found {
-            Some((_, false)) if !site.trusted => Err(Tried::skipped(
-                "its password is one for any host or port, and its signer may not have commands run here",
-            )),
-            Some((password, _)) => {
-                config.password(password.expose());
-                Ok(config)
-            }
-            None => Ok(config),
-        }
+/// The password, if there is one and it may be used.
+fn password(login: &Login, database: &str, site: &Site) -> Result<Option<Found>, Tried> {
+    match login.password(database).map_err(|error| Tried::failed(error.to_string()))? {
+        Some(found) if !found.names_server && !site.trusted => Err(Tried::skipped(
+            "its password is one for any host or port, and its signer may not have commands run here",
+        )),
+        found => Ok(found),
     }
 }
 
@@ -178,20 +140,7 @@ fn is_superuser(client: &mut Client) -> Result<bool, postgres::Error> {
     row.try_get(0)
 }
 
-/// The file of passwords: `PGPASSFILE`, else `~/.pgpass`. As libpq does, one that others can read is passed over.
-fn pgpass(site: &Site) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    let named = std::env::var_os("PGPASSFILE").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let path = named.unwrap_or_else(|| site.host.home.join(".pgpass"));
-    let meta = std::fs::metadata(&path).ok()?;
-    let ours = meta.is_file() && meta.mode() & 0o077 == 0;
-    ours.then(|| std::fs::read(&path).ok().map(zeroize::Zeroizing::new)).flatten()
-}
-
-/// What a server, or the way to it, says.
+/// What a server says.
 fn words(error: &postgres::Error) -> String {
-    if let Some(error) = error.as_db_error() {
-        return format!("{} (SQLSTATE {})", error.message(), error.code().code());
-    }
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.filter(|cause| !error.to_string().contains(cause)).unwrap_or_default())
+    Error::of("the query", error).to_string()
 }

@@ -4,7 +4,7 @@
 //! clients are not supported.
 
 use super::address::{Login, SslMode};
-use crate::component::{Error, Result};
+use super::{Error, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature, CryptoProvider};
@@ -29,16 +29,13 @@ pub fn connector(login: &Login) -> Result<MakeRustlsConnect> {
     };
     let verifier = Arc::new(Verifier { check, provider: provider.clone() });
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| Error::not_ready(format_args!("TLS: {error}")))?;
+    let builder = builder.map_err(|error| Error::Tls(error.to_string()))?;
     let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }
 
 fn authorities(file: &PathBuf, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>> {
-    let bad = |why: &dyn std::fmt::Display| {
-        Error::not_ready(format_args!("{}: {why}", file.display()))
-            .todo("put the certificates of the authorities that sign the server's there, in PEM")
-    };
+    let bad = |why: &dyn std::fmt::Display| Error::Authorities { file: file.clone(), why: why.to_string() };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(|e| bad(&e))? {
         roots.add(certificate.map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;

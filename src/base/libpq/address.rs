@@ -1,16 +1,16 @@
 //! Where a database is and as whom to speak to it: what a profile and the facts say, and what it means here.
 
-use super::pgpass;
+use super::pgpass::{self, Found};
 use super::service;
-use crate::base::secret::Secret;
-use crate::component::{Error, Host, Result};
+use super::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Folders in which servers put their sockets when nobody says otherwise: Debian's, and PostgreSQL's own.
 pub const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
-const DEFAULT_PORT: u16 = 5432;
+/// The port of a server when nobody says otherwise.
+pub const DEFAULT_PORT: u16 = 5432;
 
 /// How much TLS (libpq's `sslmode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,19 +98,19 @@ impl Address {
     }
 
     /// With what its service says.
-    pub fn with_service(mut self, host: &Host) -> Result<Address> {
+    pub fn with_service(mut self, home: &Path) -> Result<Address> {
         match self.service.take() {
             None => Ok(self),
-            Some(name) => Ok(self.or(service::find(&name, host)?)),
+            Some(name) => Ok(self.or(service::find(&name, home)?)),
         }
     }
 
-    /// What it means on this machine.
-    pub fn settle(self, host: &Host) -> Result<(Login, String)> {
-        let address = self.with_service(host)?;
+    /// What it means for the user `uid`, whose home is `home`: the server and the role, and the database.
+    pub fn settle(self, home: &Path, uid: u32) -> Result<(Login, String)> {
+        let address = self.with_service(home)?;
         let user = match address.user {
             Some(user) => user,
-            None => user_of(host.uid)?,
+            None => user_of(uid)?,
         };
         let place = match address.host.as_deref() {
             None => Place::Socket(default_folder()),
@@ -118,13 +118,8 @@ impl Address {
             Some(name) => Place::Tcp(name.to_owned()),
         };
         let sslmode = address.sslmode.unwrap_or(SslMode::Prefer);
-        let login = Login {
-            place,
-            port: address.port.unwrap_or(DEFAULT_PORT),
-            user,
-            sslmode,
-            home: host.home.clone(),
-        };
+        let login =
+            Login { place, port: address.port.unwrap_or(DEFAULT_PORT), user, sslmode, home: home.to_owned() };
         let database = address.database.unwrap_or_else(|| login.user.clone());
         Ok((login, database))
     }
@@ -136,10 +131,7 @@ fn default_folder() -> PathBuf {
 
 fn user_of(uid: u32) -> Result<String> {
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    user.map(|user| user.name).ok_or_else(|| {
-        Error::not_ready(format_args!("user {uid} has no name to log in to the server with"))
-            .todo("name a user in the profile")
-    })
+    user.map(|user| user.name).ok_or(Error::NoName(uid))
 }
 
 /// The way to a server.
@@ -167,13 +159,13 @@ pub struct Login {
 
 impl Login {
     /// Its password, by libpq's rules for `PGPASSFILE` and `~/.pgpass`; `None` if there is no line for it.
-    pub fn password(&self, database: &str) -> Result<Option<Secret>> {
-        let path = std::env::var_os("PGPASSFILE").map_or_else(|| self.home.join(".pgpass"), PathBuf::from);
-        pgpass::find(&path, &self.pgpass_hosts(), self.port, database, &self.user)
+    pub fn password(&self, database: &str) -> Result<Option<Found>> {
+        let path = pgpass::place(&self.home);
+        pgpass::find(&path, &self.pgpass_hosts(), [&self.port.to_string(), database, &self.user])
     }
 
     /// A default socket's server is `localhost` there, another one is its folder.
-    fn pgpass_hosts(&self) -> Vec<String> {
+    pub fn pgpass_hosts(&self) -> Vec<String> {
         match &self.place {
             Place::Tcp(name) => vec![name.clone()],
             Place::Socket(folder) => {

@@ -1,22 +1,26 @@
 //! The connection service file (PostgreSQL manual, 34.17): sections of `key=value` lines.
 
 use super::address::{Address, SslMode};
-use crate::component::{Error, Host, Result};
-use std::path::PathBuf;
+use super::{Error, Result};
+use std::path::{Path, PathBuf};
 
 /// The service called `name`, from `PGSERVICEFILE` or `~/.pg_service.conf`.
-pub fn find(name: &str, host: &Host) -> Result<Address> {
-    let path =
-        std::env::var_os("PGSERVICEFILE").map_or_else(|| host.home.join(".pg_service.conf"), PathBuf::from);
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        Error::usage(format_args!("service '{name}': {}: {error}", path.display()))
-            .todo("write the service file, or say host, port, user and database in the profile")
+pub fn find(name: &str, home: &Path) -> Result<Address> {
+    let path = std::env::var_os("PGSERVICEFILE").map_or_else(|| home.join(".pg_service.conf"), PathBuf::from);
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::Service {
+        name: name.to_owned(),
+        file: None,
+        why: format!("{}: {error}", path.display()),
+        remedy: "write the service file, or say host, port, user and database in the profile",
     })?;
-    let wrong = |why: &str| Error::usage(format_args!("service '{name}' in {}: {why}", path.display()));
+    let wrong = |why: &str, remedy| {
+        let (name, why) = (name.to_owned(), why.to_owned());
+        Error::Service { name, file: Some(path.clone()), why, remedy }
+    };
     match section(&text, name) {
         Ok(Some(address)) => Ok(address),
-        Ok(None) => Err(wrong("there is no such section").todo("check the name of the service")),
-        Err(why) => Err(wrong(why).todo("leave there only host, port, user, dbname and sslmode")),
+        Ok(None) => Err(wrong("there is no such section", "check the name of the service")),
+        Err(why) => Err(wrong(why, "leave there only host, port, user, dbname and sslmode")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! L0: what every layer may use. Nothing here knows of bundles or keys.
 
 pub mod digest;
+pub mod duration;
 pub mod escape;
 pub mod fault;
 pub mod fsx;

@@ -1,5 +1,8 @@
 //! `kbpack export`
 
+mod unattended;
+
+use crate::base::duration::parse_duration;
 use crate::base::name::ComponentName;
 use crate::cli::error::CliError;
 use crate::cli::keys::{refuse_terminal, signing_key, RecipientArgs};
@@ -27,6 +30,7 @@ use std::path::{Path, PathBuf};
   kbpack export -r age1... -p -o state.kbp      for a machine, or for whoever knows the passphrase
   kbpack export -r age1... -o - | ssh host kbpack import - --yes
   kbpack export --for beta.ticket               for the machine that issued the ticket, and no other
+  kbpack export --unattended                    from a timer: with the profile's [retention] and [unattended]
   kbpack export --dry-run                       what would be packed")]
 pub struct Args {
     #[command(flatten)]
@@ -67,14 +71,39 @@ pub struct Args {
     /// Show what would be packed, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// For a timer: ask nobody, write into the folder of the profile's [retention] and prune it, tell of a failure as
+    /// the profile's [unattended] says
+    #[arg(long, conflicts_with = "dry_run")]
+    unattended: bool,
+    /// Tell this program (the failure is JSON on its standard input) or URL (it is POSTed) of a failure
+    #[arg(long, value_name = "PROGRAM|URL", requires = "unattended")]
+    notify: Option<String>,
+    /// Write how it went to FILE, for the textfile collector of Prometheus
+    #[arg(long, value_name = "FILE", requires = "unattended")]
+    metrics: Option<PathBuf>,
 }
 
 impl Args {
     /// Packs.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
-        let console = &context.console;
+        if self.unattended {
+            return unattended::run(&self, context);
+        }
         let host = machine::host(&context.dirs, Vec::new())?;
         let profile = self.profile(context, &host)?;
+        let named = self.output.clone().unwrap_or_else(|| default_name(&profile.name));
+        self.export(context, &profile, &host, named)
+    }
+
+    /// Packs into `named`, or shows what would be packed.
+    fn export(
+        &self,
+        context: &Context,
+        profile: &Profile,
+        host: &Host,
+        named: PathBuf,
+    ) -> Result<(), CliError> {
+        let console = &context.console;
         let state = State::new(context.dirs.state.clone());
         let selection = Selection { only: self.only.clone(), skip: self.skip.clone() };
         let stdout = self.output.as_deref() == Some(Path::new("-"));
@@ -93,16 +122,15 @@ impl Args {
         if self.dry_run {
             // No key and no recipient is needed to see what would be packed; but those that are named must be right.
             self.recipients.named(&to)?;
-            let plan = crate::engine::export::survey(&profile, &host, &selection, &tickets, console)?;
+            let plan = crate::engine::export::survey(profile, host, &selection, &tickets, console)?;
             return Ok(console.data(&plan, text::export_plan(&plan))?);
         }
         let recipients = self.recipients.recipients(&to)?;
         let signer = signing_key(context)?;
-        let named = self.output.unwrap_or_else(|| default_name(&profile.name));
         console.line(&format!("profile {}", profile.path.display()));
         let export = Export {
-            profile: &profile,
-            host: &host,
+            profile,
+            host,
             state: &state,
             selection: &selection,
             recipients: &recipients,
@@ -148,32 +176,4 @@ fn default_name(profile: &str) -> PathBuf {
     let stamp: String =
         machine::timestamp(machine::now()).chars().filter(|c| !matches!(c, '-' | ':')).collect();
     PathBuf::from(format!("{profile}-{stamp}.kbp"))
-}
-
-/// A number with a unit, in seconds.
-pub fn parse_duration(text: &str) -> Result<u64, String> {
-    let unit = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        Some('d') => 86_400,
-        Some('w') => 604_800,
-        _ => return Err("a number with s, m, h, d or w, such as 30d".to_owned()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| "the number is missing".to_owned())?;
-    number.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(|| "out of range".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        assert_eq!(parse_duration("30d"), Ok(2_592_000));
-        assert_eq!(parse_duration("90s"), Ok(90));
-        for bad in ["", "d", "30", "-1d", "0d", "1y", "99999999999999999999w", "1é"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
-    }
 }

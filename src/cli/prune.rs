@@ -1,18 +1,20 @@
 //! `kbpack prune`
 
+use crate::base::duration::parse_duration;
 use crate::cli::error::CliError;
-use crate::cli::export::parse_duration;
 use crate::cli::keys::identities;
 use crate::cli::Context;
 use crate::crypto::paths::KeyPaths;
 use crate::engine::error::EngineError;
 use crate::engine::machine;
+use crate::engine::profile::Profile;
 use crate::engine::prune::{shrunk, Prune, Pruning, Removed};
 use crate::engine::retention::Policy;
 use crate::engine::state::State;
+use crate::engine::unattended::place;
 use crate::report::past;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Remove old bundles from a folder, or old backups
 ///
@@ -22,15 +24,19 @@ use std::path::PathBuf;
 /// open with the identities at hand goes by the time of its file.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "kbpack prune [OPTIONS] <--keep-...>... <DIR>
-       kbpack prune [OPTIONS] <--keep-...>... --backups")]
+       kbpack prune [OPTIONS] <--keep-...>... --backups
+       kbpack prune [OPTIONS] --retention")]
 #[command(after_help = "Examples:
   kbpack prune /srv/bundles --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
   kbpack prune /srv/bundles --keep-last 3 --keep-within 30d --yes
   kbpack prune --backups --keep-last 5")]
 pub struct Args {
     /// The folder
-    #[arg(required_unless_present = "backups", conflicts_with = "backups")]
+    #[arg(required_unless_present_any = ["backups", "retention"], conflicts_with = "backups")]
     dir: Option<PathBuf>,
+    /// The folder and the rules are those of the profile's [retention]
+    #[arg(long, conflicts_with_all = ["dir", "backups", "last", "daily", "weekly", "monthly", "within"])]
+    retention: bool,
     /// Prune the backups that imports made on this machine
     #[arg(long)]
     backups: bool,
@@ -52,7 +58,6 @@ pub struct Args {
 
 /// At least one of them, so that nothing goes by mistake.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = true)]
 struct Keep {
     /// Keep the last N
     #[arg(long = "keep-last", value_name = "N", value_parser = number)]
@@ -72,14 +77,21 @@ struct Keep {
 }
 
 impl Keep {
-    fn policy(&self) -> Policy {
-        Policy {
+    fn policy(&self) -> Result<Policy, CliError> {
+        let counts = [self.last, self.daily, self.weekly, self.monthly];
+        if counts.iter().all(Option::is_none) && self.within.is_none() {
+            return Err(CliError::usage(
+                "nothing says what stays: there is no --keep-last or other rule",
+                "add one of --keep-last, --keep-daily, --keep-weekly, --keep-monthly and --keep-within",
+            ));
+        }
+        Ok(Policy {
             last: self.last.unwrap_or(0),
             daily: self.daily.unwrap_or(0),
             weekly: self.weekly.unwrap_or(0),
             monthly: self.monthly.unwrap_or(0),
             within: self.within,
-        }
+        })
     }
 }
 
@@ -96,19 +108,19 @@ impl Args {
     /// Prunes.
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
-        let paths = KeyPaths::new(&context.dirs.config);
+        let (dir, policy) = self.what(context)?;
         let state = State::new(context.dirs.state.clone());
         // Nobody is asked for a passphrase for each old bundle.
         let identities = identities(context, &self.identity, None)?;
         let prune = Prune {
-            paths: &paths,
+            paths: &KeyPaths::new(&context.dirs.config),
             identities: &identities,
-            policy: &self.keep.policy(),
+            policy: &policy,
             now: machine::now(),
             verify: self.verify,
             shrunk: &shrunk(&state)?,
         };
-        let pruning = match &self.dir {
+        let pruning = match &dir {
             Some(dir) => prune.folder(dir, console)?,
             None => prune.backups(&state, console)?,
         };
@@ -131,6 +143,21 @@ impl Args {
         }
     }
 
+    /// The folder (none: the backups), and what stays.
+    fn what(&self, context: &Context) -> Result<(Option<PathBuf>, Policy), CliError> {
+        if !self.retention {
+            return Ok((self.dir.clone(), self.keep.policy()?));
+        }
+        let config_dir = &context.dirs.config;
+        let profile = Profile::find_if_any(None, config_dir)?.ok_or_else(|| Profile::missing(config_dir))?;
+        let Some(retention) = profile.retention else {
+            let what = format!("{}: there is no [retention]", profile.path.display());
+            return Err(CliError::usage(what, "add one, or name the folder and what stays"));
+        };
+        let host = machine::host(&context.dirs, Vec::new())?;
+        Ok((Some(place(&host, &retention.folder)?), retention.policy))
+    }
+
     fn confirm(&self, pruning: &Pruning, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
         let asked = !self.yes && console.interactive();
@@ -148,6 +175,25 @@ impl Args {
             (false, true) if console.ask("Remove these?") => Ok(()),
             (false, true) => Err(EngineError::Declined.into()),
         }
+    }
+}
+
+/// What an export that nobody watches does after it: nobody is asked.
+pub(super) fn unattended(context: &Context, folder: &Path, policy: &Policy) -> Result<(), CliError> {
+    let state = State::new(context.dirs.state.clone());
+    let prune = Prune {
+        paths: &KeyPaths::new(&context.dirs.config),
+        identities: &identities(context, &[], None)?,
+        policy,
+        now: machine::now(),
+        verify: false,
+        shrunk: &shrunk(&state)?,
+    };
+    let removed = prune.folder(folder, &context.console)?.remove(&context.console)?;
+    removed.removed.iter().for_each(|file| context.console.line(&format!("removed {file}")));
+    match removed.failed.len() {
+        0 => Ok(()),
+        failed => Err(EngineError::NotRemoved(failed).into()),
     }
 }
 

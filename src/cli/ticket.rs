@@ -1,7 +1,7 @@
 //! `kbpack ticket`
 
+use crate::base::duration::parse_duration;
 use crate::cli::error::CliError;
-use crate::cli::export::parse_duration;
 use crate::cli::keys::signing_key;
 use crate::cli::Context;
 use crate::crypto::keygen::made;

@@ -247,6 +247,9 @@ pub enum EngineError {
     /// `--strict-secrets`, and there were some.
     #[error("copies of secrets stand outside the secrets components: {0}")]
     MisplacedSecrets(usize),
+    /// A path of a profile that is none.
+    #[error("'{0}' is not a path")]
+    BadPlace(String),
     /// An export that does not hold what it should.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),

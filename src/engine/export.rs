@@ -12,6 +12,7 @@ use crate::engine::completeness::{measure, require_minimums, shrunk, Incomplete}
 use crate::engine::error::{output_error, EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::exports::{forget, record, PastExport};
+use crate::engine::log::Log;
 use crate::engine::machine;
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
@@ -173,8 +174,19 @@ fn survey_each(
 }
 
 impl Export<'_> {
-    /// Writes the bundle.
+    /// Writes the bundle, and a log of how that went.
     pub fn run(&self, events: &dyn Events) -> Result<ExportReport> {
+        let log = Log::new(events);
+        let outcome = self.steps(&log);
+        match &outcome {
+            Ok(report) => log.end(&format!("exported as {}", place(report.path.as_ref()))),
+            Err(error) => log.end(&format!("nothing was exported: {error}")),
+        }
+        outcome
+    }
+
+    fn steps(&self, log: &Log<'_>) -> Result<ExportReport> {
+        let events: &dyn Events = log;
         // 1. Everything that can be refused is refused before the first byte is written.
         let (components, carved) = components_of(self.profile, self.host, self.selection)?;
         if self.recipients.is_empty() {
@@ -186,6 +198,9 @@ impl Export<'_> {
         let sequence = self.state.next_sequence(&self.profile.name, now)?;
         let id = BundleId::random().map_err(PackError::from)?;
         let run = id.to_string()[..16].to_owned();
+        let about =
+            [("bundle", id.to_string()), ("profile", format!("{}, sequence {sequence}", self.profile.name))];
+        log.begin_about(self.state, "export", &run, &about);
 
         let checks = record_checks(&self.profile.checks, self.host, events)?;
 
@@ -363,6 +378,10 @@ pub(super) fn refuse(name: &ComponentName, findings: &[Finding]) -> Result<()> {
             refusals().filter_map(|finding| finding.remedy.clone()).collect(),
         )),
     }
+}
+
+fn place(path: Option<&ShownPath>) -> String {
+    path.map_or_else(|| "standard output".to_owned(), ShownPath::to_string)
 }
 
 fn misplaced_finding(found: &Misplaced) -> Finding {

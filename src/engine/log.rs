@@ -52,28 +52,32 @@ impl<'e> Log<'e> {
         Log { to, started: Instant::now(), started_ms: machine::now_ms(), inner: Mutex::default() }
     }
 
-    /// The run has a name: what was told so far goes to its log, after what it is about, and so does the rest.
-    /// A log that is there is continued.
+    /// The run of an import or a rollback has a name: what was told so far goes to its log, after what it is about, and so
+    /// does the rest. A log that is there is continued.
     pub fn begin(&self, state: &State, command: &str, begin: &Begin) {
+        let from = format!("{}, sequence {}, from {}", begin.profile, begin.sequence, begin.origin);
+        let mut about = vec![
+            ("bundle", format!("{} ({})", begin.bundle, begin.place)),
+            ("signer", begin.signer.clone()),
+            ("profile", from),
+        ];
+        about.extend(begin.components.iter().map(|c| ("component", format!("{} ({})", c.name, c.kind))));
+        self.begin_about(state, command, &begin.run, &about);
+    }
+
+    /// The same of any run: `about` are words for what stands there, and what does.
+    pub fn begin_about(&self, state: &State, command: &str, run: &str, about: &[(&str, String)]) {
         let mut inner = self.lock();
         let told = take(&mut inner.waiting);
         let mut head = |what: &str, text: &dyn Display| {
             self.write_line(&mut inner.waiting, Duration::ZERO, what, text);
         };
-        head("run", &format_args!("kbpack {} {command}, run {}", env!("CARGO_PKG_VERSION"), begin.run));
-        head("bundle", &format_args!("{} ({})", begin.bundle, begin.place));
-        head("signer", &begin.signer);
-        head(
-            "profile",
-            &format_args!("{}, sequence {}, from {}", begin.profile, begin.sequence, begin.origin),
-        );
-        for component in &begin.components {
-            head("component", &format_args!("{} ({})", component.name, component.kind));
-        }
+        head("run", &format_args!("kbpack {} {command}, run {run}", env!("CARGO_PKG_VERSION")));
+        about.iter().for_each(|(what, text)| head(what, text));
         inner.waiting.push_str(&told);
         let opened = state.ensure_logs().map_err(|error| error.to_string()).and_then(|dir| {
-            keep_newest(&dir, KEPT - 1, &begin.run);
-            let path = dir.join(format!("{}.log", begin.run));
+            keep_newest(&dir, KEPT - 1, run);
+            let path = dir.join(format!("{run}.log"));
             let file = File::options().append(true).create(true).mode(0o600).open(&path);
             file.map(|file| (path.clone(), file)).map_err(|error| format!("{}: {error}", path.display()))
         });

@@ -37,4 +37,5 @@ pub mod sealed;
 pub mod selection;
 pub mod state;
 pub mod ticket;
+pub mod unattended;
 pub mod verify;

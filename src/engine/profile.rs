@@ -1,13 +1,16 @@
 //! The profile: what to pack, in TOML (DESIGN section 7). Strict: unknown keys are errors with line and column.
 
+use crate::base::duration::parse_duration;
 use crate::base::fault::{Fault, Faulty};
 use crate::base::name::ComponentName;
 use crate::component::{Component, Host};
 use crate::components;
 use crate::engine::claims::Named;
 use crate::engine::error::{EngineError, In, Result};
+use crate::engine::retention::Policy;
+use crate::engine::unattended::{Retention, Unattended};
 use crate::format::{flaw, Author, Check, Flaw};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -109,6 +112,42 @@ struct Document {
     component: BTreeMap<ComponentName, ComponentTable>,
     #[serde(default)]
     check: Vec<Check>,
+    retention: Option<RetentionTable>,
+    #[serde(default)]
+    unattended: Unattended,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RetentionTable {
+    folder: String,
+    #[serde(default)]
+    keep_last: usize,
+    #[serde(default)]
+    keep_daily: usize,
+    #[serde(default)]
+    keep_weekly: usize,
+    #[serde(default)]
+    keep_monthly: usize,
+    #[serde(default, deserialize_with = "within")]
+    keep_within: Option<u64>,
+}
+
+fn within<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<u64>, D::Error> {
+    parse_duration(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
+}
+
+impl From<RetentionTable> for Retention {
+    fn from(table: RetentionTable) -> Retention {
+        let policy = Policy {
+            last: table.keep_last,
+            daily: table.keep_daily,
+            weekly: table.keep_weekly,
+            monthly: table.keep_monthly,
+            within: table.keep_within,
+        };
+        Retention { folder: table.folder, policy }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,6 +193,10 @@ pub struct Profile {
     pub checks: Vec<Check>,
     /// By how many percent a component may be smaller than in the last export.
     pub max_shrink: u8,
+    /// Where its bundles lie, and which of them stay.
+    pub retention: Option<Retention>,
+    /// What an export does that nobody watches.
+    pub unattended: Unattended,
 }
 
 /// `bundle.max-shrink` where it is not said.
@@ -216,6 +259,8 @@ impl Profile {
             components: document.component,
             checks: document.check,
             max_shrink,
+            retention: document.retention.map(Retention::from),
+            unattended: document.unattended,
         })
     }
 

@@ -22,6 +22,7 @@ impl Faulty for EngineError {
                 _ => io_fault(error),
             },
             NothingSelected
+            | BadPlace(_)
             | OutputExists(_)
             | ExtractedExists(_)
             | NoRecipient
@@ -114,6 +115,7 @@ impl Faulty for EngineError {
             ExtractedExists(_) => "choose another folder with -C, or remove the file first",
             NoRecipient => "name one with -r age1... (the target prints it with `kbpack keygen`), or use a passphrase with -p",
             NoSuchComponent { .. } => "the names are those in the profile, or that `kbpack inspect` shows",
+            BadPlace(_) => "write an absolute path or one that begins with ~/, without '.' and '..'",
             NothingSelected => "take one of them away",
             SameClaim { .. } => "take it out of one of the two in the profile",
             BadClaims(_) => "if it is not your own --map or profile that does it, ask the bundle's maker",

@@ -31,3 +31,4 @@ mod sqlite;
 mod stock_tools;
 mod tickets;
 mod trust;
+mod unattended;

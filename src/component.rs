@@ -55,6 +55,21 @@ pub struct CheckResult {
     pub name: String,
     /// Why it failed; `None` if it passed.
     pub failure: Option<String>,
+    /// Why it could not be tried to its end, where that is so: then it neither passed nor failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
+impl CheckResult {
+    /// One that was tried.
+    pub fn new(name: impl Into<String>, failure: Option<String>) -> Self {
+        CheckResult { name: name.into(), failure, skipped: None }
+    }
+
+    /// Whether it was tried, and did not fail.
+    pub fn passed(&self) -> bool {
+        self.failure.is_none() && self.skipped.is_none()
+    }
 }
 
 /// A secret's value and how to speak of it (`$OPENAI_API_KEY in ~/.bashrc`).
@@ -90,6 +105,8 @@ pub struct Scope<'a> {
     pub progress: &'a dyn Progress,
     /// Gives the secrets that are not in the bundle.
     pub ask: &'a dyn Ask,
+    /// Whether who asks for all this may have commands run here: this machine itself, or a signer with that right.
+    pub trusted: bool,
 }
 
 impl Scope<'_> {

@@ -13,3 +13,4 @@ pub mod path;
 pub mod process;
 pub mod secret;
 pub mod side;
+pub mod timed;

@@ -28,6 +28,8 @@ pub(super) struct Participant {
     pub(super) source: ComponentSource,
     pub(super) facts: Value,
     pub(super) overrides: Option<Value>,
+    /// Whether its signer may have commands run here.
+    pub(super) trusted: bool,
     /// What it intended so far.
     pub(super) acts: RefCell<Vec<Act>>,
 }
@@ -43,6 +45,7 @@ impl Participant {
             threads: machine::threads(),
             progress: events,
             ask: &Nobody,
+            trusted: self.trusted,
         }
     }
 
@@ -145,6 +148,7 @@ pub(super) fn participants(
                 source: opened.streams(entry),
                 facts: entry.facts.clone(),
                 overrides: from.overrides(entry)?,
+                trusted: opened.trust().hooks,
                 acts: RefCell::default(),
             });
         }

@@ -191,5 +191,6 @@ fn scope<'s>(
         threads: machine::threads(),
         progress: events,
         ask: &Nobody,
+        trusted: false,
     }
 }

@@ -15,6 +15,7 @@ mod files;
 mod git;
 mod independent_reader;
 mod keys;
+mod logins;
 mod logs;
 mod messages;
 mod not_ours;

@@ -36,6 +36,7 @@ impl Machine {
             threads: 1,
             progress: &Silent,
             ask: &Given,
+            trusted: true,
         }
     }
 }

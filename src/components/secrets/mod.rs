@@ -15,6 +15,7 @@ mod finish;
 mod fresh_shell;
 mod given;
 mod item;
+mod logins;
 mod model;
 mod options;
 mod pgpass;
@@ -377,6 +378,7 @@ impl Component for Secrets {
         if let Some((env_sh, values)) = &plan.env {
             results.extend(fresh_shell::check(&scope.host.home, env_sh, values));
         }
+        results.extend(logins::check(&plan.logins, scope)?);
         Ok(results)
     }
 

@@ -132,6 +132,7 @@ impl World {
             threads: 2,
             progress: &Quiet,
             ask: &Nobody,
+            trusted: true,
         }
     }
 

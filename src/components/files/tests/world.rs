@@ -63,6 +63,7 @@ impl World {
             threads: self.threads,
             progress: &Silent,
             ask: &Nobody,
+            trusted: true,
         }
     }
 

@@ -160,6 +160,7 @@ fn survey_each(
                 progress: events,
                 ask: &Nobody,
                 trusted: true,
+                logins: &[],
             };
             let survey = component.survey(&scope).within(name)?;
             let kind = profile.components[name].kind.clone();
@@ -226,6 +227,7 @@ impl Export<'_> {
                 progress: events,
                 ask: &Nobody,
                 trusted: true,
+                logins: &[],
             };
             let captured = component.capture(&scope, &sink).within(name)?;
             refuse(name, &captured.findings)?;

@@ -192,5 +192,6 @@ fn scope<'s>(
         progress: events,
         ask: &Nobody,
         trusted: false,
+        logins: &[],
     }
 }

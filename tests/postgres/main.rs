@@ -6,6 +6,7 @@
 mod support;
 
 mod capture;
+mod roles;
 mod round_trip;
 mod safety;
 mod server;

@@ -37,6 +37,7 @@ impl Machine {
             progress: &Silent,
             ask: &Given,
             trusted: true,
+            logins: &[],
         }
     }
 }

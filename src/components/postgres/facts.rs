@@ -43,7 +43,8 @@ pub enum Roles {
     /// Stops, with the SQL that makes them.
     #[default]
     Refuse,
-    /// Makes them, without a password and without the right to log in.
+    /// Makes them: with a login where a line of `.pgpass` names them, else without a password and without the right to
+    /// log in.
     Create,
 }
 

@@ -4,7 +4,7 @@
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
 //! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
-//! [`large_objects`], [`properties`]), [`verify`] holds it against the index, [`swap`] renames.
+//! [`large_objects`], [`properties`], [`roles`]), [`verify`] holds it against the index, [`swap`] renames.
 
 mod capture;
 mod catalog;
@@ -23,6 +23,7 @@ mod pgpass;
 mod plan;
 mod properties;
 mod quote;
+mod roles;
 mod rows;
 mod select;
 mod snapshot;

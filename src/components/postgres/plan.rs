@@ -7,6 +7,7 @@ use super::error::failed;
 use super::facts::{Database, Options, Roles};
 use super::index::{self, Row};
 use super::quote;
+use super::roles::{self, Known};
 use super::swap::Names;
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
@@ -84,12 +85,23 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     };
     let mut changes: Vec<Change> =
         kind.map(|kind| Change { kind, what: shown.clone() }).into_iter().collect();
-    let made = new.iter().flat_map(|new| &new.missing_roles);
-    changes.extend(made.map(|role| Change { kind: ChangeKind::Added, what: format!("role {role}") }));
+    let mut destinations = vec![shown];
+    for role in new.iter().flat_map(|new| &new.missing_roles) {
+        let known = roles::known(&place.login, &place.database, role, scope.logins)?;
+        if known.is_some() {
+            destinations.push(format!("a login of role {role} on {}", place.login));
+        }
+        let how = match known {
+            Some(Known::Import(_)) => "may log in, with the password that this import brings to .pgpass",
+            Some(Known::Here(_)) => "may log in, with its password of this machine's .pgpass",
+            None => "may not log in: no line of .pgpass has a password for it",
+        };
+        changes.push(Change { kind: ChangeKind::Added, what: format!("role {role}: {how}") });
+    }
     let names = Names::new(&place.database, scope.run);
     let detail = Target { place, names, live, options: postgres.options.clone(), new };
     let mut plan = Plan::new(detail);
-    plan.destinations = vec![shown];
+    plan.destinations = destinations;
     plan.changes = changes;
     plan.findings = findings;
     plan.executes = executes;
@@ -328,13 +340,28 @@ impl Look<'_> {
         if superuser {
             return Ok(self.place.login.clone());
         }
+        let is_there = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = $1";
+        let is_there = !self.names("the roles", is_there, &[&user])?.is_empty();
+        if !is_there && !missing.contains(&user) {
+            self.refuse(
+                format!("there is no role {user} on {}, as which the profile logs in", self.place.login),
+                format!(
+                    "have an administrator of the server run: CREATE ROLE {} LOGIN;",
+                    quote::ident(&user)
+                ),
+            );
+            return Ok(self.place.login.clone());
+        }
         let sql = "SELECT name FROM pg_catalog.unnest($1::text[]) wanted(name) JOIN pg_catalog.pg_roles \
             ON rolname = wanted.name WHERE NOT pg_catalog.pg_has_role($2::text::name, oid, 'USAGE')";
         let owners: Vec<String> = if options.no_owner { Vec::new() } else { database.roles.clone() };
-        let mut foreign = self.names("the roles", sql, &[&owners, &user])?;
+        let mut foreign = match is_there {
+            true => self.names("the roles", sql, &[&owners, &user])?,
+            false => owners.clone(),
+        };
         // A role that is made for this import has no members.
-        foreign.extend(owners.into_iter().filter(|owner| missing.contains(owner)));
-        if foreign.is_empty() && untrusted.is_empty() {
+        foreign.extend(owners.into_iter().filter(|owner| is_there && missing.contains(owner)));
+        if is_there && foreign.is_empty() && untrusted.is_empty() {
             return Ok(self.place.login.clone());
         }
         let admin = self.place.admin.0.clone();

@@ -14,6 +14,7 @@ use super::pgpass::PrivateFile;
 use super::plan::{New, Target};
 use super::properties;
 use super::quote;
+use super::roles;
 use crate::base::interrupt;
 use crate::component::{Error, Result, Scope, StreamSource};
 use std::fs::File;
@@ -29,7 +30,9 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
     // 1.
     let mut admin = target.place.administer()?;
     let server = server_version(&mut admin)?;
-    properties::create_roles(&mut admin, &new.missing_roles, scope.run)?;
+    let place = &target.place;
+    let made = roles::passwords(&place.login, &place.database, &new.missing_roles, scope.logins)?;
+    properties::create_roles(&mut admin, &made, scope.run)?;
     properties::create(&mut admin, target, new, server)?;
     properties::bare(&mut connect(&new.restorer, side)?, &new.database)?;
 

@@ -49,7 +49,7 @@ use self::values::{Values, MAX_DOCUMENT};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed,
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed, Login,
     NamedSecret, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Survey, UndoStrength,
 };
 use serde::Deserialize;
@@ -341,6 +341,16 @@ impl Component for Secrets {
         planned(&prepared)?.follows(planned(plan)?)?;
         *plan = prepared;
         Ok(())
+    }
+
+    fn logins(&self, plan: Option<&Plan>) -> Vec<Login> {
+        let known = plan.and_then(|plan| planned(plan).ok()).map_or(&[][..], |planned| &planned.logins);
+        let brought = self.model.pgpass.iter().filter(|entry| entry.policy.brings());
+        let login = |key: &pgpass::Key| Login {
+            line: key.fields().clone(),
+            password: known.iter().find(|deployed| deployed.key == *key).map(|d| d.password.clone()),
+        };
+        brought.flat_map(|entry| entry.lines.iter().map(login)).collect()
     }
 
     fn stage(&self, scope: &Scope<'_>, plan: &Plan, _streams: &dyn StreamSource) -> Result<()> {

@@ -45,6 +45,7 @@ impl Home {
             progress: &Silent,
             ask: &Given,
             trusted: true,
+            logins: &[],
         }
     }
     /// Everything in it.

@@ -133,6 +133,7 @@ impl World {
             progress: &Quiet,
             ask: &Nobody,
             trusted: true,
+            logins: &[],
         }
     }
 

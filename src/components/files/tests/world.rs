@@ -64,6 +64,7 @@ impl World {
             progress: &Silent,
             ask: &Nobody,
             trusted: true,
+            logins: &[],
         }
     }
 

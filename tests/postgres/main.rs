@@ -6,6 +6,7 @@
 mod support;
 
 mod capture;
+mod role_map;
 mod roles;
 mod round_trip;
 mod safety;

@@ -9,6 +9,7 @@
 //! [`back_up`](Component::back_up), [`stage`](Component::stage), [`check_staged`](Component::check_staged), [`commit`](Component::commit),
 //! [`check`](Component::check), then [`finalise`](Component::finalise) or [`undo`](Component::undo).
 
+use crate::base::libpq::pgpass::Field;
 use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
 use crate::base::secret::Secret;
@@ -57,6 +58,21 @@ pub struct CheckResult {
     pub name: String,
     /// Why it failed; `None` if it passed.
     pub failure: Option<String>,
+    /// Why it could not be tried to its end, where that is so: then it neither passed nor failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
+impl CheckResult {
+    /// One that was tried.
+    pub fn new(name: impl Into<String>, failure: Option<String>) -> Self {
+        CheckResult { name: name.into(), failure, skipped: None }
+    }
+
+    /// Whether it was tried, and did not fail.
+    pub fn passed(&self) -> bool {
+        self.failure.is_none() && self.skipped.is_none()
+    }
 }
 
 /// A secret's value and how to speak of it (`$OPENAI_API_KEY in ~/.bashrc`).
@@ -66,6 +82,15 @@ pub struct NamedSecret {
     pub name: String,
     /// The value that may not.
     pub value: Secret,
+}
+
+/// The password of a database role that a component puts on this machine, see [`Component::logins`].
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// For which host, port, database and role: a line of `.pgpass`.
+    pub line: [Field; 4],
+    /// The password; `None` where a plan leaves it open.
+    pub password: Option<Secret>,
 }
 
 /// Hears how far the work is.
@@ -92,6 +117,10 @@ pub struct Scope<'a> {
     pub progress: &'a dyn Progress,
     /// Gives the secrets that are not in the bundle.
     pub ask: &'a dyn Ask,
+    /// Whether who asks for all this may have commands run here: this machine itself, or a signer with that right.
+    pub trusted: bool,
+    /// Logins that the components of this import bring, each with its password from [`stage`](Component::stage) on.
+    pub logins: &'a [Login],
 }
 
 impl Scope<'_> {
@@ -220,6 +249,12 @@ pub trait Component: Send + Sync {
     /// error, also here.
     fn prepare(&self, _scope: &Scope<'_>, _plan: &mut Plan, _streams: &dyn StreamSource) -> Result<()> {
         Ok(())
+    }
+
+    /// Target: the passwords of database roles that an import puts on this machine, with the values that `plan` knows.
+    /// Reads nothing.
+    fn logins(&self, _plan: Option<&Plan>) -> Vec<Login> {
+        Vec::new()
     }
 
     /// Target: builds the new state out of sight, on the destination's own file system. Nothing that the

@@ -14,3 +14,4 @@ pub mod path;
 pub mod process;
 pub mod secret;
 pub mod side;
+pub mod timed;

@@ -55,8 +55,8 @@ impl CheckReport {
     /// An error if a check failed; those that only warn do not count.
     pub fn verdict(&self) -> Result<()> {
         let results = || self.components.iter().flat_map(|component| &component.results);
-        let of =
-            results().count() + self.declared_checks.iter().filter(|o| o.verdict != Verdict::Skipped).count();
+        let tried = results().filter(|result| result.skipped.is_none()).count();
+        let of = tried + self.declared_checks.iter().filter(|o| o.verdict != Verdict::Skipped).count();
         let failed = results().filter(|result| result.failure.is_some()).count();
         let failed = failed + self.declared_checks.iter().filter(|outcome| outcome.is_fatal()).count();
         match failed {
@@ -123,9 +123,7 @@ impl Check<'_> {
             results.extend(component.check(&scope, &plan)?);
             Ok(results)
         });
-        compared.unwrap_or_else(|error| {
-            vec![CheckResult { name: AS_IN_THE_BUNDLE.to_owned(), failure: Some(error.to_string()) }]
-        })
+        compared.unwrap_or_else(|error| vec![CheckResult::new(AS_IN_THE_BUNDLE, Some(error.to_string()))])
     }
 }
 
@@ -139,7 +137,7 @@ fn as_in_the_bundle(plan: &Plan) -> CheckResult {
         (0, None) => None,
         (n, None) => Some(format!("an import would change {n}, the first is {}", plan.changes[0].what)),
     };
-    CheckResult { name: AS_IN_THE_BUNDLE.to_owned(), failure }
+    CheckResult::new(AS_IN_THE_BUNDLE, failure)
 }
 
 #[cfg(test)]

@@ -164,6 +164,8 @@ fn survey_each(
                 threads: machine::threads(),
                 progress: events,
                 ask: &Nobody,
+                trusted: true,
+                logins: &[],
             };
             let survey = component.survey(&scope).within(name)?;
             let kind = profile.components[name].kind.clone();
@@ -243,6 +245,8 @@ impl Export<'_> {
                 threads,
                 progress: events,
                 ask: &Nobody,
+                trusted: true,
+                logins: &[],
             };
             let captured = component.capture(&scope, &sink).within(name)?;
             refuse(name, &captured.findings)?;

@@ -2,7 +2,7 @@
 
 use crate::base::name::ComponentName;
 use crate::base::path::{shown, BundlePath, ShownPath};
-use crate::component::{Act, Ask, Component, Host, Nobody, Scope};
+use crate::component::{Act, Ask, Component, Host, Login, Nobody, Scope};
 use crate::components;
 use crate::engine::claims::{carve, order};
 use crate::engine::error::{EngineError, In, Result};
@@ -15,8 +15,9 @@ use crate::engine::selection::Selection;
 use crate::format::ComponentEntry;
 use crate::pipeline::unpack::{ComponentSource, Opened};
 use serde_json::Value;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// A component that takes part, with all that its acts need.
 pub(super) struct Participant {
@@ -28,8 +29,12 @@ pub(super) struct Participant {
     pub(super) source: ComponentSource,
     pub(super) facts: Value,
     pub(super) overrides: Option<Value>,
+    /// Whether its signer may have commands run here.
+    pub(super) trusted: bool,
     /// What it intended so far.
     pub(super) acts: RefCell<Vec<Act>>,
+    /// Logins that all of them bring, once they are prepared.
+    pub(super) logins: OnceCell<Rc<[Login]>>,
 }
 
 impl Participant {
@@ -43,6 +48,8 @@ impl Participant {
             threads: machine::threads(),
             progress: events,
             ask: &Nobody,
+            trusted: self.trusted,
+            logins: self.logins.get().map_or(&[], |logins| logins),
         }
     }
 
@@ -58,8 +65,15 @@ impl Participant {
         }
     }
 
-    fn plan(&self, host: &Host, run: &str, ask: &dyn Ask, events: &dyn Events) -> Result<PlannedComponent> {
-        let scope = Scope { ask, ..self.scope(host, run, events) };
+    fn plan(
+        &self,
+        host: &Host,
+        run: &str,
+        ask: &dyn Ask,
+        logins: &[Login],
+        events: &dyn Events,
+    ) -> Result<PlannedComponent> {
+        let scope = Scope { ask, logins, ..self.scope(host, run, events) };
         let plan = self.component.plan(&scope, &self.source).within(&self.name)?;
         Ok(PlannedComponent {
             name: self.name.clone(),
@@ -145,7 +159,9 @@ pub(super) fn participants(
                 source: opened.streams(entry),
                 facts: entry.facts.clone(),
                 overrides: from.overrides(entry)?,
+                trusted: opened.trust().hooks,
                 acts: RefCell::default(),
+                logins: OnceCell::new(),
             });
         }
     }
@@ -160,7 +176,8 @@ pub(super) fn plan(
     ask: &dyn Ask,
     events: &dyn Events,
 ) -> Result<Vec<PlannedComponent>> {
-    participants.iter().map(|participant| participant.plan(host, run, ask, events)).collect()
+    let logins: Vec<Login> = participants.iter().flat_map(|p| p.component.logins(None)).collect();
+    participants.iter().map(|participant| participant.plan(host, run, ask, &logins, events)).collect()
 }
 
 /// Settles what the plans left open: here a person is asked. `planned` is what [`plan`] returned.
@@ -172,12 +189,17 @@ pub(super) fn prepare(
     ask: &dyn Ask,
     events: &dyn Events,
 ) -> Result<()> {
-    for (participant, planned) in participants.iter().zip(planned) {
+    for (participant, planned) in participants.iter().zip(planned.iter_mut()) {
         let scope = Scope { ask, ..participant.scope(host, run, events) };
         participant
             .component
             .prepare(&scope, &mut planned.plan, &participant.source)
             .within(&participant.name)?;
+    }
+    let both = participants.iter().zip(planned.iter());
+    let logins: Rc<[Login]> = both.flat_map(|(p, planned)| p.component.logins(Some(&planned.plan))).collect();
+    for participant in participants {
+        let _ = participant.logins.set(Rc::clone(&logins));
     }
     Ok(())
 }

@@ -191,5 +191,7 @@ fn scope<'s>(
         threads: machine::threads(),
         progress: events,
         ask: &Nobody,
+        trusted: false,
+        logins: &[],
     }
 }

@@ -1,5 +1,6 @@
 //! Checks as lines for people: as they are planned, and how they went.
 
+use crate::component::CheckResult;
 use crate::engine::check::CheckReport;
 use crate::engine::checks::plan::PlannedCheck;
 use crate::engine::checks::{describe, Origin, Outcome, Verdict};
@@ -72,14 +73,22 @@ fn row(mark: char, name: &str, skipped: bool, why: Option<&str>) -> String {
     }
 }
 
+/// A check of a component.
+pub fn of_component(result: &CheckResult, name: &str) -> String {
+    match (&result.failure, &result.skipped) {
+        (Some(why), _) => row('✗', name, false, Some(why)),
+        (None, Some(why)) => row('!', name, true, Some(why)),
+        (None, None) => row('✓', name, false, None),
+    }
+}
+
 /// What `check` found: the table.
 pub fn report(report: &CheckReport, each: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for component in &report.components {
         for result in &component.results {
-            let mark = if result.failure.is_some() { '✗' } else { '✓' };
             let name = format!("{}: {}", component.name, result.name);
-            lines.push(row(mark, &name, false, result.failure.as_deref()));
+            lines.push(of_component(result, &name));
         }
     }
     lines.extend(outcomes(&report.declared_checks, each));

@@ -206,7 +206,9 @@ pub fn imported(report: &ImportReport, each: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for (c, checks) in report.plan.components.iter().zip(&report.checks) {
         lines.push(format!("  {:<20} {}", c.name.as_str(), counts(&c.plan)));
-        lines.extend(checks.results.iter().map(|check| format!("    ✓ {}", check.name)));
+        lines.extend(
+            checks.results.iter().map(|result| format!("    {}", checks::of_component(result, &result.name))),
+        );
         for missing in &c.plan.not_packed {
             lines.push(format!("    – {}", outcome(missing)));
             lines.extend(missing.todo.iter().map(|todo| format!("      todo: {todo}")));

@@ -67,7 +67,7 @@ fn world(checks: &str) -> World {
     world
 }
 
-fn with_hooks(world: &World) {
+pub fn with_hooks(world: &World) {
     world.target.kbpack(&["trust", "add", "source", &world.signer, "--hooks"]).ok();
 }
 

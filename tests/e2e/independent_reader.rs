@@ -32,7 +32,7 @@ env = [
     { file = "~/.env", names = ["TOKEN"] },
     { file = "~/.env", names = ["ASKED"], policy = "prompt" },
 ]
-pgpass = ["localhost:5432:db:user"]
+pgpass = ["localhost:1:db:user"]
 files = [
     { path = "~/login", policy = "reissue", how = "log in" },
     { path = "~/credentials", mode = "600" },
@@ -110,7 +110,7 @@ fn furnish(home: &Home) {
     home.write("one.txt", "one");
     home.write(".bashrc", "export API_KEY='sk-\"quoted\" $\\'\n");
     home.write(".env", "TOKEN=\"two words\"\n");
-    home.write(".pgpass", "localhost:5432:db:user:pa\\:ss\n");
+    home.write(".pgpass", "localhost:1:db:user:pa\\:ss\n");
     home.write("credentials", b"tok\xff\0\n");
     [".bashrc", ".env", ".pgpass", "credentials"].iter().for_each(|path| home.chmod(path, 0o600));
     home.profile(PROFILE);

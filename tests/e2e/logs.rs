@@ -96,11 +96,11 @@ fn no_secret_is_in_it_in_any_form() {
     let world = World::new();
     furnish(&world.source);
     lived_in(&world.target);
-    world.source.write(".pgpass", "localhost:5432:db:ada:pass-word-0123\n");
+    world.source.write(".pgpass", "localhost:1:db:ada:pass-word-0123\n");
     world.source.chmod(".pgpass", 0o600);
     world.source.profile(
         "[component.keys]\nkind = \"secrets\"\nenv = { file = \"~/.bashrc\", names = [\"API_KEY\", \"MODE\"] }\n\
-         pgpass = [\"localhost:5432:db:ada\"]\nfiles = [{ path = \"~/app/credentials.json\", mode = \"600\" }]\n",
+         pgpass = [\"localhost:1:db:ada\"]\nfiles = [{ path = \"~/app/credentials.json\", mode = \"600\" }]\n",
     );
     let bundle = world.export("b.kbp");
     // One that is undone, one that is recovered, and one that goes through.
@@ -120,7 +120,7 @@ fn no_secret_is_in_it_in_any_form() {
         b"{\"token\": \"tok-abcdef-012345\"}\n",
         b"old-value-0123",
         b"{\"token\": \"old\"}\n",
-        b"localhost:5432:db:ada:pass-word-0123\n",
+        b"localhost:1:db:ada:pass-word-0123\n",
     ];
     let files =
         [".bashrc", ".pgpass", ".config/kbpack-env/keys/env.sh", ".config/kbpack-env/keys/environment"]

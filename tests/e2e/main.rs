@@ -16,6 +16,7 @@ mod git;
 mod independent_reader;
 mod init;
 mod keys;
+mod logins;
 mod logs;
 mod messages;
 mod not_ours;

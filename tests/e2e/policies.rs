@@ -177,16 +177,16 @@ fn a_file_or_a_descriptor_answers_for_a_person() {
 
     // Passwords and whole files have names, too, which the plan tells.
     world.source.profile(
-        "[component.more]\nkind = \"secrets\"\npgpass = { lines = [\"localhost:5432:db:me\"], policy = \"prompt\" }\n\
+        "[component.more]\nkind = \"secrets\"\npgpass = { lines = [\"localhost:1:db:me\"], policy = \"prompt\" }\n\
          files = [{ path = \"~/.app/key.pem\", policy = \"prompt\" }]\n",
     );
     let more = world.export("more.kbp");
     let plan = alone(&world, &more, &["--dry-run", "--json"]).ok().json();
     let keys = plan["components"][0]["plan"]["not_packed"].as_array().unwrap().iter().map(|n| &n["key"]);
-    assert_eq!(keys.collect::<Vec<_>>(), ["PGPASS_localhost_5432_db_me", "FILE_app_key_pem"]);
-    target.write("given.env", "PGPASS_localhost_5432_db_me='p:w'\nFILE_app_key_pem='-----BEGIN-----\nx\n'\n");
+    assert_eq!(keys.collect::<Vec<_>>(), ["PGPASS_localhost_1_db_me", "FILE_app_key_pem"]);
+    target.write("given.env", "PGPASS_localhost_1_db_me='p:w'\nFILE_app_key_pem='-----BEGIN-----\nx\n'\n");
     alone(&world, &more, &["--yes", "--accept-new", "--secrets-file", "given.env"]).ok();
-    assert_eq!(target.read(".pgpass"), b"localhost:5432:db:me:p\\:w\n");
+    assert_eq!(target.read(".pgpass"), b"localhost:1:db:me:p\\:w\n");
     assert_eq!(target.read(".app/key.pem"), b"-----BEGIN-----\nx\n");
     assert_eq!(target.mode(".app/key.pem"), 0o600);
 

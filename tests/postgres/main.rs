@@ -6,6 +6,8 @@
 mod support;
 
 mod capture;
+mod role_map;
+mod roles;
 mod round_trip;
 mod safety;
 mod server;

@@ -124,8 +124,13 @@ pub fn search(file: &[u8], hosts: &[String], [port, database, user]: [&str; 3]) 
     })
 }
 
-/// The same of the file at `path`; `None` if there is none. One that others may read is not used, as libpq does not.
+/// The same of the file at `path`.
 pub fn find(path: &Path, hosts: &[String], connection: [&str; 3]) -> Result<Option<Found>> {
+    Ok(read(path)?.and_then(|file| search(&file, hosts, connection)))
+}
+
+/// The file at `path`; `None` if there is none. One that others may read is not used, as libpq does not.
+pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>> {
     let io = |error| Error::File { path: path.to_owned(), error };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -141,7 +146,7 @@ pub fn find(path: &Path, hosts: &[String], connection: [&str; 3]) -> Result<Opti
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(meta.len().min(MAX_FILE) as usize + 1));
     file.take(MAX_FILE).read_to_end(&mut bytes).map_err(io)?;
-    Ok(search(&bytes, hosts, connection))
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ impl Machine {
             threads: 1,
             progress: &Silent,
             ask: &Given,
+            trusted: true,
+            logins: &[],
         }
     }
 }

@@ -67,7 +67,7 @@ impl Tally {
                     let first = shown(&base.join(first.as_path()));
                     format!("{wrong} of {seen} are not as they should be, the first is {first}")
                 });
-                CheckResult { name: format!("{what}: {} ({seen})", ASPECTS[aspect]), failure }
+                CheckResult::new(format!("{what}: {} ({seen})", ASPECTS[aspect]), failure)
             })
             .collect()
     }

@@ -12,7 +12,7 @@ use git2::Repository;
 use std::path::PathBuf;
 
 fn result(name: String, failure: Option<String>) -> CheckResult {
-    CheckResult { name, failure }
+    CheckResult::new(name, failure)
 }
 
 /// Compares what was staged with what the bundle recorded. That every object is there and whole, staging has seen.

@@ -1,6 +1,7 @@
 //! The component's part of the manifest (`docs/FORMAT.md`, chapter D): what the database was, beside its objects and rows.
 
 use super::address::Address;
+use super::role_map::RoleMap;
 use crate::component::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +35,9 @@ pub struct Options {
     pub no_acl: bool,
     /// What becomes of roles that the target does not have.
     pub roles: Roles,
+    /// See [`Roles::Map`].
+    #[serde(skip_serializing_if = "RoleMap::is_empty")]
+    pub role_map: RoleMap,
 }
 
 /// What an import does about roles that objects belong to, or that have privileges on them, and that are not there.
@@ -43,8 +47,11 @@ pub enum Roles {
     /// Stops, with the SQL that makes them.
     #[default]
     Refuse,
-    /// Makes them, without a password and without the right to log in.
+    /// Makes them: with a login where a line of `.pgpass` names them, else without a password and without the right to
+    /// log in.
     Create,
+    /// What belongs or is granted to them goes to others, which are there.
+    Map,
 }
 
 /// What a database is.
@@ -157,11 +164,16 @@ impl Facts {
         if facts.address.database.is_none() || facts.address.service.is_some() {
             return Err(bad(&"an address names its database and no service"));
         }
+        let wrong_name = |name: &str| name.is_empty() || name.len() > MAX_NAME || name.contains('\0');
+        let Options { roles, role_map, .. } = &facts.options;
+        let no_names = role_map.iter().any(|(old, new)| wrong_name(old) || wrong_name(new));
+        if no_names || !role_map.is_empty() && *roles != Roles::Map {
+            return Err(bad(&"a role-map has names of roles, and goes with roles = \"map\""));
+        }
         let Some(database) = &facts.database else { return Ok(facts) };
         if super::tools::Version::parse(&database.pg_dump).is_none() {
             return Err(bad(&"pg_dump has no version"));
         }
-        let wrong_name = |name: &str| name.is_empty() || name.len() > MAX_NAME || name.contains('\0');
         let address = [&facts.address.database, &facts.address.user].into_iter().flatten();
         let extensions = database.extensions.keys();
         let names = database.roles.iter().chain([&database.owner]).chain(extensions).chain(address);

@@ -4,7 +4,7 @@
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
 //! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
-//! [`large_objects`], [`properties`]), [`verify`] holds it against the index, [`swap`] renames.
+//! [`large_objects`], [`properties`], [`roles`], [`role_map`]), [`verify`] holds it against the index, [`swap`] renames.
 
 mod capture;
 mod catalog;
@@ -23,6 +23,8 @@ mod pgpass;
 mod plan;
 mod properties;
 mod quote;
+mod role_map;
+mod roles;
 mod rows;
 mod select;
 mod snapshot;
@@ -40,8 +42,9 @@ use crate::component::{
     Near, Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
 };
 use address::{Address, Login};
-use facts::{Facts, Options};
+use facts::{Facts, Options, Roles};
 use options::{Absent, Profile};
+use role_map::RoleMap;
 use select::Select;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -147,7 +150,10 @@ impl Kind for PostgresKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let own = Profile::read(name.as_str(), own.unwrap_or(&Value::Object(Default::default())))?;
-        Ok(Box::new(Postgres::on_target(Facts::read(name.as_str(), facts)?, own, host)))
+        let mut postgres = Postgres::on_target(Facts::read(name.as_str(), facts)?, own, host);
+        // Its roles are those of this server.
+        (postgres.options.roles, postgres.options.role_map) = (Roles::Refuse, RoleMap::new());
+        Ok(Box::new(postgres))
     }
 }
 
@@ -170,7 +176,9 @@ impl Postgres {
     fn place(&self, host: &Host) -> Result<Place> {
         let mut address = self.address.clone().with_service(&host.home)?;
         if let Some(facts) = &self.facts {
-            address = address.over(&facts.address);
+            let mut there = facts.address.clone();
+            there.user = there.user.map(|user| role_map::mapped(&self.options.role_map, &user));
+            address = address.over(&there);
         }
         let (login, database) = address.clone().settle(&host.home, host.uid)?;
         if database.is_empty() || database.len() > facts::MAX_NAME || database.contains('\0') {

@@ -2,6 +2,7 @@
 
 use super::address::{Address, SslMode};
 use super::facts::{Options, Roles};
+use super::role_map::RoleMap;
 use super::select::Select;
 use super::url;
 use crate::component::{Error, Result};
@@ -26,6 +27,7 @@ struct Table {
     exclude_schema: Vec<String>,
     exclude_table_data: Vec<String>,
     roles: Option<Roles>,
+    role_map: Option<RoleMap>,
     no_owner: Option<bool>,
     no_acl: Option<bool>,
     keep_previous: bool,
@@ -62,6 +64,7 @@ pub struct Profile {
     no_owner: Option<bool>,
     no_acl: Option<bool>,
     roles: Option<Roles>,
+    role_map: Option<RoleMap>,
 }
 
 impl Profile {
@@ -90,6 +93,12 @@ impl Profile {
             }
             Some(url) => of_url("url", url)?,
         };
+        // A map alone says what it is for.
+        let roles = table.roles.or(table.role_map.as_ref().map(|_| Roles::Map));
+        if table.role_map.is_some() && roles != Some(Roles::Map) {
+            return Err(usage(&"it has a role-map, and roles is not \"map\"")
+                .todo("say roles = \"map\", or leave one of them out"));
+        }
         Ok(Profile {
             address,
             admin: table.admin_url.map(|url| of_url("admin-url", &url)).transpose()?,
@@ -103,7 +112,8 @@ impl Profile {
             absent: table.absent,
             no_owner: table.no_owner,
             no_acl: table.no_acl,
-            roles: table.roles,
+            roles,
+            role_map: table.role_map,
         })
     }
 
@@ -113,6 +123,11 @@ impl Profile {
             no_owner: self.no_owner.unwrap_or(base.no_owner),
             no_acl: self.no_acl.unwrap_or(base.no_acl),
             roles: self.roles.unwrap_or(base.roles),
+            role_map: match (&self.role_map, self.roles) {
+                (Some(map), _) => map.clone(),
+                (None, None | Some(Roles::Map)) => base.role_map,
+                (None, Some(_)) => RoleMap::new(),
+            },
         }
     }
 }
@@ -134,6 +149,7 @@ mod tests {
             (json!({ "url": "postgresql://u@h/d", "admin-url": "x" }), "admin-url: it does not begin"),
             (json!({ "databse": "d" }), "unknown field `databse`"),
             (json!({ "sslmode": "maybe" }), "unknown variant `maybe`"),
+            (json!({ "roles": "create", "role-map": { "a": "b" } }), "roles is not \"map\""),
         ] {
             let error = read(options).err().unwrap().to_string();
             assert!(error.contains(part) && !error.contains("hunter2"), "{error}");

@@ -7,12 +7,15 @@ use super::error::failed;
 use super::facts::{Database, Options, Roles};
 use super::index::{self, Row};
 use super::quote;
+use super::role_map::{self, RoleMap};
+use super::roles::{self, Known};
 use super::swap::Names;
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
 use crate::base::fault::Fault;
 use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity, StreamSource};
 use postgres::Client;
+use std::collections::BTreeSet;
 
 /// The kind's part of a plan: all that staging and commit need.
 pub struct Target {
@@ -40,6 +43,8 @@ pub struct New {
     pub tool: Tool,
     /// Roles to be made first.
     pub missing_roles: Vec<String>,
+    /// Roles of the source that hand over what they have to others here.
+    pub mapped: RoleMap,
     /// Whether tablespaces stay behind.
     pub no_tablespaces: bool,
 }
@@ -84,16 +89,34 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     };
     let mut changes: Vec<Change> =
         kind.map(|kind| Change { kind, what: shown.clone() }).into_iter().collect();
-    let made = new.iter().flat_map(|new| &new.missing_roles);
-    changes.extend(made.map(|role| Change { kind: ChangeKind::Added, what: format!("role {role}") }));
+    let mut destinations = vec![shown];
+    for role in new.iter().flat_map(|new| &new.missing_roles) {
+        let known = roles::known(&place.login, &place.database, role, scope.logins)?;
+        if known.is_some() {
+            destinations.push(format!("a login of role {role} on {}", place.login));
+        }
+        let how = match known {
+            Some(Known::Import(_)) => "may log in, with the password that this import brings to .pgpass",
+            Some(Known::Here(_)) => "may log in, with its password of this machine's .pgpass",
+            None => "may not log in: no line of .pgpass has a password for it",
+        };
+        changes.push(Change { kind: ChangeKind::Added, what: format!("role {role}: {how}") });
+    }
     let names = Names::new(&place.database, scope.run);
     let detail = Target { place, names, live, options: postgres.options.clone(), new };
     let mut plan = Plan::new(detail);
-    plan.destinations = vec![shown];
+    plan.destinations = destinations;
     plan.changes = changes;
     plan.findings = findings;
     plan.executes = executes;
     Ok(plan)
+}
+
+/// Every role that has something of the database, or is something to it.
+fn named_roles(database: &Database) -> impl Iterator<Item = String> + '_ {
+    let granted = database.acl.iter().flatten().filter_map(|grant| grant.to.clone());
+    let set = database.settings.iter().filter_map(|setting| setting.role.clone());
+    database.roles.iter().cloned().chain(granted).chain(set)
 }
 
 /// What a role may do.
@@ -251,7 +274,8 @@ impl Look<'_> {
         let dumper = Version::parse(&database.pg_dump).unwrap_or(source);
         let tool = tools::pg_restore(dumper.major, server.major)?;
         self.findings.extend(tool.warnings());
-        let missing_roles = self.missing_roles(database, options)?;
+        let mut missing_roles = self.missing_roles(database, options)?;
+        let mapped = self.mapped_roles(database, options)?;
         let untrusted = self.extensions(database)?;
         let no_tablespaces = self.tablespaces(database)?;
         let restorer = self.restorer(database, options, superuser, &untrusted, &missing_roles)?;
@@ -259,19 +283,34 @@ impl Look<'_> {
             "what functions, triggers and defaults in {} do: as {} while it is restored, then as whoever uses it",
             self.place, restorer.user
         ));
-        Ok(New { database: database.clone(), rows, restorer, tool, missing_roles, no_tablespaces })
+        missing_roles.retain(|role| !mapped.contains_key(role));
+        let database = role_map::renamed(database, &mapped);
+        Ok(New { database, rows, restorer, tool, missing_roles, mapped, no_tablespaces })
     }
 
     fn missing_roles(&mut self, database: &Database, options: &Options) -> Result<Vec<String>> {
         if options.no_owner && options.no_acl {
             return Ok(Vec::new());
         }
-        let granted = database.acl.iter().flatten().filter_map(|grant| grant.to.clone());
-        let set = database.settings.iter().filter_map(|setting| setting.role.clone());
-        let wanted: Vec<String> = database.roles.iter().cloned().chain(granted).chain(set).collect();
+        let wanted: Vec<String> = named_roles(database).collect();
         let sql = "SELECT DISTINCT name FROM pg_catalog.unnest($1::text[]) wanted(name) WHERE NOT EXISTS \
             (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted.name) ORDER BY 1";
         let missing = self.names("the roles", sql, &[&wanted])?;
+        let unmapped: Vec<&String> =
+            missing.iter().filter(|role| !options.role_map.contains_key(*role)).collect();
+        if !unmapped.is_empty() && options.roles == Roles::Map {
+            let names: Vec<&str> = unmapped.iter().map(|role| role.as_str()).collect();
+            let map: Vec<String> =
+                unmapped.iter().map(|role| format!("{} = \"...\"", quote::ident(role))).collect();
+            self.refuse(
+                format!(
+                    "roles are missing on {}, and no other is named for them: {}",
+                    self.place.login,
+                    names.join(", ")
+                ),
+                format!("add to role-map in this machine's profile: {}", map.join(", ")),
+            );
+        }
         if !missing.is_empty() && options.roles == Roles::Refuse {
             let sql: Vec<String> =
                 missing.iter().map(|role| format!("CREATE ROLE {};", quote::ident(role))).collect();
@@ -281,6 +320,36 @@ impl Look<'_> {
             );
         }
         Ok(missing)
+    }
+
+    /// Which roles hand over to which: those of the map that the database knows.
+    fn mapped_roles(&mut self, database: &Database, options: &Options) -> Result<RoleMap> {
+        if options.no_owner && options.no_acl {
+            return Ok(RoleMap::new());
+        }
+        let wanted: BTreeSet<String> = named_roles(database).collect();
+        let knows = |(old, new): &(&String, &String)| wanted.contains(*old) && old != new;
+        let map: RoleMap =
+            options.role_map.iter().filter(knows).map(|(old, new)| (old.clone(), new.clone())).collect();
+        let login = self.place.login.to_string();
+        for (old, new) in &map {
+            let is_there = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = $1";
+            if !self.names("the roles", is_there, &[&old])?.is_empty() {
+                self.refuse(
+                    format!("role {old} of role-map is on {login}, too, and may have more there than this database"),
+                    "leave it out of role-map; a role that the server has keeps what is its own".to_owned(),
+                );
+            }
+            if self.names("the roles", is_there, &[&new])?.is_empty() {
+                self.refuse(
+                    format!("role {new}, to which role-map hands over what {old} has, is not on {login}"),
+                    format!("run: CREATE ROLE {}; or name another one in role-map", quote::ident(new)),
+                );
+            }
+            let what = format!("what belongs or is granted to role {old} will be role {new}'s");
+            self.note(Severity::Note, what);
+        }
+        Ok(map)
     }
 
     /// Extensions that the server does not have are refused; those that only a superuser makes are returned.
@@ -328,13 +397,28 @@ impl Look<'_> {
         if superuser {
             return Ok(self.place.login.clone());
         }
+        let is_there = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = $1";
+        let is_there = !self.names("the roles", is_there, &[&user])?.is_empty();
+        if !is_there && !missing.contains(&user) {
+            self.refuse(
+                format!("there is no role {user} on {}, as which the profile logs in", self.place.login),
+                format!(
+                    "have an administrator of the server run: CREATE ROLE {} LOGIN;",
+                    quote::ident(&user)
+                ),
+            );
+            return Ok(self.place.login.clone());
+        }
         let sql = "SELECT name FROM pg_catalog.unnest($1::text[]) wanted(name) JOIN pg_catalog.pg_roles \
             ON rolname = wanted.name WHERE NOT pg_catalog.pg_has_role($2::text::name, oid, 'USAGE')";
         let owners: Vec<String> = if options.no_owner { Vec::new() } else { database.roles.clone() };
-        let mut foreign = self.names("the roles", sql, &[&owners, &user])?;
+        let mut foreign = match is_there {
+            true => self.names("the roles", sql, &[&owners, &user])?,
+            false => owners.clone(),
+        };
         // A role that is made for this import has no members.
-        foreign.extend(owners.into_iter().filter(|owner| missing.contains(owner)));
-        if foreign.is_empty() && untrusted.is_empty() {
+        foreign.extend(owners.into_iter().filter(|owner| is_there && missing.contains(owner)));
+        if is_there && foreign.is_empty() && untrusted.is_empty() {
             return Ok(self.place.login.clone());
         }
         let admin = self.place.admin.0.clone();

@@ -5,8 +5,10 @@ use super::facts::{Database, Options, Setting};
 use super::plan::{New, Target};
 use super::quote::{ident, literal};
 use super::tools::Version;
+use crate::base::secret::Secret;
 use crate::component::Result;
 use postgres::Client;
+use postgres_protocol::password::scram_sha_256;
 
 /// Parameters whose value is a list of names, each of them quoted for itself (`GUC_LIST_QUOTE` in the server).
 const LISTS: [&str; 6] = [
@@ -50,11 +52,17 @@ fn mark(run: &str) -> String {
     literal(&format!("made by the kbpack import {run}"))
 }
 
-/// `CREATE ROLE`, without a password and without the right to log in; marked, so that an undo finds it.
-pub fn create_roles(admin: &mut Client, roles: &[String], run: &str) -> Result<()> {
-    for role in roles {
+/// `CREATE ROLE`; marked, so that an undo finds it. Without a password it may not log in either. The password itself never
+/// reaches the server, nor its log: only what it holds logins against.
+pub fn create_roles(admin: &mut Client, roles: &[(String, Option<Secret>)], run: &str) -> Result<()> {
+    for (role, password) in roles {
+        let login = password
+            .as_ref()
+            .filter(|password| !password.is_empty())
+            .map(|password| format!(" LOGIN PASSWORD {}", literal(&scram_sha_256(password.expose()))));
         // Sent at once, it is one transaction.
-        let sql = format!("CREATE ROLE {0}; COMMENT ON ROLE {0} IS {1}", ident(role), mark(run));
+        let login = login.unwrap_or_default();
+        let sql = format!("CREATE ROLE {0}{login}; COMMENT ON ROLE {0} IS {1}", ident(role), mark(run));
         admin.batch_execute(&sql).map_err(|e| failed(format_args!("making role {role}"), &e))?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! 1. Made from the empty template. 2. Definitions without what rows must not meet yet. 3. Rows, side by side.
 //! 4. The archive's own data (sequences, extensions' tables), large objects, then indexes, constraints, triggers and
-//!    privileges. 5. Statistics. 6. The database's own properties.
+//!    privileges; what belongs to roles that are mapped is handed over. 5. Statistics. 6. The database's own properties.
 
 use super::child::{self, memory_file, Reach};
 use super::connect::{connect, server_version};
@@ -14,6 +14,8 @@ use super::pgpass::PrivateFile;
 use super::plan::{New, Target};
 use super::properties;
 use super::quote;
+use super::role_map;
+use super::roles;
 use crate::base::interrupt;
 use crate::component::{Error, Result, Scope, StreamSource};
 use std::fs::File;
@@ -29,7 +31,11 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
     // 1.
     let mut admin = target.place.administer()?;
     let server = server_version(&mut admin)?;
-    properties::create_roles(&mut admin, &new.missing_roles, scope.run)?;
+    let place = &target.place;
+    let made = roles::passwords(&place.login, &place.database, &new.missing_roles, scope.logins)?;
+    properties::create_roles(&mut admin, &made, scope.run)?;
+    let for_now: Vec<_> = new.mapped.keys().map(|old| (old.clone(), None)).collect();
+    properties::create_roles(&mut admin, &for_now, scope.run)?;
     properties::create(&mut admin, target, new, server)?;
     properties::bare(&mut connect(&new.restorer, side)?, &new.database)?;
 
@@ -59,6 +65,10 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
     let (owners, acls) = (!target.options.no_owner, !target.options.no_acl);
     large_objects::restore(&mut connect(&new.restorer, side)?, &objects, streams, (owners, acls))?;
     restore("post-data", &format!("--jobs={}", scope.threads.max(1)))?;
+
+    if !new.mapped.is_empty() {
+        role_map::hand_over(&mut connect(&new.restorer, side)?, &new.mapped)?;
+    }
 
     // 5.
     load.analyze(&tables)?;

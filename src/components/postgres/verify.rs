@@ -42,7 +42,7 @@ pub fn staged(target: &Target, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
 }
 
 fn result(name: &str, failure: Option<String>) -> CheckResult {
-    CheckResult { name: name.to_owned(), failure }
+    CheckResult::new(name, failure)
 }
 
 /// The first table whose rows differ, in words.

@@ -3,6 +3,7 @@
 use super::buffer::SecretBuf;
 use super::disk::Seen;
 use super::fetch::{self, fetch, Fetched, When};
+use super::logins::Deployed;
 use super::model::{Format, Model, VarName};
 use super::shell::Value;
 use super::source::{variables, Variable};
@@ -216,7 +217,11 @@ impl Draft<'_> {
             let old = pgpass::find(text.expose(), key).map(|old| Some(&old) == new.as_ref());
             self.count(old, || format!("the password of {key} in {}", entry.file));
             match new {
-                Some(new) => text = pgpass::merge(text.expose(), key, new),
+                Some(new) => {
+                    text = pgpass::merge(text.expose(), key, new);
+                    let (key, password) = ((*key).clone(), new.clone());
+                    self.detail.logins.push(Deployed { key, password, own: entry.own });
+                }
                 None => open = true,
             }
         }

@@ -21,17 +21,14 @@ pub(super) fn check(home: &Path, env_sh: &Path, values: &[(VarName, Secret)]) ->
         .map(|(shell, options)| {
             let name = format!("a fresh {shell} reads the same values");
             if acted_on {
-                return CheckResult {
-                    name: format!("{name} (skipped: one is acted on by programs)"),
-                    failure: None,
-                };
+                return CheckResult::new(format!("{name} (skipped: one is acted on by programs)"), None);
             }
             match exported(shell, options, home, env_sh, values) {
-                Ok(output) => CheckResult { name, failure: difference(&output, values) },
+                Ok(output) => CheckResult::new(name, difference(&output, values)),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    CheckResult { name: format!("{name} (skipped: it is not installed)"), failure: None }
+                    CheckResult::new(format!("{name} (skipped: it is not installed)"), None)
                 }
-                Err(e) => CheckResult { name, failure: Some(e.to_string()) },
+                Err(e) => CheckResult::new(name, Some(e.to_string())),
             }
         })
         .collect()

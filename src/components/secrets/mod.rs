@@ -15,6 +15,7 @@ mod finish;
 mod fresh_shell;
 mod given;
 mod item;
+mod logins;
 mod model;
 mod optional;
 mod options;
@@ -50,7 +51,7 @@ use self::values::{Values, MAX_DOCUMENT};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed,
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed, Login,
     NamedSecret, Near, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Suggestion,
     Survey, UndoStrength,
 };
@@ -353,6 +354,16 @@ impl Component for Secrets {
         Ok(())
     }
 
+    fn logins(&self, plan: Option<&Plan>) -> Vec<Login> {
+        let known = plan.and_then(|plan| planned(plan).ok()).map_or(&[][..], |planned| &planned.logins);
+        let brought = self.model.pgpass.iter().filter(|entry| entry.policy.brings());
+        let login = |key: &pgpass::Key| Login {
+            line: key.fields().clone(),
+            password: known.iter().find(|deployed| deployed.key == *key).map(|d| d.password.clone()),
+        };
+        brought.flat_map(|entry| entry.lines.iter().map(login)).collect()
+    }
+
     fn stage(&self, scope: &Scope<'_>, plan: &Plan, _streams: &dyn StreamSource) -> Result<()> {
         scope.progress.expect(plan.space);
         side::stage(settled(plan)?)?;
@@ -388,6 +399,7 @@ impl Component for Secrets {
         if let Some((env_sh, values)) = &plan.env {
             results.extend(fresh_shell::check(&scope.host.home, env_sh, values));
         }
+        results.extend(logins::check(&plan.logins, scope)?);
         Ok(results)
     }
 

@@ -29,6 +29,13 @@ impl TryFrom<String> for Key {
     }
 }
 
+impl Key {
+    /// Host, port, database and user.
+    pub(super) fn fields(&self) -> &[Field; 4] {
+        &self.fields
+    }
+}
+
 impl From<Key> for String {
     fn from(key: Key) -> String {
         key.text

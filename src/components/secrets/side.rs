@@ -164,10 +164,8 @@ fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
     let name = format!("{} {what}", target.path.display());
     if matches!(target.new, New::Open) {
         let failure = fs::symlink_metadata(path).is_err().then(|| "it is not there".to_owned());
-        return CheckResult {
-            name: format!("{name} (not compared: only an import fetches its values)"),
-            failure,
-        };
+        let name = format!("{name} (not compared: only an import fetches its values)");
+        return CheckResult::new(name, failure);
     }
     let failure = match (disk::read(path, Links::Refuse), target.digest()) {
         (Err(e), _) => Some(e.to_string()),
@@ -180,7 +178,7 @@ fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
         }
         _ => None,
     };
-    CheckResult { name, failure }
+    CheckResult::new(name, failure)
 }
 
 /// The staged file that will be `path`.

@@ -1,6 +1,7 @@
 //! The target's files: where they really lie, what is there, whether they may be replaced, and what is to be done.
 
 use super::disk::{self, Links, Seen};
+use super::logins::Deployed;
 use super::model::{Model, VarName, MAX_FILE};
 use crate::base::digest::Digest;
 use crate::base::secret::Secret;
@@ -79,6 +80,8 @@ pub(super) struct Planned {
     pub(super) empties: Vec<PathBuf>,
     /// What a fresh shell must say after it read `env.sh`.
     pub(super) env: Option<(PathBuf, Vec<(VarName, Secret)>)>,
+    /// Passwords that must log in.
+    pub(super) logins: Vec<Deployed>,
 }
 
 impl Planned {

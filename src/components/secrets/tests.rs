@@ -44,6 +44,8 @@ impl Home {
             threads: 1,
             progress: &Silent,
             ask: &Given,
+            trusted: true,
+            logins: &[],
         }
     }
     /// Everything in it.
@@ -117,7 +119,7 @@ fn refusal(home: &Home, facts: &Value, streams: &Streams) -> String {
 fn options() -> Value {
     json!({
         "env": { "file": "~/.bashrc", "names": ["OPENAI_API_KEY", "API_KEYS"] },
-        "pgpass": ["localhost:5432:claude_memory:claude_mcp"],
+        "pgpass": ["localhost:1:claude_memory:claude_mcp"],
         "files": [{ "path": "~/.claude/.credentials.json" }],
     })
 }
@@ -125,7 +127,7 @@ fn options() -> Value {
 fn source() -> Home {
     let home = Home::new();
     home.put(".bashrc", BASHRC, 0o644);
-    home.put(".pgpass", "localhost:5432:claude_memory:claude_mcp:p\\:w\n", 0o600);
+    home.put(".pgpass", "localhost:1:claude_memory:claude_mcp:p\\:w\n", 0o600);
     home.put(".claude/.credentials.json", "{\"t\":\"sk-demo\"}\n", 0o664);
     home
 }
@@ -149,7 +151,7 @@ impl Subject for Keys {
         put("app/.env", if source { "TOKEN=tok-demo\n" } else { "OTHER=1\nTOKEN='another one'\n" }, 0o600);
         if source {
             put(".bashrc", BASHRC, 0o600);
-            put(".pgpass", "localhost:5432:claude_memory:claude_mcp:p\\:w\n", 0o600);
+            put(".pgpass", "localhost:1:claude_memory:claude_mcp:p\\:w\n", 0o600);
             put(".claude/.credentials.json", "{\"t\":\"sk-demo\"}\n", 0o600);
         } else {
             put(".bashrc", "alias l=ls\nexport API_KEYS=before\n", 0o644);
@@ -213,7 +215,7 @@ fn from_one_home_to_an_empty_one() {
         assert_eq!(target.mode(&format!(".config/kbpack-env/keys/{file}")), 0o600);
     }
     assert_eq!(target.mode(".config/kbpack-env/keys"), 0o700);
-    assert_eq!(target.get(".pgpass"), "localhost:5432:claude_memory:claude_mcp:p\\:w\n");
+    assert_eq!(target.get(".pgpass"), "localhost:1:claude_memory:claude_mcp:p\\:w\n");
     assert_eq!(target.get(".claude/.credentials.json"), "{\"t\":\"sk-demo\"}\n");
 
     // A second import changes nothing, and the target can be a source.
@@ -245,7 +247,7 @@ fn a_used_home_keeps_what_is_its_own() {
     assert_eq!(target.mode(".pgpass"), 0o600);
     assert_eq!(
         target.get(".pgpass"),
-        "# mine\nlocalhost:5432:claude_memory:claude_mcp:p\\:w\n*:*:*:claude_mcp:wild\nh:1:d:u:x\n"
+        "# mine\nlocalhost:1:claude_memory:claude_mcp:p\\:w\n*:*:*:claude_mcp:wild\nh:1:d:u:x\n"
     );
     assert!(plan.changes.iter().any(|c| c.what.contains("is commented out")));
 

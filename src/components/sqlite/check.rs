@@ -51,11 +51,11 @@ pub fn in_place(plan: &Planned, timeout: Duration) -> Result<Vec<CheckResult>> {
     let name = shown(&plan.path);
     let Some(wanted) = &plan.wanted else {
         let failure = plan.path.exists().then(|| "it is still there".to_owned());
-        return Ok(vec![CheckResult { name: format!("{name} is gone"), failure }]);
+        return Ok(vec![CheckResult::new(format!("{name} is gone"), failure)]);
     };
     if !plan.path.exists() {
         let failure = Some("it is not there".to_owned());
-        return Ok(vec![CheckResult { name: format!("{name} is in place"), failure }]);
+        return Ok(vec![CheckResult::new(format!("{name} is in place"), failure)]);
     }
     let connection = open::to_read(&plan.path, timeout)?;
     let snapshot = Snapshot::begin(&connection, &plan.path)?;
@@ -67,7 +67,7 @@ pub fn in_place(plan: &Planned, timeout: Duration) -> Result<Vec<CheckResult>> {
 }
 
 fn compare(snapshot: &Snapshot<'_>, wanted: &Wanted, name: &str) -> Result<Vec<CheckResult>> {
-    let result = |what: &str, failure| CheckResult { name: format!("{name}: {what}"), failure };
+    let result = |what: &str, failure| CheckResult::new(format!("{name}: {what}"), failure);
     let whole = match integrity(snapshot)? {
         Integrity::Whole | Integrity::Unknown(_) => None,
         Integrity::Damaged(why) => Some(why),

@@ -132,6 +132,8 @@ impl World {
             threads: 2,
             progress: &Quiet,
             ask: &Nobody,
+            trusted: true,
+            logins: &[],
         }
     }
 

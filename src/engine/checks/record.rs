@@ -1,8 +1,8 @@
 //! Export: takes down what the source has, so that the target can be compared with it.
 
-use super::run::within;
 use super::{ready, CheckError, Origin, Site};
 use crate::base::limits::{MAX_CHECK_TEXT, MIN_SEARCHED_SECRET};
+use crate::base::timed::within;
 use crate::component::{Host, NamedSecret};
 use crate::engine::error::Result;
 use crate::engine::events::Events;

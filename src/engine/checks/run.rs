@@ -4,9 +4,9 @@ use super::plan::PlannedCheck;
 use super::values::Redactor;
 use super::{Outcome, Site, Tried, Verdict};
 use crate::base::interrupt::{self, Interrupted};
+use crate::base::timed::within;
 use crate::component::Host;
 use crate::engine::events::Events;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,45 +81,4 @@ fn persist(planned: &PlannedCheck, host: &Host) -> Result<Tried, Interrupted> {
         }
     }
     Ok(Tried::failed("it was tried too often"))
-}
-
-/// What `work` comes to, in a thread of its own: a resolver or a server that never answers holds nobody up. `None`
-/// after `limit`; what is left of the thread then ends by its own limits, or with the process.
-pub(super) fn within<T: Send + 'static>(
-    limit: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<Option<T>, Interrupted> {
-    let (done, result) = mpsc::channel();
-    thread::spawn(move || done.send(work()));
-    let until = Instant::now() + limit;
-    loop {
-        match result.recv_timeout(SLICE) {
-            Ok(value) => return Ok(Some(value)),
-            // It panicked.
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if let Err(interrupted) = interrupt::check() {
-            // A child is being ended for the same reason.
-            let _ = result.recv_timeout(Duration::from_secs(1));
-            return Err(interrupted);
-        }
-        if Instant::now() >= until {
-            return Ok(None);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn work_that_does_not_end_is_left_behind() {
-        let start = Instant::now();
-        let left = within(Duration::from_millis(200), || thread::sleep(Duration::from_secs(30)));
-        assert!(left.unwrap().is_none());
-        assert!(start.elapsed() < Duration::from_secs(5));
-        assert_eq!(within(Duration::from_secs(30), || 7).unwrap(), Some(7));
-    }
 }

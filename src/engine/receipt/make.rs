@@ -116,7 +116,7 @@ fn describe(
     let imported = machine::now();
     let selection = import.selection;
     let taken = |name| selection.takes(name) && selection.paths_in(name).is_empty();
-    let passed = |results: &[CheckResult]| results.iter().filter(|r| r.failure.is_none()).count() as u64;
+    let passed = |results: &[CheckResult]| results.iter().filter(|r| r.passed()).count() as u64;
     let restored = |of: &ComponentChecks| Restored {
         name: of.name.clone(),
         kind: plan.components.iter().find(|c| c.name == of.name).map_or_else(String::new, |c| c.kind.clone()),
@@ -126,7 +126,7 @@ fn describe(
         let check = |result: &CheckResult| Check {
             component: Some(of.name.clone()),
             name: text(&result.name),
-            outcome: Outcome::Passed,
+            outcome: if result.passed() { Outcome::Passed } else { Outcome::Skipped },
         };
         of.results.iter().filter(|result| result.failure.is_none()).map(check).collect()
     };
@@ -141,6 +141,8 @@ fn describe(
         },
     });
     let went = |verdict| declared.iter().filter(|outcome| outcome.verdict == verdict).count() as u64;
+    let results = || checks.iter().flat_map(|of| &of.results);
+    let skipped = results().filter(|result| result.skipped.is_some()).count() as u64;
     let warned = plan.components.iter().flat_map(|c| &c.plan.findings);
     let warned = warned.filter(|finding| finding.severity == Severity::Warning).count();
     Receipt {
@@ -159,7 +161,7 @@ fn describe(
         components: checks.iter().map(restored).collect(),
         passed: checks.iter().map(|of| passed(&of.results)).sum::<u64>() + went(Verdict::Passed),
         failed: went(Verdict::Failed),
-        skipped: went(Verdict::Skipped),
+        skipped: skipped + went(Verdict::Skipped),
         checks: written.chain(checks.iter().flat_map(listed)).take(MAX_LISTED).collect(),
         warnings: (warned + leftovers.len()) as u64,
     }

@@ -63,6 +63,8 @@ impl World {
             threads: self.threads,
             progress: &Silent,
             ask: &Nobody,
+            trusted: true,
+            logins: &[],
         }
     }
 

@@ -20,8 +20,7 @@ impl Subject for Policies {
             json!({ "file": "~/app/.env", "names": ["PINNED"], "policy": "host-bound" }),
         ];
         options["env"].as_array_mut().unwrap().extend(more);
-        options["pgpass"] =
-            json!({ "lines": ["localhost:5432:claude_memory:claude_mcp"], "policy": "prompt" });
+        options["pgpass"] = json!({ "lines": ["localhost:1:claude_memory:claude_mcp"], "policy": "prompt" });
         let files = [
             json!({ "path": "~/printed", "mode": "640", "policy": { "command": ["printf", "a\\nb\\n"] } }),
             json!({ "path": "~/login.json", "policy": "reissue", "how": "log in" }),

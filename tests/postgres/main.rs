@@ -5,9 +5,22 @@
 #[path = "../e2e/support.rs"]
 mod support;
 
+use support::run;
+
 mod capture;
+mod cluster;
+mod crash;
+mod late;
+mod odd;
+mod pair;
 mod round_trip;
 mod safety;
-mod server;
 mod tls;
+mod undo;
 mod zoo;
+
+/// Servers, and homes that use them.
+mod server {
+    pub use crate::cluster::{binary, Server};
+    pub use crate::pair::{profile, Pair};
+}

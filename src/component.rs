@@ -7,7 +7,8 @@
 //!
 //! On the target: [`Kind::from_facts`], [`claims`](Component::claims), [`plan`](Component::plan), [`prepare`](Component::prepare),
 //! [`back_up`](Component::back_up), [`stage`](Component::stage), [`check_staged`](Component::check_staged), [`commit`](Component::commit),
-//! [`check`](Component::check), then [`finalise`](Component::finalise) or [`undo`](Component::undo).
+//! [`check`](Component::check), then [`finalise`](Component::finalise) or [`undo`](Component::undo). A late backup comes after the
+//! checks: [`Plan::late_backup`].
 
 use crate::base::libpq::pgpass::Field;
 use crate::base::name::ComponentName;
@@ -227,6 +228,9 @@ pub trait Component: Send + Sync {
     /// Target: writes what `plan` is about to touch as it is now, so that an import of what is written puts exactly
     /// that back; absence is a state. What [`capture`](Component::capture) writes, unless the kind knows how to write less.
     /// Changes nothing on the machine.
+    ///
+    /// Comes before anything is staged; with [`Plan::late_backup`] after the commit and the checks, of what the commit moved
+    /// aside, for a kind whose commit replaces a whole that others write to until that moment.
     fn back_up(&self, scope: &Scope<'_>, _plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
         self.capture(scope, sink)
     }
@@ -285,6 +289,12 @@ pub trait Component: Send + Sync {
     /// Target: whether the component is in place as the plan wanted it. Read-only. Of a plan that was not prepared, what it
     /// leaves open is not compared.
     fn check(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>>;
+
+    /// Target: compares what is there with the bundle, for `kbpack check`. Read-only; may take long. `None` where it is in
+    /// place if the plan finds nothing to change: a kind that puts a whole in place whatever is there compares here.
+    fn compare(&self, _scope: &Scope<'_>, _plan: &Plan) -> Result<Option<Vec<CheckResult>>> {
+        Ok(None)
+    }
 
     /// Target: drops what was replaced and the staging area. After this there is no undo: one that is tried is refused,
     /// or does nothing. May run twice.

@@ -94,6 +94,8 @@ pub struct Plan {
     pub not_packed: Vec<NotPacked>,
     /// Bytes that staging needs on the destination's file system, at most.
     pub space: u64,
+    /// There where the backup comes late, see [`Component::back_up`](super::Component::back_up): bytes that it takes, at most.
+    pub late_backup: Option<u64>,
     detail: Arc<dyn Any + Send + Sync>,
 }
 
@@ -109,6 +111,7 @@ impl Plan {
             commands: Vec::new(),
             not_packed: Vec::new(),
             space: 0,
+            late_backup: None,
             detail: Arc::new(detail),
         }
     }

@@ -84,7 +84,7 @@ pub fn suite(subject: &dyn Subject) {
         laws::undo_from_every_half_done_position(subject, &bundle, start);
         laws::a_commit_goes_on_where_it_stopped(subject, &bundle, start);
         laws::finalise_is_the_end(subject, &bundle, start);
-        laws::an_edit_since_the_plan_is_refused(subject, &bundle, start);
+        laws::an_edit_since_the_plan_is_refused_or_carried_along(subject, &bundle, start);
         laws::an_edit_after_the_commit_is_kept(subject, &bundle, start);
         laws::a_backup_brings_back(subject, &bundle, start);
     }

@@ -3,7 +3,8 @@
 use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
 use crate::component::{self, Act, Finding, Host, Journal, Scope, Severity};
-use crate::engine::backup::discard;
+use crate::crypto::own::OwnKeys;
+use crate::engine::backup::{back_up, discard, BackupMade, Made, Part};
 use crate::engine::checks::{self, Outcome};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
@@ -29,6 +30,8 @@ pub(super) struct Transaction<'a> {
     pub(super) run: &'a str,
     pub(super) participants: &'a [Participant],
     pub(super) plan: &'a ImportPlan,
+    /// What a backup is kept with; `None`: none is made.
+    pub(super) keys: Option<&'a OwnKeys>,
     pub(super) events: &'a Log<'a>,
 }
 
@@ -42,6 +45,8 @@ pub(super) struct Checked {
 /// What a transaction that holds has to tell.
 pub(super) struct Applied {
     pub(super) checked: Checked,
+    /// The late part of the backup.
+    pub(super) late: Option<BackupMade>,
     /// What could not be cleared away.
     pub(super) leftovers: Vec<Finding>,
 }
@@ -81,8 +86,8 @@ impl Transaction<'_> {
         self.events.begin(self.state, command, begin);
         let history = self.state.ensure_history()?;
         let journal = RefCell::new(JournalFile::create(&self.state.ensure_journals()?, begin.clone())?);
-        let checked = match self.apply(&journal, keep) {
-            Ok(checked) => checked,
+        let (checked, late) = match self.apply(&journal, keep) {
+            Ok(applied) => applied,
             // The journal stays: `recover` goes on with it.
             Err(half_done) if half_done.fault() == Fault::RecoveryNeeded => return Err(half_done),
             Err(undone) => {
@@ -107,23 +112,30 @@ impl Transaction<'_> {
         }
         // Else the journal stays, for `recover` to try again.
         if leftovers.is_empty() {
-            if let Err(error) = journal.into_inner().end(begin, End::Imported, &history) {
+            let begin = Begin { late, ..begin.clone() };
+            if let Err(error) = journal.into_inner().end(&begin, End::Imported, &history) {
                 leftovers.push(("journal", not_put_away("the import is done", &error)));
             }
         }
         leftovers.iter().for_each(|(of, finding)| self.events.finding(of, finding));
-        Ok(Applied { checked, leftovers: leftovers.into_iter().map(|(_, finding)| finding).collect() })
+        let late = late.map(|made| made.shown(Part::Late, self.run, self.state));
+        Ok(Applied { checked, late, leftovers: leftovers.into_iter().map(|(_, finding)| finding).collect() })
     }
 
     /// Stages, checks and commits all components; if anything fails, takes everything back in reverse order.
-    fn apply(&self, journal: &RefCell<JournalFile>, keep: impl FnOnce() -> Result<()>) -> Result<Checked> {
+    fn apply(
+        &self,
+        journal: &RefCell<JournalFile>,
+        keep: impl FnOnce() -> Result<()>,
+    ) -> Result<(Checked, Option<Made>)> {
         // A panic is a failure like any other: what was begun is undone.
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             self.stage()?;
             let checks = self.commit(journal)?;
+            let late = self.back_up_late(journal)?;
             keep()?;
             journal.borrow_mut().append(&Entry::Kept)?;
-            Ok(checks)
+            Ok((checks, late))
         }));
         let outcome = attempt.unwrap_or_else(|panic| Err(EngineError::Panicked(words_of(&*panic))));
         let cause = match outcome {
@@ -169,6 +181,14 @@ impl Transaction<'_> {
             (true, true) => EngineError::RolledBack(cause),
             (true, false) => *cause,
         }
+    }
+
+    /// The rest of step 8: what the commit moved aside, before it is dropped.
+    fn back_up_late(&self, journal: &RefCell<JournalFile>) -> Result<Option<Made>> {
+        let Some(keys) = self.keys.filter(|_| Part::Late.is_needed(self.plan)) else { return Ok(None) };
+        let made = back_up(self, keys, Part::Late)?;
+        journal.borrow_mut().append(&Entry::BackedUp(made))?;
+        Ok(Some(made))
     }
 
     fn stage(&self) -> Result<()> {

@@ -1,5 +1,8 @@
 //! Step 8: what a transaction is about to touch, as a bundle of the usual format in the state directory, encrypted to
 //! this machine's own recipient and signed with its own key. It is on disk and was read again before the first change.
+//!
+//! What others write to until the commit moves it aside comes late: into a bundle of its own, when all checks have passed and
+//! nothing is dropped yet (`docs/decisions/0016`).
 
 use crate::base::digest::Digest;
 use crate::base::path::ShownPath;
@@ -13,13 +16,14 @@ use crate::engine::apply::Transaction;
 use crate::engine::error::{output_error, At, EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::machine;
-use crate::engine::plan::ImportPlan;
+use crate::engine::plan::{ImportPlan, PlannedComponent};
 use crate::engine::state::State;
 use crate::format::{BundleId, ComponentEntry, Manifest, Target, FORMAT_VERSION};
 use crate::pipeline::output::Output;
 use crate::pipeline::pack::{PackError, Packer};
 use crate::pipeline::unpack::{Opened, Unverified};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -32,13 +36,57 @@ pub enum Backup {
     None,
     /// There is none, for nothing was to change.
     Unneeded,
+    /// All of it comes late: see [`Begin::late`](crate::engine::journal::Begin::late).
+    Late,
     /// It is there.
-    Made {
-        /// The digest of its `SHA256SUMS`: it is this bundle and no other, whatever its sequence and age.
-        sums: Digest,
-        /// Its bytes.
-        size: u64,
-    },
+    Made(Made),
+}
+
+/// A bundle that a backup is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The digest of its `SHA256SUMS`: it is this bundle and no other, whatever its sequence and age.
+    pub sums: Digest,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// The two bundles that a backup may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Made before the first change.
+    Early,
+    /// Made after the checks.
+    Late,
+}
+
+impl Part {
+    /// Both.
+    pub(super) const ALL: [Part; 2] = [Part::Early, Part::Late];
+
+    /// Whether `planned` goes into it.
+    fn takes(self, planned: &PlannedComponent) -> bool {
+        !planned.plan.changes.is_empty() && planned.plan.late_backup.is_some() == (self == Part::Late)
+    }
+
+    /// Whether there is anything to go into it.
+    pub(super) fn is_needed(self, plan: &ImportPlan) -> bool {
+        plan.components.iter().any(|planned| self.takes(planned))
+    }
+
+    /// Where that of a run stands.
+    pub(super) fn path(self, run: &str, state: &State) -> PathBuf {
+        let end = if self == Part::Late { "-late" } else { "" };
+        state.backups_dir().join(format!("{run}{end}.kbp"))
+    }
+
+    /// The run in its file's name.
+    pub(super) fn run_of(name: &OsStr) -> Option<&str> {
+        let run = name.to_str()?.strip_suffix(".kbp")?;
+        let run = run.strip_suffix("-late").unwrap_or(run);
+        let hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+        (run.len() == 16 && run.bytes().all(hex)).then_some(run)
+    }
 }
 
 /// A backup that was made.
@@ -51,26 +99,29 @@ pub struct BackupMade {
 }
 
 impl Backup {
-    /// For a report.
-    pub(super) fn made(&self, run: &str, state: &State) -> Option<BackupMade> {
-        match self {
-            Backup::Made { size, .. } => {
-                Some(BackupMade { path: path(run, state).as_path().into(), size: *size })
-            }
-            Backup::None | Backup::Unneeded => None,
+    /// What was made before the first change.
+    pub(super) fn early(&self) -> Option<Made> {
+        if let Backup::Made(made) = self {
+            Some(*made)
+        } else {
+            None
         }
     }
 }
 
-/// Where the backup of a run stands.
-pub(super) fn path(run: &str, state: &State) -> PathBuf {
-    state.backups_dir().join(format!("{run}.kbp"))
+impl Made {
+    /// For a report.
+    pub(super) fn shown(&self, part: Part, run: &str, state: &State) -> BackupMade {
+        BackupMade { path: part.path(run, state).as_path().into(), size: self.size }
+    }
 }
 
 /// Removes the backup of a run that was undone: everything is as it was, so nothing needs it. One that stays does no
 /// harm.
 pub(super) fn discard(run: &str, state: &State) {
-    let _ = std::fs::remove_file(path(run, state));
+    for part in Part::ALL {
+        let _ = std::fs::remove_file(part.path(run, state));
+    }
 }
 
 /// Whether anything would change, so that there is something to back up.
@@ -78,25 +129,28 @@ pub(super) fn is_needed(plan: &ImportPlan) -> bool {
     plan.components.iter().any(|planned| !planned.plan.changes.is_empty())
 }
 
-/// Makes the backup of what `transaction` is about to touch, and reads it again.
-pub(super) fn back_up(transaction: &Transaction<'_>, keys: &OwnKeys) -> Result<Backup> {
+/// Makes a part of the backup of what `transaction` touches, and reads it again.
+pub(super) fn back_up(transaction: &Transaction<'_>, keys: &OwnKeys, part: Part) -> Result<Made> {
     let state = transaction.state;
     state.ensure_backups()?;
-    let path = path(transaction.run, state);
-    transaction.events.step("backing up");
-    write(transaction, keys, &path)
+    let path = part.path(transaction.run, state);
+    transaction.events.step(match part {
+        Part::Early => "backing up",
+        Part::Late => "backing up what was replaced",
+    });
+    write(transaction, keys, part, &path)
         .and_then(|id| read_again(transaction, keys, &path, id))
         .map_err(|error| EngineError::Backup { path: path.clone(), error: Box::new(error) })
 }
 
-fn write(transaction: &Transaction<'_>, keys: &OwnKeys, path: &Path) -> Result<BundleId> {
+fn write(transaction: &Transaction<'_>, keys: &OwnKeys, part: Part, path: &Path) -> Result<BundleId> {
     let id = BundleId::random().map_err(PackError::from)?;
     let failed = |error| output_error(Some(path), error);
     let output = Output::file(path).map_err(failed)?;
     let packer = Packer::new(output, id, BundleKey::generate(), &keys.signer, &keys.recipients, None)?;
     let mut components = Vec::new();
     for (participant, planned) in transaction.participants.iter().zip(&transaction.plan.components) {
-        if planned.plan.changes.is_empty() {
+        if !part.takes(planned) {
             continue;
         }
         let name = &participant.name;
@@ -127,11 +181,11 @@ fn write(transaction: &Transaction<'_>, keys: &OwnKeys, path: &Path) -> Result<B
     Ok(id)
 }
 
-fn read_again(transaction: &Transaction<'_>, keys: &OwnKeys, path: &Path, id: BundleId) -> Result<Backup> {
+fn read_again(transaction: &Transaction<'_>, keys: &OwnKeys, path: &Path, id: BundleId) -> Result<Made> {
     let (opened, sums) = open(path, None, &keys.identities, transaction.events)?;
     let size = path.metadata().map_err(|error| EngineError::Io { path: path.to_owned(), error })?.len();
     match opened.manifest().id == id {
-        true => Ok(Backup::Made { sums, size }),
+        true => Ok(Made { sums, size }),
         false => Err(EngineError::OtherBackup(path.to_owned())),
     }
 }
@@ -154,4 +208,25 @@ pub(super) fn open(
     sealed.check_digests(machine::threads(), progress).at(&place)?;
     let own = Trust { principal: "this machine".into(), hooks: false };
     Ok((sealed.trust(own).open(identities).at(&place)?, sums))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_backups() {
+        for good in ["0123456789abcdef.kbp", "0123456789abcdef-late.kbp"] {
+            assert_eq!(Part::run_of(OsStr::new(good)), Some("0123456789abcdef"));
+        }
+        for bad in [
+            "0123456789abcde.kbp",
+            "0123456789ABCDEF.kbp",
+            "0123456789abcdef",
+            "0123456789abcdef.kbp.kbp",
+            "0123456789abcdef-late-late.kbp",
+        ] {
+            assert_eq!(Part::run_of(OsStr::new(bad)), None, "{bad}");
+        }
+    }
 }

@@ -100,7 +100,9 @@ impl Check<'_> {
         let overrides = |entry: &ComponentEntry| own_settings(self.profile, entry);
         let from = From::Bundle(&overrides);
         let mut components = Vec::new();
-        for participant in participants(&bundle.opened, self.host, self.selection, &from)? {
+        for participant in
+            participants(std::slice::from_ref(&bundle.opened), self.host, self.selection, &from)?
+        {
             events.step(&format!("checking {}", participant.name));
             let results = self.compare(&participant, &run, events);
             components.push(ComponentChecks { name: participant.name.clone(), results });
@@ -119,6 +121,9 @@ impl Check<'_> {
         let scope = participant.scope(self.host, run, events);
         let component = &participant.component;
         let compared = component.plan(&scope, &participant.source).and_then(|plan| {
+            if let Some(results) = component.compare(&scope, &plan)? {
+                return Ok(results);
+            }
             let mut results = vec![as_in_the_bundle(&plan)];
             results.extend(component.check(&scope, &plan)?);
             Ok(results)

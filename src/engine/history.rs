@@ -1,8 +1,8 @@
 //! `history`: the imports on this machine, from their journals.
 
-use crate::engine::backup::{self, Backup};
+use crate::engine::backup::{Backup, Part};
 use crate::engine::error::{EngineError, Result};
-use crate::engine::journal::{list, End, JournalError, Record};
+use crate::engine::journal::{list, Begin, End, JournalError, Record};
 use crate::engine::machine;
 use crate::engine::state::State;
 use crate::format::BundleId;
@@ -110,14 +110,24 @@ fn over(error: EngineError) -> EngineError {
     }
 }
 
+/// The parts of its backup that were made.
+fn parts(begin: &Begin) -> impl Iterator<Item = Part> {
+    let early = begin.backup.early().map(|_| Part::Early);
+    early.into_iter().chain(begin.late.map(|_| Part::Late))
+}
+
 /// What it was; `None` if nothing was begun.
 fn past(record: Record, state: &State) -> Option<PastImport> {
     let begin = record.begin?;
     let backup = match begin.backup {
-        Backup::Made { .. } if backup::path(&begin.run, state).is_file() => KeptBackup::Kept,
-        Backup::Made { .. } => KeptBackup::Gone,
         Backup::None => KeptBackup::None,
         Backup::Unneeded => KeptBackup::Unneeded,
+        Backup::Made(_) | Backup::Late
+            if parts(&begin).all(|part| part.path(&begin.run, state).is_file()) =>
+        {
+            KeptBackup::Kept
+        }
+        Backup::Made(_) | Backup::Late => KeptBackup::Gone,
     };
     Some(PastImport {
         run: begin.run,

@@ -8,7 +8,7 @@ use crate::crypto::identity::Identities;
 use crate::crypto::own::OwnKeys;
 use crate::crypto::CryptoError;
 use crate::engine::apply::{Applied, Checked, Transaction};
-use crate::engine::backup::{self, back_up, Backup, BackupMade};
+use crate::engine::backup::{self, back_up, Backup, BackupMade, Part};
 use crate::engine::checks::later::SavedChecks;
 use crate::engine::checks::{self, Outcome};
 use crate::engine::error::{EngineError, Result};
@@ -19,7 +19,7 @@ use crate::engine::log::{self, Log};
 use crate::engine::machine;
 use crate::engine::participants::{self, own_settings, participants, From, Participant};
 use crate::engine::plan::{
-    destinations, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
+    destinations, new_destinations, refuse, require_space, warn_of_room, ImportPlan, PlannedComponent,
 };
 use crate::engine::profile::Profile;
 use crate::engine::receipt::make::{make, Made, Wanted};
@@ -76,6 +76,9 @@ pub struct ImportReport {
     /// The backup of what was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupMade>,
+    /// The part of it that came late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_backup: Option<BackupMade>,
     /// The checks after the commit.
     pub checks: Vec<ComponentChecks>,
     /// The checks of the bundle and of this machine's profile.
@@ -118,9 +121,14 @@ impl Import<'_> {
         events.step("planning");
         let run = random_run()?;
         let overrides = |entry: &ComponentEntry| own_settings(self.profile, entry);
-        let participants =
-            participants(&bundle.opened, self.host, self.selection, &From::Bundle(&overrides))?;
+        let participants = participants(
+            std::slice::from_ref(&bundle.opened),
+            self.host,
+            self.selection,
+            &From::Bundle(&overrides),
+        )?;
         let mut plan = self.plan(&bundle, &participants, &run, events)?;
+        warn_of_room(&plan, self.state, self.no_backup, events);
         if self.dry_run {
             return Ok(ImportReport::planned(plan));
         }
@@ -143,9 +151,10 @@ impl Import<'_> {
             run: &run,
             participants: &participants,
             plan: &plan,
+            keys: keys.as_ref(),
             events: log,
         };
-        let backup = backed_up(&transaction, keys.as_ref(), self.no_backup)?;
+        let backup = backed_up(&transaction)?;
 
         // 9. to 13. Stage, check, commit, check, remember, finalise: or undo.
         let begin = Begin { place: bundle.place.clone(), ..begin(&transaction, backup) };
@@ -159,7 +168,7 @@ impl Import<'_> {
         // With nothing left to go wrong, the word for the source.
         let signer = keys.as_ref().map(|keys| &keys.signer);
         let receipt = make(self, signer, &bundle, &plan, &applied, events);
-        let backup = backup.made(&run, self.state);
+        let backup = backup.early().map(|made| made.shown(Part::Early, &run, self.state));
         Ok(ImportReport { receipt, ..ImportReport::done(plan, backup, applied) })
     }
 
@@ -230,15 +239,24 @@ impl ImportReport {
     /// Of a dry run.
     pub(super) fn planned(plan: ImportPlan) -> Self {
         let checked = Checked { components: Vec::new(), declared: Vec::new() };
-        let applied = Applied { checked, leftovers: Vec::new() };
+        let applied = Applied { checked, late: None, leftovers: Vec::new() };
         ImportReport { dry_run: true, ..ImportReport::done(plan, None, applied) }
     }
 
     /// Of what was done.
     pub(super) fn done(plan: ImportPlan, backup: Option<BackupMade>, applied: Applied) -> Self {
-        let Applied { checked: Checked { components: checks, declared: declared_checks }, leftovers } =
+        let Applied { checked: Checked { components: checks, declared: declared_checks }, late, leftovers } =
             applied;
-        ImportReport { plan, dry_run: false, backup, checks, declared_checks, leftovers, receipt: None }
+        ImportReport {
+            plan,
+            dry_run: false,
+            backup,
+            late_backup: late,
+            checks,
+            declared_checks,
+            leftovers,
+            receipt: None,
+        }
     }
 }
 
@@ -300,23 +318,19 @@ pub(super) fn confirm(decide: &dyn Decide, plan: &ImportPlan, news: &[String]) -
     }
 }
 
-/// Makes the backup, or says why there is none.
-pub(super) fn backed_up(
-    transaction: &Transaction<'_>,
-    keys: Option<&OwnKeys>,
-    no_backup: bool,
-) -> Result<Backup> {
+/// Makes what of the backup comes before the first change, or says why there is none.
+pub(super) fn backed_up(transaction: &Transaction<'_>) -> Result<Backup> {
     let plan = transaction.plan;
-    match keys {
-        Some(keys) if backup::is_needed(plan) => {
-            let backup = back_up(transaction, keys)?;
+    match transaction.keys {
+        _ if !backup::is_needed(plan) => Ok(Backup::Unneeded),
+        Some(keys) if Part::Early.is_needed(plan) => {
+            let made = back_up(transaction, keys, Part::Early)?;
             // It may have taken the room that staging needs.
             require_space(plan, transaction.host)?;
-            Ok(backup)
+            Ok(Backup::Made(made))
         }
-        _ if !backup::is_needed(plan) => Ok(Backup::Unneeded),
-        _ => {
-            debug_assert!(no_backup);
+        Some(_) => Ok(Backup::Late),
+        None => {
             let what = "no backup is made: when this is done, nothing brings back what it replaces";
             transaction.events.finding("backup", &Finding::new(Severity::Warning, what));
             Ok(Backup::None)
@@ -340,6 +354,7 @@ pub(super) fn begin(transaction: &Transaction<'_>, backup: Backup) -> Begin {
         home: ShownPath(host.home.clone()),
         maps: host.maps.iter().map(map).collect(),
         backup,
+        late: None,
         rolls_back: plan.rolls_back.clone(),
         components: transaction.participants.iter().map(Participant::begun).collect(),
     }

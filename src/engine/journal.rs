@@ -13,7 +13,7 @@ use crate::base::fsx;
 use crate::base::name::ComponentName;
 use crate::base::path::{BundlePath, ShownPath};
 use crate::component::Act;
-use crate::engine::backup::Backup;
+use crate::engine::backup::{Backup, Made};
 use crate::format::BundleId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -89,6 +89,8 @@ pub enum Entry {
         /// In its kind's words.
         acts: Vec<Act>,
     },
+    /// What was moved aside is in the late part of the backup.
+    BackedUp(Made),
     /// Everything is in place, checked and remembered: from here on there is only forwards.
     Kept,
     /// The last.
@@ -122,6 +124,9 @@ pub struct Begin {
     /// The backup of what it replaces.
     #[serde(default)]
     pub backup: Backup,
+    /// The part of the backup that came after the checks, as soon as it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Made>,
     /// The run that it takes back, if it is a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolls_back: Option<String>,
@@ -299,6 +304,11 @@ impl Record {
             Entry::Acts { component, acts } => {
                 self.acts.extend(acts.into_iter().map(|act| (component.clone(), act)));
             }
+            Entry::BackedUp(made) => {
+                if let Some(begin) = &mut self.begin {
+                    begin.late = Some(made);
+                }
+            }
             Entry::Kept => self.kept = true,
             Entry::End(end) => self.end = Some(end),
         }
@@ -346,7 +356,8 @@ mod tests {
             origin: "a@b".into(),
             home: ShownPath(OsString::from_vec(b"/home/\xff".to_vec()).into()),
             maps: vec![],
-            backup: Backup::Made { sums: Digest::of(b""), size: 1 },
+            backup: Backup::Made(Made { sums: Digest::of(b""), size: 1 }),
+            late: None,
             rolls_back: None,
             components: vec![],
         }
@@ -408,6 +419,18 @@ mod tests {
             let record = Record::read(&journal.path).unwrap();
             assert!(record.begin.is_some() && record.acts.is_empty(), "{at}");
         }
+    }
+
+    #[test]
+    fn a_late_backup_is_of_the_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = written(dir.path());
+        let made = Made { sums: Digest::of(b"late"), size: 2 };
+        let mut journal = JournalFile::reopen(&Record::read(&path).unwrap()).unwrap();
+        journal.append(&Entry::BackedUp(made)).unwrap();
+        let record = Record::read(&path).unwrap();
+        assert_eq!(record.begin, Some(Begin { late: Some(made), ..begin() }));
+        assert!(!record.kept);
     }
 
     #[test]

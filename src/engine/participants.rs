@@ -132,23 +132,25 @@ impl From<'_> {
     }
 }
 
-/// The components of `opened` that take part, in the order in which they are staged and committed.
+/// The components of the bundles `opened` that take part, in the order in which they are staged and committed.
 pub(super) fn participants(
-    opened: &Opened,
+    opened: &[Opened],
     host: &Host,
     selection: &Selection,
     from: &From<'_>,
 ) -> Result<Vec<Participant>> {
-    let entries = &opened.manifest().components;
-    selection.check(entries.iter().map(|c| &c.name))?;
+    let of = |opened| move |entry| (opened, entry);
+    let entries: Vec<(&Opened, &ComponentEntry)> =
+        opened.iter().flat_map(|opened| opened.manifest().components.iter().map(of(opened))).collect();
+    selection.check(entries.iter().map(|(_, entry)| &entry.name))?;
     let make = |entry: &ComponentEntry| Ok((entry.name.clone(), from.component(entry, host)?));
-    let all = entries.iter().map(make).collect::<Result<Vec<_>>>()?;
+    let all = entries.iter().map(|(_, entry)| make(entry)).collect::<Result<Vec<_>>>()?;
     let carved = carve(&all, host).map_err(|error| EngineError::BadClaims(Box::new(error)))?;
     let order = order(&all, &carved)?;
     let mut all: Vec<_> = all.into_iter().zip(carved).zip(entries).map(Some).collect();
     let mut participants = Vec::new();
     for index in order {
-        let Some((((name, component), carved), entry)) = all[index].take() else { continue };
+        let Some((((name, component), carved), (opened, entry))) = all[index].take() else { continue };
         if selection.takes(&name) {
             participants.push(Participant {
                 only: selection.paths_in(&name),

@@ -5,7 +5,8 @@ use crate::base::path::ShownPath;
 use crate::component::{self, ChangeKind, Finding, Host, Plan, Severity, UndoStrength};
 use crate::engine::checks::plan::PlannedCheck;
 use crate::engine::error::{EngineError, Result};
-use crate::engine::state::SignerMark;
+use crate::engine::events::Events;
+use crate::engine::state::{SignerMark, State};
 use crate::format::BundleId;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -133,6 +134,24 @@ pub fn require_space(plan: &ImportPlan, host: &Host) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A late backup that may not fit is found out when all else is done: so it is said before.
+pub fn warn_of_room(plan: &ImportPlan, state: &State, no_backup: bool, events: &dyn Events) {
+    let need: u64 = plan.components.iter().filter_map(|component| component.plan.late_backup).sum();
+    let Some(folder) = nearest_folder(&state.backups_dir()).filter(|_| need > 0 && !no_backup) else {
+        return;
+    };
+    let Ok(room) = rustix::fs::statvfs(&folder) else { return };
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    if need > free {
+        let what = format!(
+            "the backup of what is replaced may take up to {need} bytes, and {} has {free} bytes free",
+            folder.display()
+        );
+        let todo = "make room there, or name another state directory with --state-dir: if it does not fit, the import is undone";
+        events.finding("backup", &Finding::new(Severity::Warning, what).todo(todo));
+    }
 }
 
 /// The deepest folder above `path`, or `path` itself, that exists.

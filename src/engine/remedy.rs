@@ -73,6 +73,9 @@ impl Faulty for EngineError {
             Component { error, .. } => return error.remedy(),
             RolledBack(cause) => match **cause {
                 Interrupted(_) => "run it again when you are ready",
+                Backup { .. } => {
+                    "make room in the state directory, name another with --state-dir, or go without a backup: --no-backup"
+                }
                 _ => return cause.remedy(),
             },
             Scan(e) => return e.remedy(),

@@ -1,10 +1,11 @@
 //! `rollback`: takes an import back that was finalised, by importing its backup. The backup is taken by the digest in the
 //! history, whatever its age; no sequence mark is lowered. Before it, what is there now is backed up like in any import.
 
+use crate::base::path::ShownPath;
 use crate::component::{Finding, Host, Nobody, Severity};
 use crate::crypto::identity::Identities;
 use crate::engine::apply::Transaction;
-use crate::engine::backup::{self, Backup};
+use crate::engine::backup::{self, Backup, Part};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Decide, Events};
 use crate::engine::history::{past_records, records, taken_back};
@@ -15,7 +16,7 @@ use crate::engine::journal::{Begin, End, Record};
 use crate::engine::log::Log;
 use crate::engine::machine;
 use crate::engine::participants::{self, participants, From};
-use crate::engine::plan::{refuse, require_space, ImportPlan};
+use crate::engine::plan::{refuse, require_space, warn_of_room, ImportPlan};
 use crate::engine::recover::recover_first;
 use crate::engine::selection::Selection;
 use crate::engine::state::State;
@@ -63,7 +64,8 @@ impl Rollback<'_> {
         let participants =
             participants(&opened, &host, &Selection::default(), &From::Backup(&past.components))?;
         let components = participants::plan(&participants, &host, &run, &Nobody, events)?;
-        let plan = ImportPlan { components, ..plan_of(&opened, past) };
+        let plan = ImportPlan { components, ..plan_of(&opened[0], past) };
+        warn_of_room(&plan, self.state, self.no_backup, events);
         if self.dry_run {
             return Ok(ImportReport::planned(plan));
         }
@@ -77,14 +79,15 @@ impl Rollback<'_> {
             run: &run,
             participants: &participants,
             plan: &plan,
+            keys: keys.as_ref(),
             events: log,
         };
-        let backup = backed_up(&transaction, keys.as_ref(), self.no_backup)?;
+        let backup = backed_up(&transaction)?;
         let begin = Begin { place, ..begin(&transaction, backup) };
         let applied = transaction.run(&begin, || Ok(()))?;
         // The checks of what is no longer in place say nothing.
         self.state.drop_checks()?;
-        let backup = backup.made(&run, self.state);
+        let backup = backup.early().map(|made| made.shown(Part::Early, &run, self.state));
         Ok(ImportReport::done(plan, backup, applied))
     }
 
@@ -170,21 +173,30 @@ impl Rollback<'_> {
         }
     }
 
-    /// The backup of `past`, and where it stands.
-    fn open(&self, past: &Begin, events: &dyn Events) -> Result<(Opened, String)> {
+    /// The one or two bundles of the backup of `past`, and where they stand.
+    fn open(&self, past: &Begin, events: &dyn Events) -> Result<(Vec<Opened>, String)> {
         let cannot = |why: String| EngineError::CannotRollBack { run: past.run.clone(), why };
-        let sums = match past.backup {
-            Backup::Made { sums, .. } => sums,
+        match past.backup {
             Backup::Unneeded => return Err(cannot("it changed nothing".to_owned())),
             Backup::None => return Err(cannot("it was made without a backup".to_owned())),
-        };
-        let path = backup::path(&past.run, self.state);
-        let place = crate::base::path::ShownPath::from(path.as_path()).to_string();
-        if path.symlink_metadata().is_err() {
-            return Err(cannot(format!("its backup {place} is gone")));
+            Backup::Made(_) | Backup::Late => {}
         }
-        let (opened, _) = backup::open(&path, Some(sums), self.identities, events)?;
-        Ok((opened, place))
+        let parts = [(Part::Early, past.backup.early()), (Part::Late, past.late)];
+        let (mut all, mut places) = (Vec::new(), Vec::new());
+        for (part, made) in parts {
+            let Some(made) = made else { continue };
+            let path = part.path(&past.run, self.state);
+            let place = ShownPath::from(path.as_path()).to_string();
+            if path.symlink_metadata().is_err() {
+                return Err(cannot(format!("its backup {place} is gone")));
+            }
+            all.push(backup::open(&path, Some(made.sums), self.identities, events)?.0);
+            places.push(place);
+        }
+        match all.is_empty() {
+            true => Err(cannot("it has no backup".to_owned())),
+            false => Ok((all, places.join(" and "))),
+        }
     }
 }
 

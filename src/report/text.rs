@@ -224,9 +224,14 @@ pub fn imported(report: &ImportReport, each: bool) -> Vec<String> {
             report.plan.sequence
         ),
     });
-    if let Some(backup) = &report.backup {
+    let backups: Vec<String> = [&report.backup, &report.late_backup]
+        .into_iter()
+        .flatten()
+        .map(|backup| format!("{} ({})", backup.path, bytes(backup.size)))
+        .collect();
+    if !backups.is_empty() {
         let what = if taken_back.is_some() { "what was there before" } else { "what it replaced" };
-        lines.push(format!("{what} is in {} ({})", backup.path, bytes(backup.size)));
+        lines.push(format!("{what} is in {}", backups.join(" and ")));
         lines.extend(taken_back.is_none().then(|| "to take it back: kbpack rollback".to_owned()));
     }
     if let Some(receipt) = &report.receipt {

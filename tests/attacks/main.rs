@@ -5,10 +5,14 @@
 
 #[path = "../e2e/support.rs"]
 mod support;
+use support::run;
 
 mod across;
 mod archive;
 mod campaign;
+#[path = "../postgres/cluster.rs"]
+#[allow(dead_code)]
+mod cluster;
 mod commands;
 mod files;
 mod forge;
@@ -17,6 +21,7 @@ mod keys;
 mod kit;
 mod manifest;
 mod plugins;
+mod postgres;
 mod replay;
 mod seal;
 mod secrets;

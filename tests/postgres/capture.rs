@@ -120,11 +120,42 @@ fn what_is_left_out_and_what_stops_an_export() {
     pair.profiles("postgres", "", "");
     pair.source.sql("postgres", "ALTER DATABASE app RENAME TO other");
     pair.world.source.kbpack(&export).fails(8, "database \"app\" does not exist");
-    // Where absence is a state, it is packed, and an import of it removes the database.
+}
+
+/// Where absence is a state, it is packed, and an import of it removes the database: if the target says so, too.
+#[test]
+fn a_database_is_removed_only_where_the_target_agrees() {
+    let pair = Pair::new();
     pair.profiles("postgres", "absent = \"ok\"", "");
-    pair.import(&pair.export("absent.kbp")).ok();
+    let dry = pair.world.source.kbpack(&["export", "-r", &pair.world.recipient, "--dry-run"]).ok();
+    assert!(
+        dry.text().contains("there is no database app") || dry.stderr.contains("there is no database app")
+    );
+    let bundle = pair.export("absent.kbp");
+    // Where there is none, there is nothing to agree to.
+    pair.import(&bundle).ok();
+    pair.target.sql("postgres", "CREATE DATABASE app");
+    let refused =
+        pair.import(&bundle).fails(8, "the bundle says that there is no database, and would remove");
+    assert!(refused.stderr.contains("set absent = \"remove\""), "{}", refused.stderr);
+    assert_eq!(pair.target.databases(), ["app"]);
+    let plan = ["import", bundle.to_str().unwrap(), "--dry-run"];
+    let plan = pair.world.target.kbpack(&plan).fails(8, "would remove").text();
+    assert!(plan.contains("- postgresql://") && plan.contains("1 removed"), "{plan}");
+
+    pair.profiles("postgres", "absent = \"ok\"", "absent = \"ok\"");
+    pair.import(&bundle).ok();
+    assert_eq!(pair.target.databases(), ["app"]);
+    pair.profiles("postgres", "absent = \"ok\"", "absent = \"remove\"");
+    pair.import(&bundle).ok();
     assert_eq!(pair.target.databases(), [""; 0]);
     pair.import(&pair.export("absent2.kbp")).ok();
+    // The rollback of the one that removed it brings it back.
+    let history = pair.world.target.kbpack(&["history", "--json"]).ok().json();
+    let removal = history["imports"].as_array().unwrap().iter().find(|import| import["backup"] == "kept");
+    let run = removal.unwrap()["run"].as_str().unwrap().to_owned();
+    pair.world.target.kbpack(&["rollback", "--yes", &run]).ok();
+    assert_eq!(pair.target.databases(), ["app"]);
 }
 
 /// A component's streams are files for pg_restore and psql.

@@ -5,11 +5,24 @@
 #[path = "../e2e/support.rs"]
 mod support;
 
+use support::run;
+
 mod capture;
+mod cluster;
+mod crash;
+mod late;
+mod odd;
+mod pair;
 mod role_map;
 mod roles;
 mod round_trip;
 mod safety;
-mod server;
 mod tls;
+mod undo;
 mod zoo;
+
+/// Servers, and homes that use them.
+mod server {
+    pub use crate::cluster::{binary, Server};
+    pub use crate::pair::{profile, Pair};
+}

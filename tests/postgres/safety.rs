@@ -2,19 +2,17 @@
 
 use crate::server::{profile, Pair, Server};
 use crate::support::{Home, Run, KBPACK};
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const OLD: &str = "CREATE TABLE old (x int); INSERT INTO old VALUES (1)";
+pub const OLD: &str = "CREATE TABLE old (x int); INSERT INTO old VALUES (1)";
 const NEW: &str = "CREATE TABLE new (x int PRIMARY KEY); INSERT INTO new SELECT generate_series(1, 20000)";
 
 /// A source with the new state and a target with the old one, and the bundle between them.
-fn half_way() -> (Pair, std::path::PathBuf) {
+pub fn half_way() -> (Pair, std::path::PathBuf) {
     let pair = Pair::new();
     for (server, sql) in [(&pair.source, NEW), (&pair.target, OLD)] {
         server.sql("postgres", "CREATE DATABASE app");
@@ -27,8 +25,14 @@ fn half_way() -> (Pair, std::path::PathBuf) {
 
 /// `old` or `new`: what the database has, wholly, and nothing lies about.
 #[track_caller]
-fn state(server: &Server) -> String {
+pub fn state(server: &Server) -> String {
     assert_eq!(server.databases(), ["app"]);
+    content(server)
+}
+
+/// `old` or `new`: what the database has, wholly.
+#[track_caller]
+pub fn content(server: &Server) -> String {
     let tables = server
         .sql("app", "SELECT relname, (SELECT count(*) FROM pg_stat_user_tables) FROM pg_stat_user_tables");
     let name = tables.split('|').next().unwrap().to_owned();
@@ -38,67 +42,6 @@ fn state(server: &Server) -> String {
         if name == "old" { ("old|1", "1") } else { ("new|1", "20000") }
     );
     name
-}
-
-/// kbpack under strace, killed at the `nth` of `call` in any of its threads.
-fn killed(home: &Home, args: &[&str], call: &str, nth: u32) -> Run {
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-    command.args(["-e", &format!("inject={call}:signal=SIGKILL:when={nth}")]).arg(KBPACK).args(args);
-    command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
-    Run::of(&mut command)
-}
-
-/// How often the busiest thread of an undisturbed run makes each of `calls`.
-fn count(home: &Home, args: &[&str], calls: &str, log: &Path) -> BTreeMap<String, u32> {
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &format!("trace={calls}")]);
-    command.arg(KBPACK).args(args);
-    command.env_clear().env("HOME", &home.path).env("PATH", std::env::var_os("PATH").unwrap());
-    Run::of(&mut command).ok();
-    let mut counts: BTreeMap<(String, String), u32> = BTreeMap::new();
-    for line in fs::read_to_string(log).unwrap().lines() {
-        let Some((thread, call)) = line.split_once(char::is_whitespace) else { continue };
-        let Some((name, _)) = call.trim_start().split_once('(') else { continue };
-        *counts.entry((thread.to_owned(), name.to_owned())).or_default() += 1;
-    }
-    let mut most = BTreeMap::new();
-    for ((_, name), count) in counts {
-        let entry = most.entry(name).or_insert(0);
-        *entry = count.max(*entry);
-    }
-    most
-}
-
-#[test]
-fn killed_anywhere_it_is_the_old_or_the_new_database() {
-    let (pair, bundle) = half_way();
-    let target = &pair.world.target;
-    let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
-    let calls = "sendto,fsync,fdatasync";
-    let counts = count(target, &args, calls, &pair.world.path("calls"));
-    assert_eq!(state(&pair.target), "new");
-    let (mut olds, mut news, mut runs) = (0, 0, 0);
-    for (call, count) in counts {
-        // The suite takes some, more of the last, where the swap is; `KBPACK_CAMPAIGN=1` takes all.
-        let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
-        let some =
-            |n: &u32| all || n.is_multiple_of((count / 4).max(1)) || *n + 8 > count && n.is_multiple_of(3);
-        for nth in (1..=count).filter(some) {
-            runs += 1;
-            pair.target.sql("postgres", "DROP DATABASE app WITH (FORCE)");
-            pair.target.sql("postgres", "CREATE DATABASE app");
-            pair.target.sql("app", OLD);
-            killed(target, &args, &call, nth);
-            target.kbpack(&["recover"]).ok();
-            match state(&pair.target).as_str() {
-                "old" => olds += 1,
-                _ => news += 1,
-            }
-        }
-    }
-    println!("{runs} kills: {olds} times the old database, {news} times the new one");
-    assert!(olds > 1 && news > 0);
 }
 
 #[test]
@@ -146,12 +89,12 @@ fn a_crash_of_the_server_in_the_middle_leaves_the_old_database() {
     assert_eq!(state(&pair.target), "old");
 }
 
-fn start(home: &Home, args: &[&str]) -> Child {
+pub fn start(home: &Home, args: &[&str]) -> Child {
     home.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 #[track_caller]
-fn wait_for(mut what: impl FnMut() -> bool) {
+pub fn wait_for(mut what: impl FnMut() -> bool) {
     let start = Instant::now();
     while !what() {
         assert!(start.elapsed() < Duration::from_secs(60), "it never came");
@@ -243,6 +186,10 @@ fn a_user_without_rights_is_told_what_it_lacks_and_an_administrator_helps() {
         .arg(KBPACK);
     strace.args(["import", bundle.to_str().unwrap(), "--yes"]).env_clear();
     strace.env("HOME", &pair.world.target.path).env("PATH", std::env::var_os("PATH").unwrap());
+    // Where the password is put into a file: a folder that nobody else uses.
+    let runtime = pair.world.path("runtime");
+    fs::create_dir(&runtime).unwrap();
+    strace.env("XDG_RUNTIME_DIR", &runtime);
     Run::of(&mut strace).ok();
     let calls = fs::read_to_string(&trace).unwrap();
     assert!(
@@ -254,8 +201,7 @@ fn a_user_without_rights_is_told_what_it_lacks_and_an_administrator_helps() {
         pair.target.sql("app", "SELECT relowner::regrole FROM pg_class WHERE relname = 'notes'"),
         "locked"
     );
-    let left = fs::read_dir("/dev/shm").unwrap().flatten();
-    assert!(!left.into_iter().any(|e| e.file_name().to_string_lossy().starts_with("kbpack-pgpass-")));
+    assert_eq!(fs::read_dir(&runtime).unwrap().count(), 0);
 }
 
 #[test]

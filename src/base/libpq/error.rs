@@ -130,6 +130,11 @@ pub fn code_of(error: &postgres::Error) -> &str {
     error.code().map_or("", |code| code.code())
 }
 
+const OUT_OF_MEMORY: &str = "53200";
+/// What a server most often ran out of that says `out of shared memory`: each table of a database takes a lock.
+pub const MORE_LOCKS: &str =
+    "give the server more memory for locks: raise max_locks_per_transaction, restart it, and run it again";
+
 /// By the classes of SQLSTATE (PostgreSQL manual, appendix A).
 fn fault(code: &str) -> Fault {
     match code {
@@ -145,6 +150,7 @@ fn fault(code: &str) -> Fault {
 fn remedy(code: &str) -> Option<&'static str> {
     match code {
         "55P03" | "55006" => Some("something else works on it: wait for that, or end it, and run it again"),
+        OUT_OF_MEMORY => Some(MORE_LOCKS),
         "42501" => Some("grant the role what it lacks, or name an admin-url in the profile"),
         _ => match code.get(..2) {
             Some("53" | "54") => Some("give the server more of what it ran out of, and run it again"),

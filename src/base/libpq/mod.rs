@@ -11,4 +11,4 @@ pub mod session;
 mod tls;
 pub mod url;
 
-pub use error::{code_of, one_line, Error, Result};
+pub use error::{code_of, one_line, Error, Result, MORE_LOCKS};

@@ -71,12 +71,26 @@ impl<'a> Import<'a> {
     }
 
     /// To its end; gives the machine back.
-    fn run(mut self) -> Machine {
+    fn run(self) -> Machine {
+        self.run_with_backup().0
+    }
+
+    /// To its end, with the backup at its time.
+    fn run_with_backup(mut self) -> (Machine, Bundle) {
+        let early = self.plan.late_backup.is_none().then(|| self.back_up());
         self.stage();
         self.commit().unwrap();
         passed(&self.check());
+        let backup = early.unwrap_or_else(|| self.back_up());
         self.finalise();
-        self.machine
+        (self.machine, backup)
+    }
+
+    fn back_up(&self) -> Bundle {
+        let before = self.world();
+        let backup = Bundle::before(&*self.component, &self.plan, &self.machine);
+        assert_same(&self.world(), &before, "backed up");
+        backup
     }
 
     /// Undoes, and everything must be as it was: after a second time as well.
@@ -153,12 +167,18 @@ fn shows(text: &str, secrets: &[crate::component::NamedSecret]) -> bool {
 pub fn round_trip(subject: &dyn Subject, bundle: &Bundle, start: State) {
     let import = Import::onto(subject, bundle, start);
     assert!(!import.plan.changes.is_empty() && !import.plan.destinations.is_empty());
+    let compared = import.component.compare(&import.machine.scope(), &import.plan).unwrap();
+    assert!(compared.is_none_or(|results| results.iter().any(|result| result.failure.is_some())));
     let machine = import.run();
     let captured = Bundle::of(&*from_options(subject, &machine), &machine);
     assert_eq!(captured.content(subject), bundle.content(subject), "onto {start:?}");
 
     let overrides = subject.overrides(&machine.host);
     let mut again = Import::on(subject, bundle, machine, overrides.as_ref());
+    if let Some(results) = again.component.compare(&again.machine.scope(), &again.plan).unwrap() {
+        // Its plan does not compare, so that the same again is put in place anew.
+        return passed(&results);
+    }
     assert!(again.plan.changes.is_empty(), "onto {start:?}: {:?}", again.plan.changes);
     // What an import fetches by a command, it fetches each time.
     assert_eq!(again.plan.executes.len(), again.plan.commands.len(), "{:?}", again.plan.executes);
@@ -258,10 +278,18 @@ pub fn finalise_is_the_end(subject: &dyn Subject, bundle: &Bundle, start: State)
     passed(&import.check());
 }
 
-/// Staging or the commit stops, and what somebody wrote stays where it is.
-pub fn an_edit_since_the_plan_is_refused(subject: &dyn Subject, bundle: &Bundle, start: State) {
+/// Staging or the commit stops, and what somebody wrote stays where it is. Where the backup comes late, it is in there.
+pub fn an_edit_since_the_plan_is_refused_or_carried_along(
+    subject: &dyn Subject,
+    bundle: &Bundle,
+    start: State,
+) {
     for staged_before in [true, false] {
         let mut import = Import::onto(subject, bundle, start);
+        if import.plan.late_backup.is_some() {
+            an_edit_is_carried_along(import, staged_before);
+            continue;
+        }
         if staged_before {
             import.stage();
         }
@@ -284,6 +312,36 @@ pub fn an_edit_since_the_plan_is_refused(subject: &dyn Subject, bundle: &Bundle,
     }
 }
 
+/// An edit of what the commit moves aside is back after an undo, and in the late backup.
+fn an_edit_is_carried_along(mut import: Import<'_>, staged_before: bool) {
+    let (subject, bundle) = (import.subject, import.bundle);
+    if staged_before {
+        import.stage();
+        subject.edit(&import.machine.host);
+    } else {
+        subject.edit(&import.machine.host);
+        import.stage();
+    }
+    let edited = without_run(&import.world());
+    import.commit().unwrap();
+    assert_eq!(import.component.undo(&import.machine.scope(), &import.journal.acts).unwrap(), []);
+    assert_same(&import.world(), &edited, "undone after an edit");
+
+    import.before = edited.clone();
+    let overrides = subject.overrides(&import.machine.host);
+    let mut import = Import::on(subject, bundle, import.machine, overrides.as_ref());
+    import.stage();
+    import.commit().unwrap();
+    let backup = import.back_up();
+    import.finalise();
+    assert!(!subject.edit_survives(&import.machine.host));
+    let component =
+        subject.kind().from_backup(&super::name(), &backup.facts, None, &import.machine.host).unwrap();
+    let machine = Import::of(subject, &backup, import.machine, component).run();
+    assert_same(&subject.world(&machine.host), &edited, "rolled back after an edit");
+    assert!(subject.edit_survives(&machine.host));
+}
+
 /// The old state is back, and what somebody wrote to the new one is kept aside and named.
 pub fn an_edit_after_the_commit_is_kept(subject: &dyn Subject, bundle: &Bundle, start: State) {
     let mut import = Import::onto(subject, bundle, start);
@@ -302,9 +360,7 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
     for edited in [false, true] {
         let import = Import::onto(subject, bundle, start);
         let before = untimed(&import.before);
-        let backup = Bundle::before(&*import.component, &import.plan, &import.machine);
-        assert_same(&import.world(), &import.before, "backed up");
-        let machine = import.run();
+        let (machine, backup) = import.run_with_backup();
         assert_ne!(untimed(&subject.world(&machine.host)), before);
         if edited {
             subject.edit(&machine.host);
@@ -312,8 +368,10 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
         let component =
             subject.kind().from_backup(&super::name(), &backup.facts, None, &machine.host).unwrap();
         let mut back = Import::of(subject, &backup, machine, component);
+        // What is edited is kept aside, or all of it is in the late backup of the rollback.
+        let late = back.plan.late_backup.is_some();
         let warned = back.plan.findings.iter().any(|finding| finding.severity == Severity::Warning);
-        assert_eq!(warned, edited, "{:?}", back.plan.findings);
+        assert!(late || warned == edited, "{:?}", back.plan.findings);
         // Half way and back again.
         back.stage();
         back.commit().unwrap();
@@ -321,9 +379,8 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
         assert_eq!(kept, []);
         assert_same(&untimed(&back.world()), &untimed(&back.before), "a rollback that was undone");
         back.journal = Acts::default();
-        let (imported, forth) =
-            (untimed(&back.before), Bundle::before(&*back.component, &back.plan, &back.machine));
-        let machine = back.run();
+        let imported = untimed(&back.before);
+        let (machine, forth) = back.run_with_backup();
         let now = untimed(&subject.world(&machine.host));
         let when = format!("rolled back onto {start:?}, edited: {edited}");
         match edited {
@@ -331,7 +388,7 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
             // The folder that holds what is kept may be one that was not there.
             true => assert_same(&without_folders(&now), &without_folders(&before), &when),
         }
-        assert_eq!(subject.edit_survives(&machine.host), edited, "{when}");
+        assert_eq!(subject.edit_survives(&machine.host), edited && !late, "{when}");
 
         // And forth again, by the backup of the rollback: what was kept stays beside.
         let component =
@@ -339,5 +396,6 @@ pub fn a_backup_brings_back(subject: &dyn Subject, bundle: &Bundle, start: State
         let machine = Import::of(subject, &forth, machine, component).run();
         let again = without_run(&untimed(&subject.world(&machine.host)));
         assert_same(&again, &imported, &format!("and forth again, {when}"));
+        assert_eq!(subject.edit_survives(&machine.host), edited, "{when}");
     }
 }

@@ -13,35 +13,54 @@ use super::copying::Copying;
 use super::facts::{Assertion, Database, Facts};
 use super::index::{self, stream_name, Row, Sequence};
 use super::large_objects;
+use super::options::Absent;
 use super::pgpass::PrivateFile;
 use super::rows::write_all;
 use super::select;
 use super::snapshot::{busy, nap, take, Snapshot, ATTEMPTS};
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
-use crate::component::{Captured, Error, Holds, Result, Scope, StreamSink, StreamWrite, Survey};
+use crate::component::{
+    Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+};
 use std::fs::File;
 use std::io::Read;
 
 /// Writes all of it.
 pub fn capture(postgres: &Postgres, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
-    capture_from(postgres, postgres.place(scope.host)?, scope, sink)
+    let place = postgres.place(scope.host)?;
+    match is_absent(postgres, &place)? {
+        true => absent(postgres, place),
+        false => present(postgres, &place, scope, sink),
+    }
 }
 
-/// The same from `place`, by whoever logs in there.
-pub fn capture_from(
+/// Whether there is no such database, and that is a state.
+fn is_absent(postgres: &Postgres, place: &Place) -> Result<bool> {
+    match postgres.absent {
+        Absent::Refuse => Ok(false),
+        Absent::Ok | Absent::Remove => {
+            Ok(connect::database_oid(&mut place.administer()?, &place.database)?.is_none())
+        }
+    }
+}
+
+/// Says that there is none.
+pub fn absent(postgres: &Postgres, place: Place) -> Result<Captured> {
+    let facts = Facts { address: place.address, options: postgres.options.clone(), database: None };
+    Ok(Captured { facts: facts.to_value()?, findings: Vec::new() })
+}
+
+/// Writes the database at `place`, as whoever logs in there.
+pub fn present(
     postgres: &Postgres,
-    place: Place,
+    place: &Place,
     scope: &Scope<'_>,
     sink: &dyn StreamSink,
 ) -> Result<Captured> {
-    if postgres.may_be_absent && connect::database_oid(&mut place.administer()?, &place.database)?.is_none() {
-        let facts = Facts { address: place.address, options: postgres.options.clone(), database: None };
-        return Ok(Captured { facts: facts.to_value()?, findings: Vec::new() });
-    }
     // 1. and 2.
     let Moment { mut snapshot, mut facts, chosen, sequences, tool, archive } =
-        moment(postgres, &place, scope)?;
+        moment(postgres, place, scope)?;
     facts.pg_dump = tool.version.to_string();
     let mut findings = tool.warnings();
     findings.extend(select::secrets_inside(&mut snapshot.session)?);
@@ -110,15 +129,23 @@ fn moment(postgres: &Postgres, place: &Place, scope: &Scope<'_>) -> Result<Momen
 /// What would be packed.
 pub fn survey(postgres: &Postgres, scope: &Scope<'_>) -> Result<Survey> {
     let place = postgres.place(scope.host)?;
+    if is_absent(postgres, &place)? {
+        let what = format!("there is no database {}, and the bundle says so", place.database);
+        let findings = vec![Finding::new(Severity::Note, what)];
+        return Ok(Survey { origins: vec![place.to_string()], findings, ..Survey::default() });
+    }
     let mut session = connect::connect(&place.login, &place.database)?;
     let database = catalog::database(&mut session)?;
     let server = connect::server_version(&mut session)?;
-    let tables = catalog::tables(&mut session)?;
+    let taken = |schema: &str| postgres.select.takes_schema(schema);
+    let tables = catalog::tables(&mut session)?.iter().filter(|table| taken(&table.schema)).count();
+    let sequences = catalog::sequences(&mut session)?.iter().filter(|s| taken(&s.schema)).count();
+    let objects = large_objects::count(&mut session)?;
     let mut findings = tools::pg_dump(server.major)?.warnings();
     findings.extend(select::secrets_inside(&mut session)?);
     Ok(Survey {
         origins: vec![place.to_string()],
-        items: tables.len() as u64,
+        items: (tables + sequences) as u64 + objects,
         bytes: database.bytes,
         findings,
     })

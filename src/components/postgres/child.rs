@@ -4,9 +4,10 @@ use super::address::Login;
 use super::pgpass::PrivateFile;
 use super::quote;
 use super::tools::Tool;
-use crate::base::fault::Fault;
+use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
-use crate::base::process::{Command, Output, Stdout, Talked, PLAIN_ENV};
+use crate::base::libpq::MORE_LOCKS;
+use crate::base::process::{Command, Output, ProcessError, Stdout, Talked, PLAIN_ENV};
 use crate::component::{Error, Result};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -43,6 +44,7 @@ impl Reach<'_> {
             .env("PGPASSFILE", self.passfile.path())
             .env("PGAPPNAME", "kbpack")
             .env("PGCONNECT_TIMEOUT", "20")
+            .until_interrupted()
     }
 }
 
@@ -86,7 +88,7 @@ pub fn dump(tool: &Tool, reach: &Reach<'_>, args: &[String]) -> Result<Dumped> {
             size += n as u64;
         }
     };
-    let Talked { said, status, stderr } = reach.command(tool).args(args).talk(copy).map_err(Error::of)?;
+    let Talked { said, status, stderr } = reach.command(tool).args(args).talk(copy).map_err(ended)?;
     let size = said?;
     if !status.success() && stderr.lines().any(|line| DISTURBED.iter().any(|said| line.contains(said))) {
         return Ok(Dumped::Disturbed);
@@ -102,8 +104,20 @@ pub fn dump(tool: &Tool, reach: &Reach<'_>, args: &[String]) -> Result<Dumped> {
 pub fn restore(tool: &Tool, reach: &Reach<'_>, archive: &File, args: &[&str]) -> Result<()> {
     let command = reach.command(tool).args(["--exit-on-error"]).args(args).args(["/dev/stdin"]);
     let command = command.stdin_file(rewound(archive)?);
-    let Output { status, stderr, .. } = command.run(b"", MAX_LIST).map_err(Error::of)?;
-    succeeded(tool, status, &stderr)
+    let Output { status, stderr, .. } = command.run(b"", MAX_LIST).map_err(ended)?;
+    succeeded(tool, status, &stderr).map_err(|error| match error.fault() {
+        // What the server said, or else what pg_restore itself did not understand.
+        Fault::Unexpected if stderr.contains("ERROR:") => Error::not_ready(error).todo(
+            "this server does not take that definition: correct it at the source, or what it needs here",
+        ),
+        Fault::Unexpected => Error::rule("D4", error),
+        _ => error,
+    })
+}
+
+/// A child that was ended because of a signal did not take too long.
+fn ended(error: ProcessError) -> Error {
+    interrupt::check().err().map_or_else(|| Error::of(error), Error::of)
 }
 
 /// The archive's table of contents, as `pg_restore -l` prints it.
@@ -130,16 +144,22 @@ fn succeeded(tool: &Tool, status: ExitStatus, stderr: &str) -> Result<()> {
     }
 }
 
+const OUT_OF_LOCKS: &str = "out of shared memory";
+
 /// What it says is wrong, and in which entry; never the statement, which may hold a secret.
 fn refused(tool: &Tool, status: ExitStatus, stderr: &str) -> Error {
     let said = |word: &str| stderr.lines().rev().find_map(|line| Some(line.split_once(word)?.1.trim()));
     let why = said("ERROR:").or_else(|| said("error:")).unwrap_or("it said nothing");
     let place = said("from TOC entry").map(|entry| format!(" (entry {entry})")).unwrap_or_default();
     let fault = match why {
-        _ if why.contains("No space left") => Fault::Limit,
+        _ if why.contains("No space left") || why.contains(OUT_OF_LOCKS) => Fault::Limit,
         _ if why.contains("permission denied") || why.contains("must be ") => Fault::NotReady,
         _ if why.contains("canceling statement due to lock timeout") => Fault::NotReady,
         _ => Fault::Unexpected,
     };
-    Error::new(fault, format_args!("{} ended with {status}: {why}{place}", tool.name))
+    let error = Error::new(fault, format_args!("{} ended with {status}: {why}{place}", tool.name));
+    match why.contains(OUT_OF_LOCKS) {
+        true => error.todo(MORE_LOCKS),
+        false => error,
+    }
 }

@@ -163,13 +163,17 @@ fn describe(object: &LargeObject, owners: bool, acls: bool) -> String {
     sql
 }
 
+/// How many there are.
+pub fn count(session: &mut Client) -> Result<u64> {
+    let row = session.query_one("SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata", &[]);
+    let count: i64 = row.map_err(|e| failed("the list of large objects", &e))?.get(0);
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
 /// What differs between `objects` and what the database of `session` has, in words.
 pub fn differences(session: &mut Client, objects: &[LargeObject]) -> Result<Option<String>> {
-    let count: i64 = session
-        .query_one("SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata", &[])
-        .map_err(|e| failed("the list of large objects", &e))?
-        .get(0);
-    if u64::try_from(count).ok() != Some(objects.len() as u64) {
+    let count = count(session)?;
+    if count != objects.len() as u64 {
         return Ok(Some(format!("{count} are there, {} were packed", objects.len())));
     }
     for object in objects {

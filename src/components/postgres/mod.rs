@@ -4,7 +4,8 @@
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
 //! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
-//! [`large_objects`], [`properties`], [`roles`], [`role_map`]), [`verify`] holds it against the index, [`swap`] renames.
+//! [`large_objects`], [`properties`], [`roles`], [`role_map`]), [`verify`] holds it against the index, [`swap`] renames, and [`written`]
+//! tells an undo whether somebody wrote to it since.
 
 mod capture;
 mod catalog;
@@ -31,8 +32,11 @@ mod snapshot;
 mod stage;
 mod suggest;
 mod swap;
+#[cfg(test)]
+mod tests;
 mod tools;
 mod verify;
+mod written;
 
 use crate::base::fault::Fault;
 use crate::base::libpq::{address, url};
@@ -64,8 +68,8 @@ struct Postgres {
     refuse_when: Option<String>,
     assertions: BTreeMap<String, String>,
     keep_previous: bool,
-    /// Whether a database that is not there is a state to capture.
-    may_be_absent: bool,
+    /// What this machine says to a database that the source does not have.
+    absent: Absent,
     /// What the bundle says; `None` on the source.
     facts: Option<Facts>,
 }
@@ -119,7 +123,7 @@ impl Kind for PostgresKind {
             refuse_when: profile.refuse_when,
             assertions: profile.assertions,
             keep_previous: profile.keep_previous,
-            may_be_absent: profile.absent == Absent::Ok,
+            absent: profile.absent,
             facts: None,
         }))
     }
@@ -133,7 +137,8 @@ impl Kind for PostgresKind {
     ) -> Result<Box<dyn Component>> {
         let facts = Facts::read(name.as_str(), facts)?;
         let own = Profile::read(name.as_str(), overrides.unwrap_or(&Value::Object(Default::default())))?;
-        Ok(Box::new(Postgres::on_target(facts, own, host)))
+        let absent = own.absent;
+        Ok(Box::new(Postgres::on_target(facts, own, absent, host)))
     }
 
     fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
@@ -150,7 +155,8 @@ impl Kind for PostgresKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let own = Profile::read(name.as_str(), own.unwrap_or(&Value::Object(Default::default())))?;
-        let mut postgres = Postgres::on_target(Facts::read(name.as_str(), facts)?, own, host);
+        let facts = Facts::read(name.as_str(), facts)?;
+        let mut postgres = Postgres::on_target(facts, own, Absent::Remove, host);
         // Its roles are those of this server.
         (postgres.options.roles, postgres.options.role_map) = (Roles::Refuse, RoleMap::new());
         Ok(Box::new(postgres))
@@ -158,7 +164,7 @@ impl Kind for PostgresKind {
 }
 
 impl Postgres {
-    fn on_target(facts: Facts, own: Profile, host: &Host) -> Postgres {
+    fn on_target(facts: Facts, own: Profile, absent: Absent, host: &Host) -> Postgres {
         Postgres {
             options: own.over(facts.options.clone()),
             address: own.address,
@@ -168,7 +174,7 @@ impl Postgres {
             refuse_when: None,
             assertions: BTreeMap::new(),
             keep_previous: own.keep_previous,
-            may_be_absent: true,
+            absent,
             facts: Some(facts),
         }
     }
@@ -230,12 +236,19 @@ impl Component for Postgres {
         capture::capture(self, scope, sink)
     }
 
-    /// By the administrator, if one is named: whoever may not read the old database must not keep it from its backup.
-    fn back_up(&self, scope: &Scope<'_>, _plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
+    /// The database that the plan saw, under the name that it has by now: it is called as before in what is written. By the
+    /// administrator, if one is named: whoever may not read the old database must not keep it from its backup.
+    fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
         scope.require_whole("postgres")?;
         let place = self.place(scope.host)?;
         let login = place.admin.0.clone();
-        capture::capture_from(self, Place { login, ..place }, scope, sink)
+        let Some(oid) = plan::Target::of(plan)?.live else {
+            return capture::absent(self, place);
+        };
+        let gone =
+            || Error::not_ready(format_args!("database {} was dropped since the plan", place.database));
+        let database = connect::database_name(&mut place.administer()?, oid)?.ok_or_else(gone)?;
+        capture::present(self, &Place { login, database, ..place }, scope, sink)
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
@@ -258,8 +271,8 @@ impl Component for Postgres {
         verify::staged(plan::Target::of(plan)?, scope)
     }
 
-    fn commit(&self, _scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
-        swap::commit(plan::Target::of(plan)?, journal)
+    fn commit(&self, scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
+        swap::commit(plan::Target::of(plan)?, scope.run, journal)
     }
 
     fn describe(&self, act: &Act) -> String {
@@ -272,6 +285,10 @@ impl Component for Postgres {
 
     fn check(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
         verify::in_place(plan::Target::of(plan)?)
+    }
+
+    fn compare(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Option<Vec<CheckResult>>> {
+        verify::live(plan::Target::of(plan)?, scope).map(Some)
     }
 
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {

@@ -34,15 +34,17 @@ struct Table {
     absent: Absent,
 }
 
-/// What an export does where there is no such database.
+/// What happens where the source has no such database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Absent {
-    /// Stops.
+    /// An export stops, and so does an import that would remove a database.
     #[default]
     Refuse,
-    /// Says so in the bundle: an import removes the database.
+    /// An export says so in the bundle; an import leaves a database alone that is there.
     Ok,
+    /// An import removes it.
+    Remove,
 }
 
 /// What a profile says.

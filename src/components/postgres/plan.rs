@@ -6,6 +6,7 @@ use super::connect::{connect, database_oid, server_version};
 use super::error::failed;
 use super::facts::{Database, Options, Roles};
 use super::index::{self, Row};
+use super::options::Absent;
 use super::quote;
 use super::role_map::{self, RoleMap};
 use super::roles::{self, Known};
@@ -29,6 +30,8 @@ pub struct Target {
     pub options: Options,
     /// What is put there; `None`: nothing, the database goes.
     pub new: Option<New>,
+    /// Whether the database stays as it is, though the source had none.
+    pub stays: bool,
 }
 
 /// The database that is put there.
@@ -68,12 +71,23 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     look.may_swap(&admin, live)?;
     if let Some(oid) = live {
         look.what_is_there(oid)?;
+        look.can_be_backed_up(server);
     }
     let new = match &postgres.facts()?.database {
         None if !streams.list().is_empty() => {
             return Err(Error::rule("D2", "a database that was not there has streams"));
         }
-        None => None,
+        None => {
+            match postgres.absent {
+                _ if live.is_none() => {}
+                Absent::Refuse => look.removal(),
+                Absent::Ok => {
+                    look.note(Severity::Note, "it did not exist on the source; nothing to do".to_owned());
+                }
+                Absent::Remove => {}
+            }
+            None
+        }
         Some(database) => {
             let rows = index::read(streams)?;
             Some(look.what_comes(database, rows, &postgres.options, server, rights.superuser)?)
@@ -81,11 +95,12 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     };
     let Look { findings, executes, .. } = look;
     let shown = place.to_string();
+    let stays = new.is_none() && postgres.absent == Absent::Ok;
     let kind = match (&new, live) {
         (Some(_), None) => Some(ChangeKind::Added),
         (Some(_), Some(_)) => Some(ChangeKind::Changed),
-        (None, Some(_)) => Some(ChangeKind::Removed),
-        (None, None) => None,
+        (None, Some(_)) if !stays => Some(ChangeKind::Removed),
+        (None, _) => None,
     };
     let mut changes: Vec<Change> =
         kind.map(|kind| Change { kind, what: shown.clone() }).into_iter().collect();
@@ -103,8 +118,9 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
         changes.push(Change { kind: ChangeKind::Added, what: format!("role {role}: {how}") });
     }
     let names = Names::new(&place.database, scope.run);
-    let detail = Target { place, names, live, options: postgres.options.clone(), new };
+    let detail = Target { place, names, live, options: postgres.options.clone(), new, stays };
     let mut plan = Plan::new(detail);
+    plan.late_backup = live.filter(|_| !stays).map(|oid| size(&mut session, oid)).transpose()?;
     plan.destinations = destinations;
     plan.changes = changes;
     plan.findings = findings;
@@ -117,6 +133,14 @@ fn named_roles(database: &Database) -> impl Iterator<Item = String> + '_ {
     let granted = database.acl.iter().flatten().filter_map(|grant| grant.to.clone());
     let set = database.settings.iter().filter_map(|setting| setting.role.clone());
     database.roles.iter().cloned().chain(granted).chain(set)
+}
+
+/// Bytes of the database with this number; 0 where the role may not know.
+fn size(session: &mut Client, oid: u32) -> Result<u64> {
+    let sql = "SELECT CASE WHEN pg_catalog.has_database_privilege($1::oid, 'CONNECT') \
+        OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_catalog.pg_database_size($1::oid) ELSE 0 END";
+    let bytes: i64 = session.query_one(sql, &[&oid]).map_err(|e| failed("the database's size", &e))?.get(0);
+    Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
 /// What a role may do.
@@ -253,6 +277,25 @@ impl Look<'_> {
             );
         }
         Ok(())
+    }
+
+    /// A bundle that says that there was no database needs this machine's own word to remove one.
+    fn removal(&mut self) {
+        let what = format!("the bundle says that there is no database, and would remove {}", self.place);
+        let todo = "set absent = \"remove\" for this component in this machine's own profile to remove it, or absent = \"ok\" to keep it";
+        self.refuse(what, todo.to_owned());
+    }
+
+    /// The backup comes late: what keeps it from being made is better known now.
+    fn can_be_backed_up(&mut self, server: Version) {
+        let found = tools::pg_dump(server.major).and_then(|_| tools::pg_restore(server.major, server.major));
+        if let Err(error) = found {
+            let what = format!(
+                "the database that is replaced cannot be backed up, so that it will be put back: {error}"
+            );
+            let finding = Finding::new(Severity::Warning, what);
+            self.findings.push(finding.todo("put that right, or go without a backup: --no-backup"));
+        }
     }
 
     /// What the server lacks for the database that comes, and who restores it.

@@ -5,8 +5,9 @@ use super::facts::{Database, Options, Setting};
 use super::plan::{New, Target};
 use super::quote::{ident, literal};
 use super::tools::Version;
+use crate::base::fault::{Fault, Faulty};
 use crate::base::secret::Secret;
-use crate::component::Result;
+use crate::component::{Error, Result};
 use postgres::Client;
 use postgres_protocol::password::scram_sha_256;
 
@@ -44,12 +45,31 @@ pub fn create(admin: &mut Client, target: &Target, new: &New, server: Version) -
     if !new.no_tablespaces && database.tablespace != "pg_default" {
         sql += &format!(" TABLESPACE {}", ident(&database.tablespace));
     }
-    admin.batch_execute(&sql).map_err(|e| failed(format_args!("making database {}", target.names.side), &e))
+    admin.batch_execute(&sql).map_err(|e| {
+        let error = failed(format_args!("making database {}", target.names.side), &e);
+        match error.fault() {
+            Fault::Unexpected => Error::not_ready(error)
+                .todo("the server has to know the encoding and the locale: make the locale (locale-gen), restart the server, and run it again"),
+            _ => error,
+        }
+    })
 }
 
-/// What is said of a role that the run `run` made, until the import is final.
-fn mark(run: &str) -> String {
-    literal(&format!("made by the kbpack import {run}"))
+/// What is said of a role, or of a database where none was, that the run `run` made, until the import is final.
+pub fn not_final(run: &str) -> String {
+    format!("made by the kbpack import {run}")
+}
+
+/// `COMMENT ON DATABASE`.
+pub fn comment(name: &str, text: Option<&str>) -> String {
+    let text = text.map_or_else(|| "NULL".to_owned(), literal);
+    format!("COMMENT ON DATABASE {} IS {text}", ident(name))
+}
+
+/// What `COMMENT ON DATABASE` said of the database with this number.
+pub fn comment_of(admin: &mut Client, oid: u32) -> Result<Option<String>> {
+    let sql = "SELECT pg_catalog.shobj_description($1::oid, 'pg_database')";
+    Ok(admin.query_one(sql, &[&oid]).map_err(|e| failed("a database's comment", &e))?.get(0))
 }
 
 /// `CREATE ROLE`; marked, so that an undo finds it. Without a password it may not log in either. The password itself never
@@ -62,7 +82,8 @@ pub fn create_roles(admin: &mut Client, roles: &[(String, Option<Secret>)], run:
             .map(|password| format!(" LOGIN PASSWORD {}", literal(&scram_sha_256(password.expose()))));
         // Sent at once, it is one transaction.
         let login = login.unwrap_or_default();
-        let sql = format!("CREATE ROLE {0}{login}; COMMENT ON ROLE {0} IS {1}", ident(role), mark(run));
+        let mark = literal(&not_final(run));
+        let sql = format!("CREATE ROLE {0}{login}; COMMENT ON ROLE {0} IS {mark}", ident(role));
         admin.batch_execute(&sql).map_err(|e| failed(format_args!("making role {role}"), &e))?;
     }
     Ok(())
@@ -73,7 +94,7 @@ pub fn settle_roles(admin: &mut Client, run: &str, stay: bool) -> Result<()> {
     let sql = format!(
         "SELECT rolname::text FROM pg_catalog.pg_roles \
          WHERE pg_catalog.shobj_description(oid, 'pg_authid') = {}",
-        mark(run)
+        literal(&not_final(run))
     );
     for row in admin.query(&sql, &[]).map_err(|e| failed("the roles", &e))? {
         let role = ident(row.get(0));
@@ -109,11 +130,11 @@ pub fn limit(name: &str, database: &Database) -> String {
 }
 
 fn statements(name: &str, database: &Database, options: &Options) -> Vec<String> {
-    let name = ident(name);
     let mut sql = Vec::new();
-    if let Some(comment) = &database.comment {
-        sql.push(format!("COMMENT ON DATABASE {name} IS {}", literal(comment)));
+    if let Some(text) = &database.comment {
+        sql.push(comment(name, Some(text)));
     }
+    let name = ident(name);
     for setting in &database.settings {
         sql.push(set(&name, setting));
     }

@@ -22,6 +22,13 @@ pub struct Select {
     pub exclude_table_data: Vec<String>,
 }
 
+impl Select {
+    /// Whether the schema goes.
+    pub fn takes_schema(&self, schema: &str) -> bool {
+        !self.exclude_schema.iter().any(|pattern| like(pattern, schema))
+    }
+}
+
 /// What goes and what does not.
 #[derive(Debug, Default)]
 pub struct Chosen {

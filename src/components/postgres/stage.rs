@@ -16,14 +16,38 @@ use super::properties;
 use super::quote;
 use super::role_map;
 use super::roles;
+use super::swap;
+use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
 use crate::component::{Error, Result, Scope, StreamSource};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::panic::resume_unwind;
+use std::thread::{self, sleep};
+use std::time::Duration;
 
-/// Builds it.
+/// How often signals are looked for.
+const NAP: Duration = Duration::from_millis(20);
+
+/// Builds it. A signal ends the sessions there: nobody waits for what the server is about to do.
 pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
     let Some(new) = &target.new else { return Ok(()) };
+    thread::scope(|threads| {
+        let builder = threads.spawn(|| build(target, new, scope, streams));
+        while !builder.is_finished() {
+            if interrupt::check().is_err() {
+                // Tried again until nobody is there.
+                let _ = swap::end_sessions(&target.place, &target.names.side);
+            }
+            sleep(NAP);
+        }
+        let built = builder.join().unwrap_or_else(|panic| resume_unwind(panic));
+        interrupt::check().map_err(Error::of)?;
+        built
+    })
+}
+
+fn build(target: &Target, new: &New, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
     let side = target.names.side.as_str();
     let bytes = streams.list().iter().map(|info| info.size).sum();
     scope.progress.expect(bytes);
@@ -31,6 +55,9 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
     // 1.
     let mut admin = target.place.administer()?;
     let server = server_version(&mut admin)?;
+    // What an earlier try of this run left.
+    swap::drop_database(&mut admin, side)?;
+    properties::settle_roles(&mut admin, scope.run, false)?;
     let place = &target.place;
     let made = roles::passwords(&place.login, &place.database, &new.missing_roles, scope.logins)?;
     properties::create_roles(&mut admin, &made, scope.run)?;
@@ -57,13 +84,14 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
     // 3.
     let tables: Vec<&Table> = tables(new).collect();
     let load = Load { login: &new.restorer, database: side, facts: &new.database, scope, streams };
-    load.run(&tables)?;
+    load.run(&tables).map_err(|error| content("D5", error))?;
 
     // 4.
     restore("data", "--jobs=1")?;
     let objects = objects(new);
     let (owners, acls) = (!target.options.no_owner, !target.options.no_acl);
-    large_objects::restore(&mut connect(&new.restorer, side)?, &objects, streams, (owners, acls))?;
+    large_objects::restore(&mut connect(&new.restorer, side)?, &objects, streams, (owners, acls))
+        .map_err(|error| content("D6", error))?;
     restore("post-data", &format!("--jobs={}", scope.threads.max(1)))?;
 
     if !new.mapped.is_empty() {
@@ -75,6 +103,14 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
 
     // 6.
     properties::apply(&mut admin, side, &new.database, &target.options)
+}
+
+/// What a server has against rows of the bundle, where nothing else is the reason.
+fn content(rule: &str, error: Error) -> Error {
+    match error.fault() {
+        Fault::Unexpected => Error::rule(rule, error),
+        _ => error,
+    }
 }
 
 /// Tables with their rows.

@@ -2,6 +2,8 @@
 //!
 //! A rename needs a database without sessions. While it waits for that it holds a lock that keeps new sessions out, so
 //! a second session of ours ends the old ones meanwhile: clients that reconnect all the time do not win.
+//!
+//! An undo loses nothing: what somebody wrote to the new database keeps that database, under a name of its own.
 
 use super::connect::{database_name, database_oid};
 use super::error::{code_of, failed};
@@ -9,9 +11,10 @@ use super::pgpass;
 use super::plan::Target;
 use super::properties;
 use super::quote::ident;
+use super::written::{self, Mark, Written};
 use super::Place;
 use crate::base::fault::Fault;
-use crate::component::{Act, Error, Finding, Journal, Result};
+use crate::component::{Act, Error, Finding, Journal, Result, Severity};
 use postgres::Client;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +32,8 @@ pub struct Names {
     pub side: String,
     /// The old one, after it.
     pub old: String,
+    /// The new one, after an undo, if it was written to.
+    pub kept: String,
 }
 
 impl Names {
@@ -41,7 +46,7 @@ impl Names {
             }
             full
         };
-        Names { side: called("new"), old: called("old") }
+        Names { side: called("new"), old: called("old"), kept: called("kept") }
     }
 }
 
@@ -50,7 +55,20 @@ impl Names {
 #[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
 enum SwapAct {
     /// `live`, if it is there, is then called `old`; `side`, if there is one, `name`.
-    Swap { name: String, live: Option<u32>, side: Option<u32>, side_name: String, old: String },
+    Swap {
+        name: String,
+        live: Option<u32>,
+        side: Option<u32>,
+        side_name: String,
+        old: String,
+        /// What the server counted for `side`, before anybody could use it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mark: Option<Mark>,
+        /// The comment that `side` has in the end. Where there was no old database, another one says until then that
+        /// the import is not final.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
+    },
 }
 
 impl SwapAct {
@@ -73,7 +91,10 @@ pub fn describe(act: &Act) -> String {
 }
 
 /// Renames.
-pub fn commit(target: &Target, journal: &mut dyn Journal) -> Result<()> {
+pub fn commit(target: &Target, run: &str, journal: &mut dyn Journal) -> Result<()> {
+    if target.stays {
+        return Ok(());
+    }
     let mut admin = target.place.administer()?;
     let (name, names) = (&target.place.database, &target.names);
     let side = database_oid(&mut admin, &names.side)?;
@@ -88,32 +109,43 @@ pub fn commit(target: &Target, journal: &mut dyn Journal) -> Result<()> {
         ))
         .todo("run the import again"));
     }
+    let mark = match &target.new {
+        Some(new) => written::mark(&new.restorer, &names.side)?,
+        None => None,
+    };
     let act = SwapAct::Swap {
         name: name.clone(),
         live,
         side,
         side_name: names.side.clone(),
         old: names.old.clone(),
+        mark,
+        comment: target.new.as_ref().and_then(|new| new.database.comment.clone()),
     };
     let act = serde_json::to_value(&act).map_err(|e| Error::io("the journal", e.into()))?;
     journal.intend(&[Act(act)])?;
     if let Some(oid) = live {
         renames.push((oid, name.clone(), names.old.clone()));
     }
-    let mut last = None;
+    let mut last = Vec::new();
     if let (Some(oid), Some(new)) = (side, &target.new) {
         renames.push((oid, names.side.clone(), name.clone()));
-        last = Some(properties::limit(name, &new.database));
+        last.push(properties::limit(name, &new.database));
+        if live.is_none() {
+            last.push(properties::comment(name, Some(&properties::not_final(run))));
+        }
     }
     rename(&target.place, &mut admin, &renames, last)
 }
 
-/// Takes the renames back, by the databases' numbers, and drops the new one.
+/// Takes the renames back, by the databases' numbers, and drops the new one, unless it was written to.
 pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
     pgpass::sweep();
     let mut admin = place.administer()?;
+    let names = Names::new(&place.database, run);
+    let mut findings = Vec::new();
     for act in acts.iter().rev() {
-        let SwapAct::Swap { name, live, side, side_name, .. } = SwapAct::read(act)?;
+        let SwapAct::Swap { name, live, side, mark, comment, .. } = SwapAct::read(act)?;
         let called = |admin: &mut Client, oid: Option<u32>| match oid {
             None => Ok(None),
             Some(oid) => database_name(admin, oid),
@@ -121,7 +153,15 @@ pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
         let (side_is, live_is) = (called(&mut admin, side)?, called(&mut admin, live)?);
         let mut renames = Vec::new();
         if let (Some(oid), Some(is)) = (side, side_is.filter(|is| *is == name)) {
-            renames.push((oid, is, side_name.clone()));
+            if live.is_none() && properties::comment_of(&mut admin, oid)? == comment {
+                return Err(Error::new(
+                    Fault::Unexpected,
+                    format_args!("the import of database {name} is final"),
+                )
+                .todo("use `kbpack rollback`"));
+            }
+            // Under a name of its own before it is looked at: a kill in between leaves it to the next undo.
+            renames.push((oid, is, names.kept.clone()));
         }
         match (live, live_is) {
             (Some(oid), Some(is)) if is != name => renames.push((oid, is, name.clone())),
@@ -131,28 +171,60 @@ pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
             }
             _ => {}
         }
-        rename(place, &mut admin, &renames, None)?;
+        rename(place, &mut admin, &renames, Vec::new())?;
+        if called(&mut admin, side)?.is_some_and(|is| is == names.kept) {
+            match written::since(&place.admin.0, &names.kept, mark.as_ref()) {
+                Written::No => drop_database(&mut admin, &names.kept)?,
+                written => findings.push(kept(&name, &names.kept, written)),
+            }
+        }
     }
-    drop_database(&mut admin, &Names::new(&place.database, run).side)?;
-    properties::settle_roles(&mut admin, run, false)?;
-    Ok(Vec::new())
+    drop_database(&mut admin, &names.side)?;
+    // The database that is kept has need of its roles.
+    properties::settle_roles(&mut admin, run, !findings.is_empty())?;
+    // Each act found the same one.
+    findings.truncate(1);
+    Ok(findings)
+}
+
+/// A finding: the new database was not dropped.
+fn kept(name: &str, kept: &str, written: Written) -> Finding {
+    let what = match written {
+        Written::Unknown => {
+            format!("whether database {name} was written to after it was put in place cannot be told, so it is kept as {kept}")
+        }
+        _ => format!("database {name} was written to after it was put in place, so it is kept as {kept}"),
+    };
+    Finding::new(Severity::Warning, what)
+        .todo(format_args!("take what you need from it, and then: DROP DATABASE {};", ident(kept)))
 }
 
 /// Drops the old database, unless it is to stay.
 pub fn finalise(place: &Place, keep_previous: bool, run: &str, acts: &[Act]) -> Result<()> {
     let mut admin = place.administer()?;
     for act in acts {
-        let SwapAct::Swap { live, old, .. } = SwapAct::read(act)?;
-        let Some(oid) = live else { continue };
-        // Only under the name that we gave it: whoever renamed it since wants it.
-        if database_name(&mut admin, oid)?.as_ref() == Some(&old) && !keep_previous {
-            drop_database(&mut admin, &old)?;
+        let SwapAct::Swap { name, live, side, old, comment, .. } = SwapAct::read(act)?;
+        match (live, side) {
+            // Only under the name that we gave it: whoever renamed it since wants it.
+            (Some(oid), _) if database_name(&mut admin, oid)?.as_ref() == Some(&old) && !keep_previous => {
+                drop_database(&mut admin, &old)?;
+            }
+            (None, Some(oid))
+                if properties::comment_of(&mut admin, oid)? == Some(properties::not_final(run)) =>
+            {
+                let sql = properties::comment(&name, comment.as_deref());
+                admin
+                    .batch_execute(&sql)
+                    .map_err(|e| failed(format_args!("the comment on database {name}"), &e))?;
+            }
+            _ => {}
         }
     }
     properties::settle_roles(&mut admin, run, true)
 }
 
-fn drop_database(admin: &mut Client, name: &str) -> Result<()> {
+/// Drops the database called `name`, if there is one, and ends its sessions.
+pub fn drop_database(admin: &mut Client, name: &str) -> Result<()> {
     let Some(oid) = database_oid(admin, name)? else { return Ok(()) };
     for attempt in 1.. {
         terminate(admin, &[oid])?;
@@ -165,12 +237,12 @@ fn drop_database(admin: &mut Client, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// All of `renames` (number, from, to) in one transaction, with one more statement at its end.
+/// All of `renames` (number, from, to) in one transaction, with more statements at its end.
 fn rename(
     place: &Place,
     admin: &mut Client,
     renames: &[(u32, String, String)],
-    last: Option<String>,
+    last: Vec<String>,
 ) -> Result<()> {
     if renames.is_empty() {
         return Ok(());
@@ -211,6 +283,13 @@ fn rename(
             Err(error) => ended.and(Err(failed(place, &error))),
         }
     })
+}
+
+/// Ends the sessions in the database called `name`.
+pub fn end_sessions(place: &Place, name: &str) -> Result<()> {
+    let mut admin = place.administer()?;
+    let oid = database_oid(&mut admin, name)?;
+    terminate(&mut admin, oid.as_slice())
 }
 
 fn terminate(admin: &mut Client, oids: &[u32]) -> Result<()> {

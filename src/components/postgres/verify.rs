@@ -1,4 +1,4 @@
-//! Target: the side database against what was counted on the source, and the live one after the swap.
+//! Target: the side database, or the live one, against what was counted on the source; and whether it is in place.
 
 use super::catalog;
 use super::connect::{connect, database_oid};
@@ -13,29 +13,47 @@ use crate::component::{CheckResult, Result, Scope};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-/// Rows, sequences, large objects and assertions.
+/// What was staged.
 pub fn staged(target: &Target, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
-    let Some(new) = &target.new else { return Ok(Vec::new()) };
-    let mut session = connect(&new.restorer, &target.names.side)?;
+    match &target.new {
+        None => Ok(Vec::new()),
+        Some(new) => content(&target.names.side, new, scope),
+    }
+}
+
+/// What is there. Definitions are not compared, but for the tables' columns.
+pub fn live(target: &Target, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
+    let there = target.live.is_some();
+    match &target.new {
+        None if target.stays => Ok(Vec::new()),
+        None => Ok(vec![gone(there)]),
+        Some(_) if !there => Ok(vec![result("the database", Some("it is not there".to_owned()))]),
+        Some(new) => content(&target.place.database, new, scope),
+    }
+}
+
+/// Rows, sequences, large objects and assertions.
+fn content(database: &str, new: &New, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
+    let mut session = connect(&new.restorer, database)?;
     let objects = stage::objects(new);
     let differences = match large_objects::differences(&mut session, &objects) {
         Ok(differences) => differences,
         Err(error) => Some(error.to_string()),
     };
     let mut results = vec![
-        result("rows", tables(target, new, scope)?),
+        result("rows", tables(database, new, scope)?),
         result("sequences", sequences(&mut session, new)?),
         result("large objects", differences),
     ];
     let path = super::facts::search_path(&new.database.settings);
     for assertion in &new.database.assertions {
-        session.batch_execute("BEGIN READ ONLY").map_err(|e| failed("the side database", &e))?;
+        session.batch_execute("BEGIN READ ONLY").map_err(|e| failed(database, &e))?;
         let failure = match catalog::answer(&mut session, &assertion.name, &assertion.sql, path) {
             Ok(value) if value == assertion.value => None,
             Ok(value) => Some(format!("it answers '{value}', and '{}' on the source", assertion.value)),
             Err(error) => Some(error.to_string()),
         };
-        session.batch_execute("ROLLBACK").map_err(|e| failed("the side database", &e))?;
+        session.batch_execute("ROLLBACK").map_err(|e| failed(database, &e))?;
         results.push(result(&format!("assertion '{}'", assertion.name), failure));
     }
     Ok(results)
@@ -46,8 +64,7 @@ fn result(name: &str, failure: Option<String>) -> CheckResult {
 }
 
 /// The first table whose rows differ, in words.
-fn tables(target: &Target, new: &New, scope: &Scope<'_>) -> Result<Option<String>> {
-    let database = target.names.side.as_str();
+fn tables(database: &str, new: &New, scope: &Scope<'_>) -> Result<Option<String>> {
     let mut session = connect(&new.restorer, database)?;
     let there = catalog::tables(&mut session)?;
     let server = super::connect::server_version(&mut session)?;
@@ -124,16 +141,22 @@ fn sequences(session: &mut postgres::Client, new: &New) -> Result<Option<String>
     Ok(None)
 }
 
+fn gone(there: bool) -> CheckResult {
+    result("the database is gone", there.then(|| "it is still there".to_owned()))
+}
+
 /// Whether the database is the one that was staged, and its user gets in.
 pub fn in_place(target: &Target) -> Result<Vec<CheckResult>> {
     let place = &target.place;
     let mut admin = place.administer()?;
     let there = database_oid(&mut admin, &place.database)?;
     let side = database_oid(&mut admin, &target.names.side)?;
-    let Some(_) = &target.new else {
-        let failure = there.map(|_| "it is still there".to_owned());
-        return Ok(vec![result("the database is gone", failure)]);
-    };
+    if target.stays {
+        return Ok(Vec::new());
+    }
+    if target.new.is_none() {
+        return Ok(vec![gone(there.is_some())]);
+    }
     let swapped = match (there, side) {
         (Some(oid), None) if Some(oid) != target.live => None,
         _ => Some("it is not the one that was restored".to_owned()),

@@ -7,10 +7,11 @@ use crate::base::path::path_text;
 use crate::crypto::keygen;
 use crate::crypto::sign::{Namespace, Signer};
 use crate::crypto::trust::{TrustStore, Trusted as Trust};
+use crate::engine::backup::Part;
 use crate::engine::error::Result;
 use crate::engine::events::Events;
 use crate::engine::machine;
-use crate::format::{FormatError, Manifest};
+use crate::format::{BundleId, FormatError, Manifest};
 use crate::pipeline::unpack::{Sealed, UnpackError, Unverified};
 use rustix::fs::{fstat, statat, AtFlags, FileType, Mode, OFlags, Stat};
 use std::ffi::OsStr;
@@ -84,9 +85,16 @@ impl<'a> Looker<'a> {
             series: Series { signer: signer.fingerprint(), profile: opened.map(|inside| inside.profile) },
             size: u64::try_from(stat.st_size).unwrap_or(0),
             keep: Vec::new(),
+            unit: self.unit(id, name),
             name: name.to_owned(),
             inode: (stat.st_dev, stat.st_ino),
         })
+    }
+
+    /// A copy of a backup under another name is none that a rollback finds: only names tell which parts belong together.
+    fn unit(&self, id: BundleId, name: &OsStr) -> String {
+        let run = Part::run_of(name).filter(|_| self.namespace == Namespace::Backup);
+        run.map_or_else(|| id.to_string(), str::to_owned)
     }
 
     /// The manifest of a bundle that can be opened. Nothing is decrypted that a stranger signed: its signer must be trusted,

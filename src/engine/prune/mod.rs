@@ -9,6 +9,7 @@ use crate::component::{Finding, Severity};
 use crate::crypto::identity::Identities;
 use crate::crypto::paths::KeyPaths;
 use crate::crypto::sign::Namespace;
+use crate::engine::backup::Part;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::Events;
 use crate::engine::exports::exports;
@@ -95,6 +96,9 @@ pub struct Found {
     pub size: u64,
     /// Why it stays; none: it goes.
     pub keep: Vec<Reason>,
+    /// What is kept or goes as one: the run of a backup, which may be two bundles; else the bundle's id.
+    #[serde(skip)]
+    unit: String,
     #[serde(skip)]
     name: OsString,
     /// Device and inode of what was looked at.
@@ -130,13 +134,13 @@ impl Prune<'_> {
     pub fn backups(&self, state: &State, events: &dyn Events) -> Result<Pruning> {
         let lock = state.lock()?;
         let folder = state.ensure_backups()?;
-        let is_backup = |name: &OsStr| run_of(name).is_some();
+        let is_backup = |name: &OsStr| Part::run_of(name).is_some();
         let mut pruning = self.look(&folder, Namespace::Backup, &is_backup, Some(lock), events)?;
         // Without its backup an import that was cut off could perhaps not be undone.
         let unfinished = journal::list(&state.journals_dir())?;
         let unfinished: BTreeSet<&OsStr> = unfinished.iter().filter_map(|path| path.file_stem()).collect();
         for found in &mut pruning.bundles {
-            let needed = run_of(&found.name).is_some_and(|run| unfinished.contains(OsStr::new(run)));
+            let needed = Part::run_of(&found.name).is_some_and(|run| unfinished.contains(OsStr::new(run)));
             found.keep.extend(needed.then_some(Reason::Needed));
         }
         Ok(pruning)
@@ -184,18 +188,18 @@ impl Prune<'_> {
             // Copies of a bundle are one: else, of an old one, they would take the places of all others.
             let mut seen = BTreeSet::new();
             let whole = |found: &&Found| !self.shrunk.contains(&found.id);
-            let (ids, times): (Vec<BundleId>, Vec<u64>) = series
+            let (units, times): (Vec<String>, Vec<u64>) = series
                 .iter()
                 .filter(whole)
-                .filter(|found| seen.insert(found.id))
-                .map(|found| (found.id, found.time))
+                .filter(|found| seen.insert(&found.unit))
+                .map(|found| (found.unit.clone(), found.time))
                 .unzip();
             let newest_whole = series.iter().filter(whole).map(Found::when).max();
             let reasons = decide(times, self.policy, self.now);
-            let reasons: BTreeMap<BundleId, Vec<Reason>> = ids.into_iter().zip(reasons).collect();
+            let reasons: BTreeMap<String, Vec<Reason>> = units.into_iter().zip(reasons).collect();
             for found in series {
                 let only_shrunk = self.shrunk.contains(&found.id) && Some(found.when()) > newest_whole;
-                found.keep = reasons.get(&found.id).cloned().unwrap_or_default();
+                found.keep = reasons.get(&found.unit).cloned().unwrap_or_default();
                 found.keep.extend(only_shrunk.then_some(Reason::Shrunk));
             }
         }
@@ -254,13 +258,6 @@ fn names(dir: &Dir) -> rustix::io::Result<BTreeSet<OsString>> {
     Ok(names)
 }
 
-/// The run in the name of a backup: `<16 hex digits>.kbp`.
-fn run_of(name: &OsStr) -> Option<&str> {
-    let run = name.to_str()?.strip_suffix(".kbp")?;
-    let hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
-    (run.len() == 16 && run.bytes().all(hex)).then_some(run)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +277,7 @@ mod tests {
             sequence: None,
             size: 9,
             keep: Vec::new(),
+            unit: String::new(),
             name: "a.kbp".into(),
             inode: (meta.dev(), meta.ino()),
         };
@@ -297,15 +295,5 @@ mod tests {
         std::fs::rename(folder.join("moved"), folder.join("a.kbp")).unwrap();
         pruning.unlink(&found).unwrap();
         assert!(!folder.join("a.kbp").exists() && pruning.unlink(&found).is_err());
-    }
-
-    #[test]
-    fn names_of_backups() {
-        assert_eq!(run_of(OsStr::new("0123456789abcdef.kbp")), Some("0123456789abcdef"));
-        for bad in
-            ["0123456789abcde.kbp", "0123456789ABCDEF.kbp", "0123456789abcdef", "0123456789abcdef.kbp.kbp"]
-        {
-            assert_eq!(run_of(OsStr::new(bad)), None, "{bad}");
-        }
     }
 }

@@ -108,7 +108,7 @@ fn describe(
     import: &Import<'_>,
     bundle: &Bundle,
     plan: &ImportPlan,
-    Applied { checked: Checked { components: checks, declared }, leftovers }: &Applied,
+    Applied { checked: Checked { components: checks, declared }, leftovers, .. }: &Applied,
     key: &SigningKey,
 ) -> Receipt {
     let host = key.public().fingerprint();

@@ -1,6 +1,6 @@
 //! Servers from the installed binaries, reached by a socket in a folder of their own, gone when they are dropped.
 
-use crate::support::{Home, Run, World};
+use super::run::Run;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -144,7 +144,11 @@ fn template() -> &'static Path {
     TEMPLATE.get_or_init(|| {
         let initdb = binary("initdb");
         let name = format!("template{}", initdb.display()).replace('/', "-");
-        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // `target/tmp`, also for the tests inside the library.
+        let exe = std::env::current_exe().unwrap();
+        let tmp = exe.ancestors().nth(3).unwrap().join("tmp");
+        fs::create_dir_all(&tmp).unwrap();
+        let kept = tmp.join(name);
         if kept.exists() {
             return kept;
         }
@@ -198,39 +202,4 @@ pub fn binary(tool: &str) -> PathBuf {
     found.pop().or(on_path).unwrap_or_else(|| {
         panic!("{tool} is not installed: apt-get install postgresql postgresql-contrib (tests/run does that)")
     })
-}
-
-/// Two homes, each with a server of its own.
-pub struct Pair {
-    pub world: World,
-    pub source: Server,
-    pub target: Server,
-}
-
-impl Pair {
-    pub fn new() -> Pair {
-        Pair { world: World::new(), source: Server::start(), target: Server::start() }
-    }
-
-    /// Profiles for a database `app` on both sides, as `role`; `more` goes into the source's, `own` into the target's.
-    pub fn profiles(&self, role: &str, more: &str, own: &str) {
-        profile(&self.world.source, &self.source.url(role, "app"), more);
-        profile(&self.world.target, &self.target.url(role, "app"), own);
-    }
-
-    #[track_caller]
-    pub fn export(&self, name: &str) -> PathBuf {
-        self.world.export(name)
-    }
-
-    #[track_caller]
-    pub fn import(&self, bundle: &Path) -> Run {
-        self.world.import(bundle, &["--accept-new"])
-    }
-}
-
-pub fn profile(home: &Home, url: &str, more: &str) {
-    home.profile(&format!(
-        "[bundle]\nname = \"pg\"\n\n[component.db]\nkind = \"postgres\"\nurl = \"{url}\"\n{more}\n"
-    ));
 }

@@ -14,6 +14,7 @@ use crate::base::name::ComponentName;
 use crate::base::path::{BundlePath, ShownPath};
 use crate::component::Act;
 use crate::engine::backup::Backup;
+use crate::engine::hooks::OwnedHook;
 use crate::format::BundleId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -125,6 +126,9 @@ pub struct Begin {
     /// The run that it takes back, if it is a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolls_back: Option<String>,
+    /// The hooks that may run around it, and around a rollback of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<OwnedHook>,
     /// The components that take part, in the order of their commits.
     pub components: Vec<Begun>,
 }
@@ -348,6 +352,7 @@ mod tests {
             maps: vec![],
             backup: Backup::Made { sums: Digest::of(b""), size: 1 },
             rolls_back: None,
+            hooks: vec![],
             components: vec![],
         }
     }

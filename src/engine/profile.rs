@@ -6,7 +6,7 @@ use crate::component::{Component, Host};
 use crate::components;
 use crate::engine::claims::Named;
 use crate::engine::error::{EngineError, In, Result};
-use crate::format::{flaw, Author, Check, Flaw};
+use crate::format::{flaw, hook_flaw, Author, Check, Flaw, Hook, HookFlaw};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -52,6 +52,16 @@ pub enum ProfileError {
         /// What is wrong, in words that follow the check's name.
         what: &'static str,
     },
+    /// One of its hooks makes no sense.
+    #[error("{}: {hook} {what}", path.display())]
+    Hook {
+        /// The profile.
+        path: PathBuf,
+        /// Which hook, in words.
+        hook: String,
+        /// What is wrong, in words that follow these.
+        what: &'static str,
+    },
     /// It packs nothing.
     #[error("{}: the profile has no [component.NAME]", .0.display())]
     Empty(PathBuf),
@@ -74,6 +84,7 @@ impl Faulty for ProfileError {
             ProfileError::Io { .. } => "check the name and the permissions".to_owned(),
             ProfileError::Syntax { .. } => "correct that line; the README lists the keys".to_owned(),
             ProfileError::Check { .. } => "correct that check; the README lists the keys".to_owned(),
+            ProfileError::Hook { .. } => "correct that hook; the README lists the keys".to_owned(),
             ProfileError::Empty(_) => "add at least one".to_owned(),
         };
         Some(text)
@@ -92,6 +103,8 @@ struct Document {
     component: BTreeMap<ComponentName, ComponentTable>,
     #[serde(default)]
     check: Vec<Check>,
+    #[serde(default)]
+    hook: Vec<Hook>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,6 +143,8 @@ pub struct Profile {
     pub components: BTreeMap<ComponentName, ComponentTable>,
     /// What is to be checked after an import.
     pub checks: Vec<Check>,
+    /// What is run around exports and imports.
+    pub hooks: Vec<Hook>,
 }
 
 impl Profile {
@@ -162,6 +177,13 @@ impl Profile {
             let check = check.map_or_else(|| "s".to_owned(), |at| document.check[at].name.clone());
             return Err(ProfileError::Check { path: path.to_owned(), check, what }.into());
         }
+        if let Some(HookFlaw { hook, what }) = hook_flaw(&document.hook, Author::Profile) {
+            let hook = hook.map_or_else(
+                || "the hooks".to_owned(),
+                |at| format!("the hook number {} ({})", at + 1, document.hook[at].stage.as_str()),
+            );
+            return Err(ProfileError::Hook { path: path.to_owned(), hook, what }.into());
+        }
         let named_after_file =
             || path.file_stem().and_then(|stem| ComponentName::new(&stem.to_string_lossy().to_lowercase()));
         let name = document
@@ -175,6 +197,7 @@ impl Profile {
             recipients: document.recipients.to,
             components: document.component,
             checks: document.check,
+            hooks: document.hook,
         })
     }
 
@@ -257,6 +280,23 @@ mod tests {
         assert!(wrong.starts_with("/kbpack.toml:2:1: a check has exactly one of"), "{wrong}");
         let wrong = read("[[check]]\nname = \"a\"\ntimeout = 0\nenv = { name = \"A\" }\n").unwrap_err();
         assert!(wrong.contains("the check 'a' has a timeout"), "{wrong}");
+    }
+
+    #[test]
+    fn hooks_are_read() {
+        let profile =
+            read("[[hook]]\nstage = \"quiesce\"\nrun = [\"stop\"]\nwhere = \"source\"\ntimeout = 5\n");
+        assert_eq!(profile.unwrap().hooks[0].run, ["stop"]);
+        let wrong = read("[[hook]]\nstage = \"before\"\nrun = [\"stop\"]\n").unwrap_err();
+        assert!(
+            wrong.starts_with("/kbpack.toml:2:9: unknown variant `before`, expected one of `quiesce`"),
+            "{wrong}"
+        );
+        let wrong = read("[[hook]]\nstage = \"quiesce\"\nrun = [\"a\"]\ndir = \"~\"\n").unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml:4:1: unknown field `dir`"), "{wrong}");
+        let two = "[[hook]]\nstage = \"resume\"\nrun = [\"a\"]\n[[hook]]\nstage = \"rollback\"\nrun = []\n";
+        let wrong = read(two).unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml: the hook number 2 (rollback) has a run"), "{wrong}");
     }
 
     #[test]

@@ -41,6 +41,7 @@ impl Faulty for EngineError {
             NoSuchImport(_) | AmbiguousImport(_) => Fault::Usage,
             Panicked(_) | DamagedHistory(_) | NotRemoved(_) => Fault::Unexpected,
             Check(e) => e.fault(),
+            Hook(e) => e.fault(),
             Journal(e) => e.fault(),
             Sealed { error, .. } => error.fault(),
             Ticket { error, .. } => error.fault(),
@@ -94,6 +95,7 @@ impl Faulty for EngineError {
             }
             OtherSigner { .. } => "if you trust that signer, name its fingerprint with --trust, or use `kbpack trust add`",
             Check(e) => return e.remedy(),
+            Hook(e) => return e.remedy(),
             Journal(e) => return e.remedy(),
             Sealed { error, .. } => return error.remedy(),
             Ticket { error, .. } => return error.remedy(),

@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod escape;
+pub mod executes;
 pub mod fault;
 pub mod fsx;
 pub mod interrupt;

@@ -194,7 +194,15 @@ pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
             lines.push(format!("  not in the bundle: {}", outcome(missing)));
             lines.extend(missing.todo.iter().map(|todo| format!("    todo: {todo}")));
         }
-        lines.extend(c.plan.executes.iter().map(|what| format!("  will be able to run: {what}")));
+        let executes = &c.plan.executes;
+        lines.extend(executes.iter().take(shown).map(|what| format!("  will be able to run: {what}")));
+        if executes.len() > shown {
+            let more = executes.len() - shown;
+            lines.push(format!(
+                "  will be able to run: … and {more} more, {} in all (-v shows all)",
+                executes.len()
+            ));
+        }
         for finding in &c.plan.findings {
             lines.push(format!("  {}: {}", severity(finding.severity), finding.what));
             lines.extend(finding.remedy.iter().map(|remedy| format!("    todo: {remedy}")));

@@ -482,7 +482,7 @@ def restore(rows, facts, out):
 def files(facts, streams, out):
     fields(facts, "F1", root="(?s)(/|~(/|$)).*", state="directory|file|absent", options=anything, only=(each,),
            top=(meta_of,), entries=integer(0), bytes=integer(0))
-    fields(facts["options"], "F1", exclude=(each,), mode=("overlay|mirror",), symlinks=("keep|replace|write-through",),
+    fields(facts["options"], "F1", exclude=(each,), runs=(each,), mode=("overlay|mirror",), symlinks=("keep|replace|write-through",),
            **{"one-filesystem": (lambda it: isinstance(it, bool),)})
     shards = [f"tree/{number:06}" for number in range(1, len(streams))]
     need(set(streams) == {*shards, "index"}, 6, "F1")

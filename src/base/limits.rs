@@ -60,3 +60,7 @@ pub const MAX_CHECK_TEXT: usize = 4096;
 pub const MAX_CHECK_BODY: usize = 64 * 1024;
 /// Words, headers or fields in one check.
 pub const MAX_CHECK_ITEMS: usize = 64;
+/// Hooks of one bundle.
+pub const MAX_HOOKS: usize = 64;
+/// Seconds that a hook may take.
+pub const MAX_HOOK_SECONDS: u64 = 3600;

@@ -3,6 +3,7 @@
 pub mod digest;
 pub mod duration;
 pub mod escape;
+pub mod executes;
 pub mod fault;
 pub mod fsx;
 pub mod interrupt;

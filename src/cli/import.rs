@@ -66,6 +66,9 @@ pub struct Args {
     /// Do not back up first what is replaced: `kbpack rollback` cannot take this import back then
     #[arg(long)]
     no_backup: bool,
+    /// Do not run the hooks that the bundle brings; those of this machine's own profile are run
+    #[arg(long)]
+    no_hooks: bool,
     /// Also write the receipt to FILE, to be carried back to the source
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     receipt: Option<PathBuf>,
@@ -98,6 +101,7 @@ impl Args {
                 allow_older: self.allow_older,
                 dry_run: self.dry_run,
                 no_backup: self.no_backup,
+                no_hooks: self.no_hooks,
                 keys: &|| own_keys(context),
                 decide: &answers,
                 ask: &asking,

@@ -13,7 +13,8 @@ use serde::Serialize;
 /// End an import that was cut off, backwards or forwards
 ///
 /// A kill, a power cut or a full disk in the middle of an import leaves its journal. This puts everything back as it
-/// was or, if the import was done and only its leftovers remained, removes those. The next import does the same by itself.
+/// was or, if the import was done and only its leftovers remained, removes those. Hooks that were to resume what was
+/// quiesced, for an import or an export, are run. The next import does the same by itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  kbpack recover")]
 pub struct RecoverArgs {}

@@ -4,6 +4,7 @@ use crate::cli::ask::Answers;
 use crate::cli::error::CliError;
 use crate::cli::keys::{identities, own_keys};
 use crate::cli::Context;
+use crate::crypto::paths::KeyPaths;
 use crate::engine::events::Events;
 use crate::engine::machine;
 use crate::engine::plan::refuse;
@@ -36,6 +37,9 @@ pub struct Args {
     /// Do not back up first what is there now
     #[arg(long)]
     no_backup: bool,
+    /// Do not run the hooks that the import had
+    #[arg(long)]
+    no_hooks: bool,
 }
 
 impl Args {
@@ -46,10 +50,12 @@ impl Args {
         let rollback = Rollback {
             host: &machine::host(&context.dirs, Vec::new())?,
             state: &State::new(context.dirs.state.clone()),
+            paths: &KeyPaths::new(&context.dirs.config),
             identities: &identities(context, &self.identity, None)?,
             import: self.import.as_deref(),
             dry_run: self.dry_run,
             no_backup: self.no_backup,
+            no_hooks: self.no_hooks,
             keys: &|| own_keys(context),
             decide: &answers,
         };

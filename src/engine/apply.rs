@@ -8,6 +8,7 @@ use crate::engine::backup::{back_up, discard, BackupMade, Made, Part};
 use crate::engine::checks::{self, Outcome};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
+use crate::engine::hooks::{Quiet, STOPPED};
 use crate::engine::import::ComponentChecks;
 use crate::engine::journal::{Begin, End, Entry, JournalError, JournalFile};
 use crate::engine::log::Log;
@@ -19,9 +20,6 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-/// What a second signal says.
-const STOPPED: &str = "error: stopped by a second signal, in the middle of the import or of undoing it\n todo: run `kbpack recover` before anything else; it ends what was begun\n";
-
 /// A change of this machine that was planned and confirmed: an import, or a rollback.
 pub(super) struct Transaction<'a> {
     pub(super) host: &'a Host,
@@ -32,6 +30,8 @@ pub(super) struct Transaction<'a> {
     pub(super) plan: &'a ImportPlan,
     /// What a backup is kept with; `None`: none is made.
     pub(super) keys: Option<&'a OwnKeys>,
+    /// Its hooks; quiesced before it runs.
+    pub(super) quiet: &'a Quiet<'a>,
     pub(super) events: &'a Log<'a>,
 }
 
@@ -158,9 +158,10 @@ impl Transaction<'_> {
                 Finding::new(Severity::Warning, what).todo("after another one, run `kbpack recover`");
             self.events.finding("import", &finding);
         }
-        // A failed check ends an import in one way, also where all was in place already.
-        let committed = matches!(cause, EngineError::CheckFailed { .. })
+        // A failed check, or hook, ends an import in one way, also where all was in place already.
+        let committed = matches!(cause, EngineError::CheckFailed { .. } | EngineError::Hook(_))
             || self.participants.iter().any(|p| !p.acts.borrow().is_empty());
+        self.quiet.before_undo();
         let mut failures = Vec::new();
         for participant in self.participants.iter().rev() {
             let undo = || participant.component.undo(&self.scope(participant), &participant.acts.borrow());
@@ -174,6 +175,9 @@ impl Transaction<'_> {
                 Err(panic) => words_of(&*panic),
             };
             failures.push(format!("component '{}': {failure}", participant.name));
+        }
+        if failures.is_empty() && committed {
+            self.quiet.undone();
         }
         let cause = Box::new(cause);
         match (failures.is_empty(), committed) {
@@ -219,6 +223,9 @@ impl Transaction<'_> {
             let mut intents = Intents { file: journal, participant, events: self.events };
             participant.component.commit(&scope, &planned.plan, &mut intents).within(&participant.name)?;
         }
+        // What is to be done first where it is in place; then programs go on, for the checks ask them.
+        self.quiet.in_place()?;
+        self.quiet.resume();
         // 12. The checks.
         self.events.step("checking");
         let mut components = Vec::new();

@@ -125,7 +125,7 @@ pub(super) fn discard(run: &str, state: &State) {
 }
 
 /// Whether anything would change, so that there is something to back up.
-pub(super) fn is_needed(plan: &ImportPlan) -> bool {
+pub fn is_needed(plan: &ImportPlan) -> bool {
     plan.components.iter().any(|planned| !planned.plan.changes.is_empty())
 }
 
@@ -176,6 +176,7 @@ fn write(transaction: &Transaction<'_>, keys: &OwnKeys, part: Part, path: &Path)
         targets: vec![Target { host: own, nonce: None }],
         components,
         checks: Vec::new(),
+        hooks: Vec::new(),
     };
     packer.finish(&manifest, Namespace::Backup, &keys.signer)?.finish().map_err(failed)?;
     Ok(id)

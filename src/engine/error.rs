@@ -8,6 +8,7 @@ use crate::crypto::error::CryptoError;
 use crate::crypto::trust::TrustError;
 use crate::engine::checks::CheckError;
 use crate::engine::completeness::Incomplete;
+use crate::engine::hooks::HookError;
 use crate::engine::journal::JournalError;
 use crate::engine::profile::ProfileError;
 use crate::engine::receipt::ReceiptError;
@@ -110,6 +111,9 @@ pub enum EngineError {
     /// The checks of a profile or a bundle.
     #[error(transparent)]
     Check(#[from] CheckError),
+    /// A hook.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

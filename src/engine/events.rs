@@ -13,6 +13,8 @@ pub trait Events: Progress {
     fn finding(&self, component: &str, finding: &Finding);
     /// An act of `component` is in the journal and comes next; `text` says which, on one line.
     fn act(&self, _component: &str, _text: &str) {}
+    /// A line that a program wrote which was run for `who`. Escape it before showing.
+    fn said(&self, _who: &str, _line: &str) {}
     /// How long a step took. Told when the run is over, of all its steps.
     fn took(&self, _step: &str, _time: Duration) {}
 }

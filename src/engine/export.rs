@@ -12,6 +12,8 @@ use crate::engine::completeness::{measure, require_minimums, shrunk, Incomplete}
 use crate::engine::error::{output_error, EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::exports::{forget, record, PastExport};
+use crate::engine::hooks::plan::{of_export, that_travel};
+use crate::engine::hooks::{describe, resume_left, Quiet};
 use crate::engine::log::Log;
 use crate::engine::machine;
 use crate::engine::profile::Profile;
@@ -19,7 +21,7 @@ use crate::engine::selection::Selection;
 use crate::engine::state::State;
 use crate::engine::ticket::fit::For;
 use crate::engine::ticket::{meant_for, MeantFor};
-use crate::format::{BundleId, ComponentEntry, Manifest, FORMAT_VERSION};
+use crate::format::{BundleId, ComponentEntry, Manifest, Stage, Where, FORMAT_VERSION};
 use crate::pipeline::output::Output;
 use crate::pipeline::pack::{PackError, Packer};
 use crate::pipeline::scan::{Misplaced, Scanner};
@@ -100,6 +102,21 @@ pub struct ExportPlan {
     pub profile: ShownPath,
     /// Each component.
     pub components: Vec<Surveyed>,
+    /// What is run around it here, or travels to be run on the target.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<SurveyedHook>,
+}
+
+/// One hook of an [`ExportPlan`].
+#[derive(Debug, Serialize)]
+pub struct SurveyedHook {
+    /// When it runs.
+    pub stage: Stage,
+    /// On which machine.
+    #[serde(rename = "where")]
+    pub machine: Where,
+    /// What it runs, as a person would type it.
+    pub what: String,
 }
 
 /// One component of an [`ExportPlan`].
@@ -141,7 +158,12 @@ pub fn survey(
     let (components, carved) = components_of(profile, host, selection)?;
     let surveyed = survey_each((&components, &carved), profile, host, selection, events)?;
     tickets.check(&components, &surveyed, host, events)?;
-    Ok(ExportPlan { profile: profile.path.as_path().into(), components: surveyed })
+    let hooks = profile.hooks.iter().map(|hook| SurveyedHook {
+        stage: hook.stage,
+        machine: hook.machine(),
+        what: describe(hook),
+    });
+    Ok(ExportPlan { profile: profile.path.as_path().into(), components: surveyed, hooks: hooks.collect() })
 }
 
 /// What each component that is taken would pack.
@@ -195,6 +217,10 @@ impl Export<'_> {
             return Err(EngineError::NoRecipient);
         }
         let _lock = self.state.lock()?;
+        for run in resume_left(Some(Where::Source), self.host, self.state, events)? {
+            let what = format!("the export {run} was cut off; its resume hooks were run");
+            events.finding("recover", &Finding::new(Severity::Warning, what));
+        }
         let now = machine::now();
         self.check_targets(now, &components, &carved, events)?;
         let sequence = self.state.next_sequence(&self.profile.name, now)?;
@@ -204,11 +230,26 @@ impl Export<'_> {
             [("bundle", id.to_string()), ("profile", format!("{}, sequence {sequence}", self.profile.name))];
         log.begin_about(self.state, "export", &run, &about);
 
+        // 2. What uses all that is quiesced; whatever comes, it resumes.
+        let hooks = of_export(&self.profile.hooks);
+        let quiet = Quiet::new((&run, Where::Source), self.host, self.state, hooks, events);
+        quiet.during(|| self.pack((id, &run), (now, sequence), (&components, &carved), &quiet, events))
+    }
+
+    /// Packs what `quiet` keeps still.
+    fn pack(
+        &self,
+        (id, run): (BundleId, &str),
+        (now, sequence): (u64, u64),
+        (components, carved): (&[Named], &[Vec<PathBuf>]),
+        quiet: &Quiet<'_>,
+        events: &dyn Events,
+    ) -> Result<ExportReport> {
         let checks = record_checks(&self.profile.checks, self.host, events)?;
 
-        // 2. The declared secrets of all components, also of those that are not packed: to be searched for.
+        // 3. The declared secrets of all components, also of those that are not packed: to be searched for.
         let mut secrets = Vec::new();
-        for (name, component) in &components {
+        for (name, component) in components {
             match component.secrets().within(name) {
                 Ok(declared) => secrets.extend(declared),
                 // It is not packed: what it declares cannot be searched for, and that is said.
@@ -220,16 +261,17 @@ impl Export<'_> {
             }
         }
         refuse_secrets(&checks, &secrets)?;
+        let hooks = that_travel(&self.profile.hooks, &secrets)?;
         let scanner = Scanner::new(&secrets)?;
         drop(secrets);
 
-        // 3. Keys first, then the components' streams, several at once.
+        // 4. Keys first, then the components' streams, several at once.
         let output = Output::open(self.output).map_err(|error| output_error(self.output, error))?;
         let packer =
             Packer::new(output, id, BundleKey::generate(), self.signer, self.recipients, scanner.clone())?;
         let mut packed = Vec::new();
         let mut entries = Vec::new();
-        for ((name, component), carved) in components.iter().zip(&carved) {
+        for ((name, component), carved) in components.iter().zip(carved) {
             if !self.selection.takes(name) {
                 continue;
             }
@@ -241,7 +283,7 @@ impl Export<'_> {
                 host: self.host,
                 carved,
                 only: &only,
-                run: &run,
+                run,
                 threads,
                 progress: events,
                 ask: &Nobody,
@@ -267,7 +309,10 @@ impl Export<'_> {
             });
         }
 
-        // 4. Secrets in the wrong place: reported, or refused while nothing is visible yet.
+        // 5. All is read: programs go on.
+        quiet.resume();
+
+        // 6. Secrets in the wrong place: reported, or refused while nothing is visible yet.
         let misplaced = scanner.map(|s| s.found()).unwrap_or_default();
         if self.strict_secrets && !misplaced.is_empty() {
             for found in &misplaced {
@@ -276,7 +321,7 @@ impl Export<'_> {
             return Err(EngineError::MisplacedSecrets(misplaced.len()));
         }
 
-        // 5. Whether it holds what it should.
+        // 7. Whether it holds what it should.
         let amounts = measure(&entries, self.selection);
         require_minimums(self.profile, &amounts)?;
         let shrunk = shrunk(self.profile, self.state, &amounts)?;
@@ -284,7 +329,7 @@ impl Export<'_> {
             return Err(Incomplete::Shrunk(shrunk.join("; ")).into());
         }
 
-        // 6. The manifest, the seal, and only then the file's name.
+        // 8. The manifest, the seal, and only then the file's name.
         let fingerprint = self.signer.public().fingerprint();
         let targets = meant_for(&self.tickets.tickets);
         let manifest = Manifest {
@@ -298,6 +343,7 @@ impl Export<'_> {
             targets: targets.iter().map(Into::into).collect(),
             components: entries,
             checks,
+            hooks,
         };
         let output = packer.finish(&manifest, Namespace::Bundle, self.signer)?;
         let size = output.size().map_err(|error| output_error(self.output, error))?;

@@ -14,6 +14,7 @@ use crate::engine::checks::{self, Outcome};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
+use crate::engine::hooks::{self, Quiet};
 use crate::engine::journal::Begin;
 use crate::engine::log::{self, Log};
 use crate::engine::machine;
@@ -27,7 +28,7 @@ use crate::engine::recover::recover_first;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
 use crate::engine::ticket::redeem::{redeem, Redeemed};
-use crate::format::{BundleId, ComponentEntry};
+use crate::format::{BundleId, ComponentEntry, Where};
 use crate::pipeline::pack::PackError;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -55,6 +56,8 @@ pub struct Import<'a> {
     pub dry_run: bool,
     /// Do without the backup.
     pub no_backup: bool,
+    /// Do without the bundle's hooks.
+    pub no_hooks: bool,
     /// What the backup is kept with.
     pub keys: LoadKeys<'a>,
     /// Asked before the first change.
@@ -143,8 +146,8 @@ impl Import<'_> {
         participants::prepare(&participants, &mut plan.components, self.host, &run, self.ask, events)?;
         refuse(&plan)?;
 
-        // 7. (Hooks.)
-        // 8. The backup of what the plan touches.
+        // 7. What uses all that is quiesced; whatever comes, it resumes.
+        let quiet = quiet(&plan, &run, self.host, self.state, log);
         let transaction = Transaction {
             host: self.host,
             state: self.state,
@@ -152,13 +155,18 @@ impl Import<'_> {
             participants: &participants,
             plan: &plan,
             keys: keys.as_ref(),
+            quiet: &quiet,
             events: log,
         };
-        let backup = backed_up(&transaction)?;
+        let (backup, mut applied) = quiet.during(|| {
+            // 8. The backup of what the plan touches.
+            let backup = backed_up(&transaction)?;
 
-        // 9. to 13. Stage, check, commit, check, remember, finalise: or undo.
-        let begin = Begin { place: bundle.place.clone(), ..begin(&transaction, backup) };
-        let mut applied = transaction.run(&begin, || self.remember(mark, ticket.as_ref(), &plan))?;
+            // 9. to 13. Stage, check, commit, check, remember, finalise: or undo.
+            let begin = Begin { place: bundle.place.clone(), ..begin(&transaction, backup) };
+            let applied = transaction.run(&begin, || self.remember(mark, ticket.as_ref(), &plan))?;
+            Ok((backup, applied))
+        })?;
         if let Err(error) = SavedChecks::of(&plan, bundle.opened.signer(), self.host).save(self.state) {
             let what = format!("the checks of this import could not be kept for `kbpack check`: {error}");
             let finding = Finding::new(Severity::Warning, what).todo("name the bundle to it");
@@ -217,6 +225,7 @@ impl Import<'_> {
             overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
             components,
             checks: checks::plan::of_import(bundle, self.profile)?,
+            hooks: hooks::plan::of_import(bundle, self.profile, !self.no_hooks),
         })
     }
 
@@ -308,6 +317,19 @@ pub(super) fn own_keys(plan: &ImportPlan, no_backup: bool, load: LoadKeys<'_>) -
     }
 }
 
+/// The hooks of what is planned. Where nothing changes, nothing has to be quiesced or told.
+pub(super) fn quiet<'a>(
+    plan: &ImportPlan,
+    run: &str,
+    host: &Host,
+    state: &'a State,
+    events: &'a dyn Events,
+) -> Quiet<'a> {
+    let hooks = if backup::is_needed(plan) { hooks::plan::running(&plan.hooks) } else { Vec::new() };
+    let quiet = Quiet::new((run, Where::Target), host, state, hooks, events);
+    quiet.taking_back(plan.rolls_back.is_some())
+}
+
 /// Asks whether to go on.
 pub(super) fn confirm(decide: &dyn Decide, plan: &ImportPlan, news: &[String]) -> Result<()> {
     match decide.confirm(plan, news) {
@@ -356,6 +378,7 @@ pub(super) fn begin(transaction: &Transaction<'_>, backup: Backup) -> Begin {
         backup,
         late: None,
         rolls_back: plan.rolls_back.clone(),
+        hooks: hooks::plan::running(&plan.hooks),
         components: transaction.participants.iter().map(Participant::begun).collect(),
     }
 }

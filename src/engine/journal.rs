@@ -14,6 +14,7 @@ use crate::base::name::ComponentName;
 use crate::base::path::{BundlePath, ShownPath};
 use crate::component::Act;
 use crate::engine::backup::{Backup, Made};
+use crate::engine::hooks::OwnedHook;
 use crate::format::BundleId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -130,6 +131,9 @@ pub struct Begin {
     /// The run that it takes back, if it is a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolls_back: Option<String>,
+    /// The hooks that may run around it, and around a rollback of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<OwnedHook>,
     /// The components that take part, in the order of their commits.
     pub components: Vec<Begun>,
 }
@@ -359,6 +363,7 @@ mod tests {
             backup: Backup::Made(Made { sums: Digest::of(b""), size: 1 }),
             late: None,
             rolls_back: None,
+            hooks: vec![],
             components: vec![],
         }
     }

@@ -1,7 +1,7 @@
 //! The log of a run: `logs/<run>.log` in the state directory, for whoever asks later what happened.
 //!
 //! A [`Log`] stands between the engine and the caller's [`Events`]: what is told to it goes to both. A line is a time (RFC
-//! 3339, UTC), the seconds since the run began, and what: `step`, `act`, a finding, `took`; the first lines say what the run
+//! 3339, UTC), the seconds since the run began, and what: `step`, `act`, `said` (by a hook), a finding, `took`; the first lines say what the run
 //! is about, the last one what became of it. No secret is in it, for none is in what is told.
 //!
 //! A log is written in pieces, and is no promise: one that cannot be written is a warning, and never fails an import.
@@ -178,6 +178,11 @@ impl Events for Log<'_> {
     fn act(&self, component: &str, text: &str) {
         self.line(&mut self.lock(), "act", &format_args!("{component}: {text}"));
         self.to.act(component, text);
+    }
+
+    fn said(&self, who: &str, line: &str) {
+        self.line(&mut self.lock(), "said", &format_args!("{who}: {line}"));
+        self.to.said(who, line);
     }
 }
 

@@ -16,6 +16,7 @@ pub mod exports;
 pub mod extract;
 pub mod gate;
 pub mod history;
+pub mod hooks;
 pub mod import;
 pub mod init;
 pub mod inspect;

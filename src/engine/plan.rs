@@ -6,6 +6,7 @@ use crate::component::{self, ChangeKind, Finding, Host, Plan, Severity, UndoStre
 use crate::engine::checks::plan::PlannedCheck;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::Events;
+use crate::engine::hooks::plan::PlannedHook;
 use crate::engine::state::{SignerMark, State};
 use crate::format::BundleId;
 use serde::Serialize;
@@ -40,6 +41,9 @@ pub struct ImportPlan {
     /// What is checked after the commit, besides the components themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<PlannedCheck>,
+    /// What is run around it, in its order for each stage.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<PlannedHook>,
 }
 
 /// One component of an [`ImportPlan`].
@@ -161,13 +165,29 @@ fn nearest_folder(path: &Path) -> Option<PathBuf> {
 
 /// Stops at a plan that has refusals.
 pub fn refuse(plan: &ImportPlan) -> Result<()> {
-    let refusals = || {
-        let findings = plan.components.iter().flat_map(|c| c.plan.findings.iter().map(move |f| (&c.name, f)));
-        findings.filter(|(_, f)| f.severity == Severity::Refusal)
-    };
-    if refusals().next().is_none() {
-        return Ok(());
+    let found = plan.findings().filter(|(_, finding)| finding.severity == Severity::Refusal);
+    let (mut what, mut remedies) = (Vec::new(), Vec::new());
+    for (name, finding) in found {
+        what.push(format!("component '{name}': {}", finding.what));
+        remedies.extend(finding.remedy.clone());
     }
-    let what = refusals().map(|(name, f)| format!("component '{name}': {}", f.what)).collect();
-    Err(EngineError::Refused(what, refusals().filter_map(|(_, f)| f.remedy.clone()).collect()))
+    let mut refused = plan.hooks.iter().filter_map(|hook| Some((hook, hook.refused.as_ref()?)));
+    if let Some((hook, reason)) = refused.next() {
+        let more = match refused.count() {
+            0 => String::new(),
+            1 => " and another command".to_owned(),
+            n => format!(" and {n} other commands"),
+        };
+        let stage = hook.stage.as_str();
+        what.push(format!(
+            "the bundle wants to run '{}' ({stage}){more} here, and {}",
+            hook.what, reason.why
+        ));
+        // The same does for all of them.
+        remedies.push(reason.remedy.clone());
+    }
+    match what.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::Refused(what, remedies)),
+    }
 }

@@ -9,7 +9,7 @@ use crate::engine::claims::Named;
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::retention::Policy;
 use crate::engine::unattended::{Retention, Unattended};
-use crate::format::{flaw, Author, Check, Flaw};
+use crate::format::{flaw, hook_flaw, Author, Check, Flaw, Hook, HookFlaw};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -55,6 +55,16 @@ pub enum ProfileError {
         /// What is wrong, in words that follow the check's name.
         what: &'static str,
     },
+    /// One of its hooks makes no sense.
+    #[error("{}: {hook} {what}", path.display())]
+    Hook {
+        /// The profile.
+        path: PathBuf,
+        /// Which hook, in words.
+        hook: String,
+        /// What is wrong, in words that follow these.
+        what: &'static str,
+    },
     /// More than all cannot go.
     #[error("{}: max-shrink is {percent} percent", path.display())]
     Shrink {
@@ -94,6 +104,7 @@ impl Faulty for ProfileError {
             ProfileError::Check { .. } => "correct that check; the README lists the keys".to_owned(),
             ProfileError::Shrink { .. } => "say 0 to 100; 100 lets everything go".to_owned(),
             ProfileError::NoSuchPreset { .. } => "name one of those, or write a profile".to_owned(),
+            ProfileError::Hook { .. } => "correct that hook; the README lists the keys".to_owned(),
             ProfileError::Empty(_) => "add at least one".to_owned(),
         };
         Some(text)
@@ -112,6 +123,8 @@ struct Document {
     component: BTreeMap<ComponentName, ComponentTable>,
     #[serde(default)]
     check: Vec<Check>,
+    #[serde(default)]
+    hook: Vec<Hook>,
     retention: Option<RetentionTable>,
     #[serde(default)]
     unattended: Unattended,
@@ -197,6 +210,8 @@ pub struct Profile {
     pub retention: Option<Retention>,
     /// What an export does that nobody watches.
     pub unattended: Unattended,
+    /// What is run around exports and imports.
+    pub hooks: Vec<Hook>,
 }
 
 /// `bundle.max-shrink` where it is not said.
@@ -241,6 +256,13 @@ impl Profile {
             let check = check.map_or_else(|| "s".to_owned(), |at| document.check[at].name.clone());
             return Err(ProfileError::Check { path: path.to_owned(), check, what }.into());
         }
+        if let Some(HookFlaw { hook, what }) = hook_flaw(&document.hook, Author::Profile) {
+            let hook = hook.map_or_else(
+                || "the hooks".to_owned(),
+                |at| format!("the hook number {} ({})", at + 1, document.hook[at].stage.as_str()),
+            );
+            return Err(ProfileError::Hook { path: path.to_owned(), hook, what }.into());
+        }
         let max_shrink = document.bundle.max_shrink.unwrap_or(MAX_SHRINK);
         if max_shrink > 100 {
             return Err(ProfileError::Shrink { path: path.to_owned(), percent: max_shrink }.into());
@@ -261,6 +283,7 @@ impl Profile {
             max_shrink,
             retention: document.retention.map(Retention::from),
             unattended: document.unattended,
+            hooks: document.hook,
         })
     }
 
@@ -343,6 +366,23 @@ mod tests {
         assert!(wrong.starts_with("/kbpack.toml:2:1: a check has exactly one of"), "{wrong}");
         let wrong = read("[[check]]\nname = \"a\"\ntimeout = 0\nenv = { name = \"A\" }\n").unwrap_err();
         assert!(wrong.contains("the check 'a' has a timeout"), "{wrong}");
+    }
+
+    #[test]
+    fn hooks_are_read() {
+        let profile =
+            read("[[hook]]\nstage = \"quiesce\"\nrun = [\"stop\"]\nwhere = \"source\"\ntimeout = 5\n");
+        assert_eq!(profile.unwrap().hooks[0].run, ["stop"]);
+        let wrong = read("[[hook]]\nstage = \"before\"\nrun = [\"stop\"]\n").unwrap_err();
+        assert!(
+            wrong.starts_with("/kbpack.toml:2:9: unknown variant `before`, expected one of `quiesce`"),
+            "{wrong}"
+        );
+        let wrong = read("[[hook]]\nstage = \"quiesce\"\nrun = [\"a\"]\ndir = \"~\"\n").unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml:4:1: unknown field `dir`"), "{wrong}");
+        let two = "[[hook]]\nstage = \"resume\"\nrun = [\"a\"]\n[[hook]]\nstage = \"rollback\"\nrun = []\n";
+        let wrong = read(two).unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml: the hook number 2 (rollback) has a run"), "{wrong}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::components;
 use crate::engine::backup::discard;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::Events;
+use crate::engine::hooks::{resume_left, Quiet};
 use crate::engine::journal::{list, Begin, Begun, End, JournalError, JournalFile, Record};
 use crate::engine::log::{self, Log};
 use crate::engine::machine;
@@ -13,13 +14,25 @@ use crate::engine::state::State;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// One import that was ended.
+/// How a run that was cut off was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The target is wholly the new state.
+    Imported,
+    /// The target is wholly the old state.
+    Undone,
+    /// It had only quiesced programs (an export does no more): they go on.
+    Resumed,
+}
+
+/// One run that was ended.
 #[derive(Debug, Serialize)]
 pub struct Recovered {
     /// Its run.
     pub run: String,
     /// How.
-    pub outcome: End,
+    pub outcome: Outcome,
     /// Whether nothing of it is left: else the next recovery tries again.
     pub cleared: bool,
 }
@@ -29,11 +42,14 @@ impl Recovered {
     pub fn in_words(&self) -> String {
         let run = &self.run;
         match self.outcome {
-            End::Imported if !self.cleared => {
+            Outcome::Imported if !self.cleared => {
                 format!("import {run}: it was done; not all that it had left over could be removed")
             }
-            End::Imported => format!("import {run}: it was done; what it had left over is removed"),
-            End::Undone => format!("import {run}: undone; everything is as it was before it"),
+            Outcome::Imported => format!("import {run}: it was done; what it had left over is removed"),
+            Outcome::Undone => format!("import {run}: undone; everything is as it was before it"),
+            Outcome::Resumed => {
+                format!("run {run}: cut off before it changed anything; its resume hooks were run")
+            }
         }
     }
 }
@@ -58,8 +74,17 @@ pub fn recover(state: &State, host: &Host, events: &dyn Events) -> Result<Vec<Re
             }
             Some(begin) => {
                 let (outcome, cleared) = end(&record, begin, state, host, events)?;
+                let outcome = match outcome {
+                    End::Imported => Outcome::Imported,
+                    End::Undone => Outcome::Undone,
+                };
                 recovered.push(Recovered { run: begin.run.clone(), outcome, cleared });
             }
+        }
+    }
+    for run in resume_left(None, host, state, events)? {
+        if !recovered.iter().any(|ended| ended.run == run) {
+            recovered.push(Recovered { run, outcome: Outcome::Resumed, cleared: true });
         }
     }
     Ok(recovered)
@@ -86,20 +111,36 @@ fn end(
         // As it was then, not as it is now.
         let maps = begin.maps.iter().map(|(from, to)| (from.0.clone(), to.0.clone())).collect();
         let host = Host { home: begin.home.0.clone(), maps, ..host.clone() };
+        // What was quiesced may have been started again by now, by the machine itself.
+        let quiet = Quiet::of_run(&begin.run, &host, state, events)?;
         match outcome {
             // What cannot be removed now does no harm: the journal stays, and the next recovery tries again.
             End::Imported if !forwards(record, begin, &host, events) => {
                 log.end("imported; not all that was left over could be removed");
                 return Ok((outcome, false));
             }
-            End::Imported => log.end("imported"),
-            End::Undone => match backwards(record, begin, &host, events) {
-                Ok(()) => log.end("undone"),
-                Err(error) => {
+            End::Imported => {
+                if let Some(quiet) = &quiet {
+                    quiet.end_left();
+                }
+                log.end("imported");
+            }
+            End::Undone => {
+                if let Some(quiet) = &quiet {
+                    quiet.before_undo();
+                }
+                if let Err(error) = backwards(record, begin, &host, events) {
                     log.end(&log::failure(&error));
                     return Err(error);
                 }
-            },
+                if let Some(quiet) = &quiet {
+                    if !record.acts.is_empty() {
+                        quiet.undone();
+                    }
+                    quiet.end_left();
+                }
+                log.end("undone");
+            }
         }
     }
     JournalFile::reopen(record)?.end(begin, outcome, &state.ensure_history()?)?;

@@ -4,13 +4,15 @@
 use crate::base::path::ShownPath;
 use crate::component::{Finding, Host, Nobody, Severity};
 use crate::crypto::identity::Identities;
+use crate::crypto::paths::KeyPaths;
 use crate::engine::apply::Transaction;
 use crate::engine::backup::{self, Backup, Part};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Decide, Events};
 use crate::engine::history::{past_records, records, taken_back};
+use crate::engine::hooks::plan::of_rollback;
 use crate::engine::import::{
-    backed_up, begin, confirm, logged, own_keys, random_run, ImportReport, LoadKeys,
+    backed_up, begin, confirm, logged, own_keys, quiet, random_run, ImportReport, LoadKeys,
 };
 use crate::engine::journal::{Begin, End, Record};
 use crate::engine::log::Log;
@@ -28,6 +30,8 @@ pub struct Rollback<'a> {
     pub host: &'a Host,
     /// What this machine remembers.
     pub state: &'a State,
+    /// The trusted signers: whose hooks still run.
+    pub paths: &'a KeyPaths,
     /// What opens the backup.
     pub identities: &'a Identities,
     /// The beginning of the import's run; `None` is the last one that changed anything.
@@ -36,6 +40,8 @@ pub struct Rollback<'a> {
     pub dry_run: bool,
     /// Do without a backup of what is there now.
     pub no_backup: bool,
+    /// Do without the hooks of the import.
+    pub no_hooks: bool,
     /// What the backup is kept with.
     pub keys: LoadKeys<'a>,
     /// Asked before the first change.
@@ -64,7 +70,8 @@ impl Rollback<'_> {
         let participants =
             participants(&opened, &host, &Selection::default(), &From::Backup(&past.components))?;
         let components = participants::plan(&participants, &host, &run, &Nobody, events)?;
-        let plan = ImportPlan { components, ..plan_of(&opened[0], past) };
+        let hooks = of_rollback(&past.hooks, self.paths, !self.no_hooks)?;
+        let plan = ImportPlan { components, hooks, ..plan_of(&opened[0], past) };
         warn_of_room(&plan, self.state, self.no_backup, events);
         if self.dry_run {
             return Ok(ImportReport::planned(plan));
@@ -73,6 +80,7 @@ impl Rollback<'_> {
         require_space(&plan, &host)?;
         let keys = own_keys(&plan, self.no_backup, self.keys)?;
         confirm(self.decide, &plan, &[])?;
+        let quiet = quiet(&plan, &run, &host, self.state, log);
         let transaction = Transaction {
             host: &host,
             state: self.state,
@@ -80,11 +88,14 @@ impl Rollback<'_> {
             participants: &participants,
             plan: &plan,
             keys: keys.as_ref(),
+            quiet: &quiet,
             events: log,
         };
-        let backup = backed_up(&transaction)?;
-        let begin = Begin { place, ..begin(&transaction, backup) };
-        let applied = transaction.run(&begin, || Ok(()))?;
+        let (backup, applied) = quiet.during(|| {
+            let backup = backed_up(&transaction)?;
+            let begin = Begin { place, ..begin(&transaction, backup) };
+            Ok((backup, transaction.run(&begin, || Ok(()))?))
+        })?;
         // The checks of what is no longer in place say nothing.
         self.state.drop_checks()?;
         let backup = backup.early().map(|made| made.shown(Part::Early, &run, self.state));
@@ -215,5 +226,6 @@ fn plan_of(opened: &Opened, past: &Begin) -> ImportPlan {
         overrides: None,
         components: Vec::new(),
         checks: Vec::new(),
+        hooks: Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `logs/` (how), `checks.json` (the checks of the last one), `lock`,
 //! `exports.json` (the last sequence for each profile), `exports/` (what was exported, and the receipts that came back), `receipts/` (those made here),
-//! `tickets/` (those issued here),
+//! `tickets/` (those issued here), `hooks/` (what is to resume after a run that is not over),
 //! `signers/<hex>.json` (for each trusted signer: the highest sequence applied and the destinations written, for each profile).
 
 use crate::base::digest::Digest;
@@ -200,7 +200,8 @@ impl State {
 
     /// Removes what a kill left of files that were being written. The lock is held, so nobody writes any now.
     fn sweep(&self) -> Result<()> {
-        let written = ["", "signers", "journals", "history", "backups", "exports", "receipts", "tickets"];
+        let written =
+            ["", "signers", "journals", "history", "backups", "exports", "receipts", "tickets", "hooks"];
         for dir in written.map(|name| self.dir.join(name)) {
             for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(fsx::TEMPORARY) {
@@ -271,6 +272,16 @@ impl State {
     /// The same, made if it is not there, its name on disk.
     pub fn ensure_tickets(&self) -> Result<PathBuf> {
         self.lasting(self.tickets_dir())
+    }
+
+    /// Where the hooks of runs that are not over are remembered.
+    pub fn hooks_dir(&self) -> PathBuf {
+        self.dir.join("hooks")
+    }
+
+    /// The same, made if it is not there, its name on disk.
+    pub fn ensure_hooks(&self) -> Result<PathBuf> {
+        self.lasting(self.hooks_dir())
     }
 
     /// Also where an earlier run was killed between making it and putting its name on disk.

@@ -20,7 +20,7 @@ pub struct Flaw {
     pub what: &'static str,
 }
 
-/// Who wrote a list of checks.
+/// Who wrote a list of checks, or of hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Author {
     /// A person, in a profile: what the source had is not known yet.
@@ -44,10 +44,10 @@ pub fn flaw(checks: &[Check], author: Author) -> Option<Flaw> {
     })
 }
 
-type Wrong = Option<&'static str>;
+pub(super) type Wrong = Option<&'static str>;
 
 /// The first of `rules` that does not hold.
-fn first(rules: &[(bool, &'static str)]) -> Wrong {
+pub(super) fn first(rules: &[(bool, &'static str)]) -> Wrong {
     rules.iter().find(|(holds, _)| !holds).map(|(_, what)| *what)
 }
 
@@ -90,7 +90,7 @@ fn probe(probe: &Probe) -> Wrong {
     }
 }
 
-const RUN: &str = "has a run that is not 1 to 64 words of at most 4,096 bytes without NUL";
+pub(super) const RUN: &str = "has a run that is not 1 to 64 words of at most 4,096 bytes without NUL";
 const VALUE: &str = "has a value that is longer than 4,096 bytes, or has a NUL";
 
 fn of_command(command: &CommandProbe) -> Wrong {
@@ -199,7 +199,7 @@ fn is_line(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 
-fn is_value(text: &str) -> bool {
+pub(super) fn is_value(text: &str) -> bool {
     text.len() <= MAX_CHECK_TEXT && !text.contains('\0')
 }
 
@@ -207,12 +207,12 @@ fn is_long(text: &str) -> bool {
     !text.is_empty() && is_value(text)
 }
 
-fn is_run(run: &[String]) -> bool {
+pub(super) fn is_run(run: &[String]) -> bool {
     let program = run.first().is_some_and(|program| !program.is_empty());
     program && run.len() <= MAX_CHECK_ITEMS && run.iter().all(|word| is_value(word))
 }
 
-fn is_path(path: &str) -> bool {
+pub(super) fn is_path(path: &str) -> bool {
     let rooted = path.starts_with('/') || path == "~" || path.starts_with("~/");
     rooted && is_long(path) && is_line(path) && !path.split('/').any(|segment| matches!(segment, "." | ".."))
 }

@@ -2,6 +2,7 @@
 
 use super::checks::Check;
 use super::error::FormatError;
+use super::hooks::Hook;
 use super::id::BundleId;
 use crate::base::digest::Digest;
 use crate::base::json;
@@ -41,6 +42,9 @@ pub struct Manifest {
     /// What is to be checked after an import.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
+    /// What the target runs around an import.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
 }
 
 /// Where a bundle was packed. For people: nothing is decided by it.
@@ -105,7 +109,7 @@ pub struct StreamEntry {
 }
 
 impl Manifest {
-    /// Reads a manifest and checks it alone (rules M1 to M8). Whether it fits its archive is
+    /// Reads a manifest and checks it alone (rules M1 to M9). Whether it fits its archive is
     /// [`check_container`](Manifest::check_container).
     pub fn parse(bytes: &[u8]) -> Result<Manifest, FormatError> {
         let size = bytes.len() as u64;
@@ -143,6 +147,7 @@ fn complaint(error: serde_json::Error) -> FormatError {
 #[cfg(test)]
 mod tests {
     use super::super::checks::{Probe, TcpProbe};
+    use super::super::hooks::Where;
     use super::*;
     use crate::base::fault::{Fault, Faulty};
 
@@ -159,6 +164,10 @@ mod tests {
 
     fn check(name: &str) -> Check {
         serde_json::from_value(serde_json::json!({"name": name, "tcp": {"address": "localhost:80"}})).unwrap()
+    }
+
+    fn hook() -> Hook {
+        serde_json::from_value(serde_json::json!({"stage": "quiesce", "run": ["stop"]})).unwrap()
     }
 
     fn sample() -> Manifest {
@@ -190,6 +199,7 @@ mod tests {
                 component("empty", vec![]),
             ],
             checks: vec![check("it listens")],
+            hooks: vec![hook()],
         }
     }
 
@@ -206,15 +216,24 @@ mod tests {
     fn round_trip() {
         let manifest = sample();
         assert_eq!(Manifest::parse(&manifest.to_bytes().unwrap()).unwrap(), manifest);
-        let bare =
-            Manifest { expires: None, targets: vec![], components: vec![], checks: vec![], ..manifest };
+        let bare = Manifest {
+            expires: None,
+            targets: vec![],
+            components: vec![],
+            checks: vec![],
+            hooks: vec![],
+            ..manifest
+        };
         let bytes = bare.to_bytes().unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("expires"));
         assert!(!String::from_utf8_lossy(&bytes).contains("checks"));
+        assert!(!String::from_utf8_lossy(&bytes).contains("hooks"));
         assert_eq!(Manifest::parse(&bytes).unwrap(), bare);
-        let empty =
-            String::from_utf8(bytes).unwrap().replacen("\"format\": 1,", "\"format\": 1, \"checks\": [],", 1);
-        assert_eq!(Manifest::parse(empty.as_bytes()).unwrap_err().rule(), "M1");
+        for list in ["checks", "hooks"] {
+            let with = format!("\"format\": 1, \"{list}\": [],");
+            let empty = String::from_utf8_lossy(&bytes).replacen("\"format\": 1,", &with, 1);
+            assert_eq!(Manifest::parse(empty.as_bytes()).unwrap_err().rule(), "M1");
+        }
     }
 
     #[test]
@@ -249,6 +268,9 @@ mod tests {
             ("M7", rule(|m| m.checks.push(m.checks[0].clone()))),
             ("M7", rule(|m| m.checks = (0..257).map(|n| check(&n.to_string())).collect())),
             ("M8", rule(|m| m.checks[0].probe = Probe::Tcp(TcpProbe { address: String::new() }))),
+            ("M9", rule(|m| m.hooks = vec![hook(); 65])),
+            ("M9", rule(|m| m.hooks[0].run.clear())),
+            ("M9", rule(|m| m.hooks[0].place = Some(Where::Target))),
         ] {
             assert_eq!(found, expected);
         }

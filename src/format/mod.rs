@@ -7,6 +7,7 @@ mod check_rules;
 mod checks;
 mod error;
 mod header;
+mod hooks;
 mod id;
 mod manifest;
 mod member;
@@ -26,6 +27,7 @@ pub use checks::{
     TcpProbe, VersionProbe,
 };
 pub use error::FormatError;
+pub use hooks::{hook_flaw, Hook, HookFlaw, Stage, Where};
 pub use id::{BundleId, FORMAT_VERSION};
 pub use manifest::{ComponentEntry, Manifest, Origin, StreamEntry, Target};
 pub use member::MemberName;

@@ -1,7 +1,8 @@
-//! What a manifest must keep to beyond its JSON (rules M2 to M8), and how it is bound to its archive (chapter B).
+//! What a manifest must keep to beyond its JSON (rules M2 to M9), and how it is bound to its archive (chapter B).
 
 use super::check_rules::{flaw, Author, Flaw};
 use super::error::FormatError;
+use super::hooks::{hook_flaw, HookFlaw};
 use super::id::{BundleId, FORMAT_VERSION};
 use super::manifest::{ComponentEntry, Manifest, Target};
 use super::reader::Container;
@@ -18,7 +19,7 @@ pub const MAX_TIME: u64 = 253_402_300_799;
 const MAX_TEXT: usize = 255;
 
 impl Manifest {
-    /// Rules M2 to M8: what can be said of a manifest alone.
+    /// Rules M2 to M9: what can be said of a manifest alone.
     pub fn validate(&self) -> Result<(), FormatError> {
         self.validate_head()?;
         for (index, target) in self.targets.iter().enumerate() {
@@ -34,13 +35,14 @@ impl Manifest {
         }
         self.validate_sizes()?;
         self.validate_numbers()?;
-        match flaw(&self.checks, Author::Export) {
-            None => Ok(()),
-            Some(Flaw { rule, check, what }) => {
-                let field = check.map_or("checks".to_owned(), |at| format!("checks[{at}]"));
-                Err(FormatError::Manifest { rule, field, what })
-            }
+        let field = |list: &str, at: Option<usize>| at.map_or(list.to_owned(), |at| format!("{list}[{at}]"));
+        if let Some(Flaw { rule, check, what }) = flaw(&self.checks, Author::Export) {
+            return Err(FormatError::Manifest { rule, field: field("checks", check), what });
         }
+        if let Some(HookFlaw { hook, what }) = hook_flaw(&self.hooks, Author::Export) {
+            return Err(FormatError::Manifest { rule: "M9", field: field("hooks", hook), what });
+        }
+        Ok(())
     }
 
     /// Rules B2 and B5: that this is the manifest of `container`, and that it names all streams but itself.

@@ -2,6 +2,7 @@
 
 use crate::base::digest::Digest;
 use crate::base::fault::{carried, into_io, Fault, Faulty};
+use crate::base::interrupt;
 use crate::base::limits::{MAX_OPEN_STREAMS, MAX_STREAMS};
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{self, Holds, StreamSink, StreamWrite};
@@ -205,6 +206,7 @@ struct OpenStream {
 
 impl Write for OpenStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        interrupt::check().map_err(into_io)?;
         if let Some(scan) = &mut self.scan {
             scan.pass(buf);
         }

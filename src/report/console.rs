@@ -208,6 +208,12 @@ impl Events for Console {
         }
     }
 
+    fn said(&self, who: &str, line: &str) {
+        if self.verbose() {
+            self.line(&format!("  {who}: {line}"));
+        }
+    }
+
     fn took(&self, step: &str, time: Duration) {
         if self.verbose() {
             self.line(&format!("{:.3} s {step}", time.as_secs_f64()));

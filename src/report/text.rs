@@ -3,6 +3,7 @@
 use crate::base::name::ComponentName;
 use crate::base::path::ShownPath;
 use crate::component::{ChangeKind, Listed, NotPacked, Plan, Severity, UndoStrength};
+use crate::engine::backup::is_needed;
 use crate::engine::export::{ExportPlan, ExportReport};
 use crate::engine::history::{KeptBackup, PastImport};
 use crate::engine::import::ImportReport;
@@ -12,7 +13,7 @@ use crate::engine::plan::{count, ImportPlan};
 use crate::engine::ticket::Ticket;
 use crate::engine::verify::Verified;
 use crate::format::Manifest;
-use crate::report::checks;
+use crate::report::{checks, hooks};
 
 /// Bytes as people read them: `1.5 MiB`.
 pub fn bytes(n: u64) -> String {
@@ -70,6 +71,7 @@ pub fn export_plan(plan: &ExportPlan) -> Vec<String> {
         lines.extend(c.left_out.iter().map(|path| format!("  without {path} (another component's)")));
         lines.extend(c.survey.findings.iter().map(|f| format!("  {}: {}", severity(f.severity), f.what)));
     }
+    lines.extend(hooks::surveyed(&plan.hooks));
     lines
 }
 
@@ -126,6 +128,7 @@ pub fn manifest(
         let missing = not_packed.iter().filter(|(name, _)| *name == c.name).flat_map(|(_, missing)| missing);
         lines.extend(missing.map(|missing| format!("    without {}", outcome(missing))));
     }
+    lines.extend(hooks::inspected(&manifest.hooks));
     lines.extend(checks::inspected(&manifest.checks));
     lines
 }
@@ -191,12 +194,21 @@ pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
             lines.push(format!("  not in the bundle: {}", outcome(missing)));
             lines.extend(missing.todo.iter().map(|todo| format!("    todo: {todo}")));
         }
-        lines.extend(c.plan.executes.iter().map(|what| format!("  will be able to run: {what}")));
+        let executes = &c.plan.executes;
+        lines.extend(executes.iter().take(shown).map(|what| format!("  will be able to run: {what}")));
+        if executes.len() > shown {
+            let more = executes.len() - shown;
+            lines.push(format!(
+                "  will be able to run: … and {more} more, {} in all (-v shows all)",
+                executes.len()
+            ));
+        }
         for finding in &c.plan.findings {
             lines.push(format!("  {}: {}", severity(finding.severity), finding.what));
             lines.extend(finding.remedy.iter().map(|remedy| format!("    todo: {remedy}")));
         }
     }
+    lines.extend(hooks::planned(&plan.hooks, is_needed(plan)));
     lines.extend(checks::planned(&plan.checks));
     lines
 }
@@ -214,6 +226,7 @@ pub fn imported(report: &ImportReport, each: bool) -> Vec<String> {
             lines.extend(missing.todo.iter().map(|todo| format!("      todo: {todo}")));
         }
     }
+    lines.extend(hooks::left_out(&report.plan.hooks));
     lines.extend(checks::outcomes(&report.declared_checks, each).into_iter().map(|line| format!("  {line}")));
     let taken_back = report.plan.rolls_back.as_ref();
     lines.push(match taken_back {

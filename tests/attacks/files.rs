@@ -314,6 +314,11 @@ fn facts() {
             f("facts-all", "rule F1", &|facts| facts["all"] = json!(true)),
             f("facts-above", "rule F1", &|facts| facts["above"] = json!(1)),
             f("facts-mode-unknown", "rule F1", &|facts| facts["options"]["mode"] = json!("erase")),
+            f("facts-runs-broken", "rule F1", &|facts| facts["options"]["runs"] = json!(["a["])),
+            f("facts-runs-long", "rule F1", &|facts| facts["options"]["runs"] = json!(["x".repeat(1025)])),
+            f("facts-runs-of-two-lines", "rule F1", &|facts| {
+                facts["options"]["runs"] = json!(["a\u{1b}\nb"])
+            }),
             f("facts-entries-lie", "rule F1", &|facts| facts["entries"] = json!(1_000_000_000)),
             f("facts-state-lies", "rule F1", &|facts| facts["state"] = json!("file")),
             f("facts-root-setuid", "rule F1", &|facts| facts["top"]["mode"] = json!("4755")),

@@ -234,6 +234,80 @@ fn checks() {
 }
 
 #[test]
+fn hooks() {
+    let kit = Kit::new();
+    let with = |name: &str, words: &str, hooks: Value| changed(&kit, name, words, |m| m["hooks"] = hooks);
+    let one = |name: &str, words: &str, field: &str, value: Value| {
+        let mut hook = json!({"stage": "after-commit", "run": ["touch", "pwned"]});
+        hook[field] = value;
+        with(name, words, json!([hook]))
+    };
+    let made = |name: &str, code, words: &str, seen, hook: Value| {
+        let bundle = kit.inside.clone().with_manifest(|m| m["hooks"] = json!([hook]));
+        attack(name, bundle.sealed(&kit.source), code, words, seen)
+    };
+    let variables = (0..65).map(|n| (format!("A{n}"), json!(""))).collect::<serde_json::Map<_, _>>();
+    run(
+        &kit,
+        vec![
+            with("hooks-empty", "rule M1", json!([])),
+            with("hooks-null", "rule M1", Value::Null),
+            with("hooks-of-text", "rule M1", json!(["touch pwned"])),
+            with("hook-without-stage", "rule M1", json!([{"run": ["touch", "pwned"]}])),
+            with("hook-without-run", "rule M1", json!([{"stage": "quiesce"}])),
+            one("hook-of-unknown-stage", "rule M1", "stage", json!("before-trust")),
+            one("hook-run-of-text", "rule M1", "run", json!("touch pwned")),
+            one("hook-with-unknown-key", "rule M1", "user", json!("root")),
+            one("hook-where-unknown", "rule M1", "where", json!("everywhere")),
+            one("hook-shell-of-text", "rule M1", "shell", json!("/bin/bash")),
+            one("hook-directory-null", "rule M1", "directory", Value::Null),
+            with(
+                "hooks-65",
+                "rule M9",
+                json!(vec![json!({"stage": "quiesce", "run": ["touch", "pwned"]}); 65]),
+            ),
+            one("hook-for-the-source", "rule M9", "where", json!("target")),
+            one("hook-run-empty", "rule M9", "run", json!([])),
+            one("hook-run-of-no-program", "rule M9", "run", json!(["", "pwned"])),
+            one("hook-run-with-nul", "rule M9", "run", json!(["touch", "pwned\u{0}x"])),
+            one("hook-run-long", "rule M9", "run", json!(["x".repeat(4097)])),
+            one("hook-run-of-65-words", "rule M9", "run", json!(vec!["x"; 65])),
+            one("hook-shell-of-two-words", "rule M9", "shell", json!(true)),
+            one("hook-directory-climbs", "rule M9", "directory", json!("~/../x")),
+            one("hook-directory-relative", "rule M9", "directory", json!("app")),
+            one("hook-env-name", "rule M9", "env", json!({"A=B": "x"})),
+            one("hook-env-with-nul", "rule M9", "env", json!({"A": "x\u{0}"})),
+            one("hook-env-of-65", "rule M9", "env", json!(variables)),
+            one("hook-timeout-zero", "rule M9", "timeout", json!(0)),
+            one("hook-timeout-hours", "rule M9", "timeout", json!(3601)),
+            one("hook-timeout-beyond", "rule M9", "timeout", json!(u64::MAX)),
+            with(
+                "hook-severity-of-a-resume",
+                "rule M9",
+                json!([{"stage": "resume", "run": ["touch", "pwned"], "severity": "error"}]),
+            ),
+            // A good bundle of a signer who may not have commands run: shown, and safely, and refused.
+            made(
+                "hook-with-escapes",
+                8,
+                "its signer may not have commands run",
+                Seen::ByImport,
+                json!({"stage": "quiesce", "run": ["touch", "\u{1b}[2J\u{202e}pwned"], "directory": "~/app", "env": {"A": "\u{1b}"}}),
+            ),
+            made(
+                "hook-of-a-shell",
+                8,
+                "its signer may not have commands run",
+                Seen::ByImport,
+                json!({"stage": "rollback", "run": ["touch pwned"], "shell": true}),
+            ),
+        ],
+    );
+    let pwned = |name: &str| kit.world.target.path.join(name).exists();
+    assert!(!pwned("pwned") && !pwned("\u{1b}[2J\u{202e}pwned") && !pwned("app/\u{1b}[2J\u{202e}pwned"));
+}
+
+#[test]
 fn streams_that_are_not_as_it_says() {
     let kit = Kit::new();
     let lying = |name: &str, words: &str, field: &str, value: Value| {

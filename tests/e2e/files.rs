@@ -104,6 +104,39 @@ fn one_edited_file_is_one_change_and_plans_are_short() {
 }
 
 #[test]
+fn what_would_newly_run_is_counted_and_all_of_it_is_there_for_who_asks() {
+    let world = World::new();
+    furnish(&world.source);
+    for n in 10..30 {
+        world.source.write(&format!("app/commands/{n}.md"), "run this");
+    }
+    let profile = crate::support::PROFILE.replace("exclude =", "runs = [\"commands/\"]\nexclude =");
+    world.source.profile(&profile);
+    let bundle = world.export("b.kbp");
+    let dry = |more: &[&str]| {
+        world.target.kbpack(&[&["import", bundle.to_str().unwrap(), "--dry-run"], more].concat()).ok()
+    };
+    let named = |text: &str| text.matches("(programs run what stands in it)").count();
+    let (short, long) = (dry(&[]).text(), dry(&["-v"]).text());
+    assert_eq!((named(&short), named(&long)), (10, 20), "{short}");
+    assert!(short.contains("  will be able to run: … and 11 more, 21 in all (-v shows all)\n"), "{short}");
+    assert!(long.contains("  will be able to run: hooks/run.sh (executable)\n"), "{long}");
+    let document = dry(&["--json"]).json();
+    assert_eq!(document["components"][0]["plan"]["executes"].as_array().unwrap().len(), 21);
+
+    // Nothing that is there already; and what this machine itself knows to be run.
+    world.import(&bundle, &[]).ok();
+    assert!(!dry(&[]).text().contains("will be able to run"));
+    world.source.write("app/commands/10.md", "run that");
+    world.source.write("app/settings.json", "{\"a\": 3}\n");
+    let bundle = world.export("c.kbp");
+    world.target.write("own.toml", "[component.app]\nkind = \"files\"\nruns = [\"settings.json\"]\n");
+    let plan = ["import", bundle.to_str().unwrap(), "--dry-run", "--profile", "own.toml"];
+    let text = world.target.kbpack(&plan).ok().text();
+    assert_eq!(named(&text), 2, "{text}");
+}
+
+#[test]
 fn an_absent_source_is_refused_and_told_by_a_dry_run() {
     let world = World::new();
     furnish(&world.source);

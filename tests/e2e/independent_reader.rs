@@ -38,6 +38,19 @@ files = [
     { path = "~/credentials", mode = "600" },
 ]
 
+[[hook]]
+stage = "quiesce"
+where = "target"
+shell = true
+run = ["cd tree && ./stop"]
+directory = "~"
+env = { A_1 = "b c" }
+timeout = 30
+severity = "warn"
+[[hook]]
+stage = "rollback"
+run = ["true", ""]
+
 [[check]]
 name = "every key: http"
 severity = "warn"

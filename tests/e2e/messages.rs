@@ -194,6 +194,48 @@ fn what_checks_say() {
 }
 
 #[test]
+fn what_hooks_say() {
+    let mut scene = Scene::new("hook");
+    let hook = |stage: &str, run: &str, more: &str| {
+        format!("[[hook]]\nstage = \"{stage}\"\nrun = [{run}]\n{more}\n")
+    };
+    scene.profile("hook-unknown-stage", &format!("{PROFILE}{}", hook("before", "\"a\"", "")));
+    scene.profile(
+        "hook-of-two-words-for-a-shell",
+        &format!("{PROFILE}{}", hook("resume", "\"a\", \"b\"", "shell = true")),
+    );
+    scene.profile("hook-elsewhere", &format!("{PROFILE}{}", hook("rollback", "\"a\"", "where = \"source\"")));
+    scene.profile(
+        "hook-holds-secret",
+        &format!("{PROFILE}{}", hook("resume", "\"a\", \"sk-demo-0123456789\"", "where = \"target\"")),
+    );
+    let fails = hook("quiesce", "\"sh\", \"-c\", \"echo it is busy >&2; exit 3\"", "");
+    scene.profile("hook-export-stopped", &format!("{PROFILE}{fails}"));
+
+    let hooks = [
+        hook("quiesce", "\"true\", \"stop\"", ""),
+        hook("after-commit", "\"cd app && true\"", "shell = true\nseverity = \"warn\"\ntimeout = 5"),
+        hook("resume", "\"true\", \"start\"", "directory = \"~/app\""),
+    ];
+    scene.world.source.profile(&format!("{PROFILE}{}", hooks.concat()));
+    scene.source("hook-export-dry-run", &["export", "--dry-run"]);
+    let bundle = scene.export("b.kbp");
+    scene.target("hook-inspect", &["inspect", &bundle]);
+    scene.target("hook-refused", &["import", &bundle, "--yes"]);
+    scene.target("hook-left-out", &["import", &bundle, "--yes", "--no-hooks"]);
+    let mut own = |name: &str, more: &[&str], hooks: &str| {
+        scene.world.target.write("app/settings.json", "{}\n");
+        let own = scene.world.target.write("own.toml", hooks).to_str().unwrap().to_owned();
+        let args = ["import", &bundle, "--yes", "--no-hooks", "--profile", &own];
+        scene.target(name, &[&args[..], more].concat());
+    };
+    own("hook-stopped", &["-q"], &fails);
+    own("hook-undone", &["-q"], &hook("after-commit", "\"false\"", ""));
+    own("hook-not-resumed", &[], &hook("resume", "\"false\"", ""));
+    scene.snapshots.finish();
+}
+
+#[test]
 fn what_is_said_of_the_command_line() {
     let mut scene = Scene::new("usage");
     scene.source("usage-no-command", &[]);

@@ -288,11 +288,22 @@ def checks_of(checks):
     need(len({check["name"] for check in checks}) == len(checks), 6, "M7")
     return True
 
+def hooks_of(hooks):
+    need(isinstance(hooks, list) and 1 <= len(hooks) <= 64, 6, "M9")
+    for hook in hooks:
+        fields(hook, "M9", stage="quiesce|resume|after-commit|rollback", run=run_of, directory=(PATH,), timeout=(integer(1, 3600),),
+               shell=(true,), severity=("error|warn",),
+               env=(lambda it: table(it, bounded(255, 1, "[A-Za-z_][A-Za-z0-9_]*"), bounded()),))
+        need(not hook.get("shell", False) or len(hook["run"]) == 1, 6, "M9: shell")
+        need("severity" not in hook or hook["stage"] in ("quiesce", "after-commit"), 6, "M9: severity")
+    return True
+
 def manifest(data, ident, count):
     need(len(data) <= 64 * MIB, 7, "T6, M1")
     time, name, part = integer(0, 253402300799), "[a-z0-9][a-z0-9_-]{0,63}", r"(?!\.\.?(?:/|$))[a-z0-9_.-]+"
     top = fields(parse(data, "M1"), "M2", format=integer(1, 1), id=HEX, created=time, expires=(time,), targets=each,
-                 sequence=integer(1), profile=text, origin=anything, components=each, checks=(checks_of,))
+                 sequence=integer(1), profile=text, origin=anything, components=each, checks=(checks_of,),
+                 hooks=(hooks_of,))
     need(top["id"] == ident, 6, "B2")
     need(top.get("expires", TOP) > top["created"], 6, "M2")
     fields(top["origin"], "M3", host=text, user=text, os=text, arch=text, kbpack=text, signer="SHA256:[A-Za-z0-9+/]{43}")
@@ -471,7 +482,7 @@ def restore(rows, facts, out):
 def files(facts, streams, out):
     fields(facts, "F1", root="(?s)(/|~(/|$)).*", state="directory|file|absent", options=anything, only=(each,),
            top=(meta_of,), entries=integer(0), bytes=integer(0))
-    fields(facts["options"], "F1", exclude=(each,), mode=("overlay|mirror",), symlinks=("keep|replace|write-through",),
+    fields(facts["options"], "F1", exclude=(each,), runs=(each,), mode=("overlay|mirror",), symlinks=("keep|replace|write-through",),
            **{"one-filesystem": (lambda it: isinstance(it, bool),)})
     shards = [f"tree/{number:06}" for number in range(1, len(streams))]
     need(set(streams) == {*shards, "index"}, 6, "F1")

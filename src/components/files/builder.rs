@@ -12,14 +12,15 @@ use super::site::{may_change, Found, Place};
 use super::touched::{Left, Touched};
 use super::walk::{note, stat_fd, Kind, Stat};
 use super::Files;
+use crate::base::executes::why_run;
 use crate::base::path::BundlePath;
 use crate::component::{Change, ChangeKind, Plan, Result, Scope};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Lines that a plan shows of what would newly be executable.
-const MAX_EXECUTES: usize = 20;
+/// Why a file with a bit for it can be run.
+pub const EXECUTABLE: &str = "executable";
 
 /// A plan in the making.
 pub struct Builder<'a> {
@@ -49,8 +50,6 @@ pub struct Builder<'a> {
     pub touched: BTreeSet<Option<BundlePath>>,
     /// Entries of the target that go away with a directory that is replaced or removed as a whole.
     pub going: HashSet<BundlePath>,
-    /// How many files would newly be executable.
-    pub executes: usize,
     /// Existing directories of others, whose metadata stays.
     pub foreign: HashSet<BundlePath>,
     /// What is rolled back, if it is a rollback.
@@ -81,7 +80,6 @@ impl<'a> Builder<'a> {
             folders: HashMap::new(),
             touched: BTreeSet::new(),
             going: HashSet::new(),
-            executes: 0,
             foreign: HashSet::new(),
             backup: None,
         }
@@ -139,18 +137,27 @@ impl<'a> Builder<'a> {
             if !is_link {
                 self.out.space += file.stored.unwrap_or(file.size).next_multiple_of(4096);
             }
-            if file.meta.mode.0 & 0o111 != 0 {
-                self.execute(&what);
-            }
+        }
+        if let Some(why) = self.why_run(content, placed) {
+            self.out.executes.push(format!("{what} ({why})"));
         }
         self.out.changes.push(Change { kind, what });
     }
 
-    pub fn execute(&mut self, what: &str) {
-        self.executes += 1;
-        if self.executes <= MAX_EXECUTES {
-            self.out.executes.push(format!("{what} (executable)"));
+    /// Why this machine would run what the row `content` puts at `placed`, as far as can be told.
+    fn why_run(&self, content: usize, placed: &Placed) -> Option<&'static str> {
+        let path = &self.rows[placed.row].path;
+        let mode = match &self.rows[content].node {
+            Node::File(file) => file.meta.mode.0,
+            // A unit is enabled by one.
+            Node::Symlink(..) => 0,
+            Node::Dir(_) | Node::Link(_) => return None,
+        };
+        if self.files.runs.matched_path_or_any_parents(path.as_path(), false).is_ignore() {
+            return Some("programs run what stands in it");
         }
+        let at = self.target.at(&placed.path);
+        why_run(&at).or((mode & 0o111 != 0).then_some(EXECUTABLE))
     }
 
     /// Adds something to be built, and the step that puts it in place unless it comes with a new directory.
@@ -213,9 +220,7 @@ impl<'a> Builder<'a> {
     pub fn finish(mut self, place: &Place, shards: u32) -> Plan {
         self.detail.steps.sort_by(|a, b| a.path().cmp(b.path()));
         self.out.changes.sort_by(|a, b| a.what.cmp(&b.what));
-        if self.executes > MAX_EXECUTES {
-            self.out.executes.push(format!("and {} more executable files", self.executes - MAX_EXECUTES));
-        }
+        self.out.executes.sort();
         let busy = !self.detail.steps.is_empty();
         let home = self.target.side.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
         if busy && !may_change(home) {

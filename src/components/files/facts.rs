@@ -56,6 +56,9 @@ pub struct Options {
     pub symlinks: Symlinks,
     /// Whether what is mounted inside the root is left out.
     pub one_filesystem: bool,
+    /// gitignore patterns of files in which commands stand that some program runs: a plan names those that are new or changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<String>,
 }
 
 /// A component in a profile. In the target's own profile every word overrides the bundle's.
@@ -68,6 +71,8 @@ pub struct Profile {
     mode: Option<Mode>,
     symlinks: Option<Symlinks>,
     one_filesystem: Option<bool>,
+    #[serde(default)]
+    runs: Vec<String>,
     /// See [`Absent`].
     #[serde(default)]
     pub absent: Absent,
@@ -79,13 +84,16 @@ impl Profile {
         Profile::deserialize(options).map_err(|e| Error::usage(format_args!("component {component}: {e}")))
     }
 
-    /// These options, and `base` where they say nothing.
+    /// These options, and `base` where they say nothing. What runs is what either says.
     pub fn over(self, base: Options) -> Options {
+        let mut runs = base.runs;
+        runs.extend(self.runs);
         Options {
             exclude: self.exclude.unwrap_or(base.exclude),
             mode: self.mode.unwrap_or(base.mode),
             symlinks: self.symlinks.unwrap_or(base.symlinks),
             one_filesystem: self.one_filesystem.unwrap_or(base.one_filesystem),
+            runs,
         }
     }
 }

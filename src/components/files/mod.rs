@@ -62,6 +62,8 @@ struct Files {
     /// What this machine says to an absent root.
     absent: Absent,
     exclude: Gitignore,
+    /// Files in which commands stand.
+    runs: Gitignore,
     /// What the bundle says; `None` on the source.
     facts: Option<Facts>,
 }
@@ -143,9 +145,13 @@ impl Files {
             Error::usage(format_args!("component {name}: path {path:?} is neither absolute nor below ~"))
         })?;
         let root_text = host.contract(&root).unwrap_or_else(|| path.to_owned());
-        let exclude = select::patterns(&options.exclude)
-            .map_err(|e| Error::usage(format_args!("component {name}: {e}")))?;
-        Ok(Files { name: name.clone(), root, root_text, options, absent: Absent::default(), exclude, facts })
+        let patterns = |option, lines: &[String]| {
+            let bad = |e| Error::usage(format_args!("component {name}: {e}"));
+            select::patterns(option, lines).map_err(bad)
+        };
+        let (exclude, runs) = (patterns("exclude", &options.exclude)?, patterns("runs", &options.runs)?);
+        let absent = Absent::default();
+        Ok(Files { name: name.clone(), root, root_text, options, absent, exclude, runs, facts })
     }
 
     fn boxed(self) -> Box<dyn Component> {

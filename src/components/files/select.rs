@@ -36,24 +36,24 @@ const MAX_PATTERNS: usize = 10_000;
 /// Bytes of one. Their compiler works its way down nested braces by recursion.
 const MAX_PATTERN: usize = 1024;
 
-/// Compiles gitignore patterns, as in a `.gitignore` at the root.
-pub fn patterns(lines: &[String]) -> std::result::Result<Gitignore, String> {
+/// Compiles gitignore patterns of the option `option`, as in a `.gitignore` at the root.
+pub fn patterns(option: &str, lines: &[String]) -> std::result::Result<Gitignore, String> {
     let mut builder = GitignoreBuilder::new(".");
-    // git takes such a pattern to match nothing: an exclude that excludes nothing is a mistake worth a word.
+    // git takes such a pattern to match nothing: one that matches nothing is a mistake worth a word.
     builder.allow_unclosed_class(false);
     if lines.len() > MAX_PATTERNS {
-        return Err(format!("more than {MAX_PATTERNS} exclude patterns"));
+        return Err(format!("more than {MAX_PATTERNS} {option} patterns"));
     }
     for line in lines {
         if line.len() > MAX_PATTERN {
-            return Err(format!("an exclude pattern is longer than {MAX_PATTERN} bytes"));
+            return Err(format!("one of the {option} patterns is longer than {MAX_PATTERN} bytes"));
         }
         if line.chars().any(|c| c == '\n' || c == '\0') {
-            return Err(format!("exclude pattern {line:?}: it has a line end or a NUL"));
+            return Err(format!("{option} pattern {line:?}: it has a line end or a NUL"));
         }
-        builder.add_line(None, line).map_err(|e| format!("exclude pattern {line:?}: {}", reason(&e)))?;
+        builder.add_line(None, line).map_err(|e| format!("{option} pattern {line:?}: {}", reason(&e)))?;
     }
-    builder.build().map_err(|e| format!("exclude patterns: {e}"))
+    builder.build().map_err(|e| format!("{option} patterns: {e}"))
 }
 
 /// What is wrong with a pattern, without the pattern itself.

@@ -10,6 +10,7 @@ use super::source::{variables, Variable};
 use super::target::{Draft, New, Planned};
 use super::values::Values;
 use super::{dotenv, env_dir, expand, pgpass, quote, shell_file};
+use crate::base::executes::why_run;
 use crate::base::secret::Secret;
 use crate::component::{Change, ChangeKind, Finding, Plan, Result, Scope, Severity};
 use std::collections::BTreeSet;
@@ -236,7 +237,7 @@ impl Draft<'_> {
             let same = |s: &Seen| Some(&s.bytes) == new.as_ref() && s.mode == mode;
             let unchanged = place.seen.as_ref().map(same);
             self.count(unchanged, || entry.path.clone());
-            if unchanged != Some(true) && (mode & 0o111 != 0 || is_run_by_others(&path)) {
+            if unchanged != Some(true) && (mode & 0o111 != 0 || why_run(&path).is_some()) {
                 self.plan.executes.push(format!("{}: programs run what is in it", entry.path));
             }
             self.target(place, new.map_or(New::Open, New::Bytes), mode)?;
@@ -270,27 +271,4 @@ type Set = (VarName, fetch::Value);
 fn holds(current: &[Variable], name: &str, value: Option<&Secret>) -> Option<bool> {
     let last = current.iter().rev().find(|v| v.name == name)?;
     Some(matches!(&last.value, Value::Static(old) if Some(old) == value))
-}
-
-/// Files that shells, ssh, git or systemd act on.
-fn is_run_by_others(path: &Path) -> bool {
-    const NAMES: [&str; 14] = [
-        ".bashrc",
-        ".bash_profile",
-        ".bash_login",
-        ".bash_logout",
-        ".profile",
-        ".zshrc",
-        ".zshenv",
-        ".zprofile",
-        ".zlogin",
-        ".xprofile",
-        ".xsession",
-        ".gitconfig",
-        "authorized_keys",
-        "crontab",
-    ];
-    const PARTS: [&str; 4] = ["systemd", "autostart", ".ssh", "cron.d"];
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    NAMES.contains(&name) || path.iter().filter_map(|p| p.to_str()).any(|p| PARTS.contains(&p))
 }

@@ -73,7 +73,7 @@ impl Ran {
 }
 
 /// `run` as a person would type it.
-pub(super) fn shown(run: &[String]) -> String {
+pub(in crate::engine) fn shown(run: &[String]) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"-_./=:@%+,".contains(&c);
     let word = |word: &String| match !word.is_empty() && word.bytes().all(plain) {
         true => word.clone(),

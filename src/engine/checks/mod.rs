@@ -19,7 +19,9 @@ mod tcp;
 mod values;
 mod version;
 
+pub(super) use child::shown;
 pub use error::CheckError;
+pub(super) use values::Redactor;
 
 use crate::component::Host;
 use crate::format::{Check, CheckSeverity, Probe};

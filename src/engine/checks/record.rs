@@ -40,18 +40,23 @@ fn record_one(check: &Check, host: &Host, events: &dyn Events) -> Result<Check> 
 pub fn refuse_secrets(checks: &[Check], secrets: &[NamedSecret]) -> Result<()> {
     for check in checks {
         let table = serde_json::to_value(check).unwrap_or_default();
-        let mut texts = Vec::new();
-        texts_of(&table, &mut texts);
-        let long = secrets.iter().filter(|secret| secret.value.len() >= MIN_SEARCHED_SECRET);
-        for secret in long {
-            let value = secret.value.expose();
-            if texts.iter().any(|text| text.as_bytes().windows(value.len()).any(|part| part == value)) {
-                let (name, secret) = (check.name.clone(), secret.name.clone());
-                return Err(CheckError::HoldsSecret { name, secret }.into());
-            }
+        if let Some(secret) = secret_in(&table, secrets) {
+            let (name, secret) = (check.name.clone(), secret.name.clone());
+            return Err(CheckError::HoldsSecret { name, secret }.into());
         }
     }
     Ok(())
+}
+
+/// The first of `secrets` that stands in one of the texts of `table`.
+pub(in crate::engine) fn secret_in<'s>(table: &Value, secrets: &'s [NamedSecret]) -> Option<&'s NamedSecret> {
+    let mut texts = Vec::new();
+    texts_of(table, &mut texts);
+    let mut long = secrets.iter().filter(|secret| secret.value.len() >= MIN_SEARCHED_SECRET);
+    long.find(|secret| {
+        let value = secret.value.expose();
+        texts.iter().any(|text| text.as_bytes().windows(value.len()).any(|part| part == value))
+    })
 }
 
 fn texts_of<'v>(value: &'v Value, into: &mut Vec<&'v str>) {

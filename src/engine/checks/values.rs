@@ -41,13 +41,13 @@ pub(super) fn expand(host: &Host, text: &str) -> Result<Zeroizing<Vec<u8>>, Stri
 }
 
 /// Takes the values that imports have put on this machine out of texts.
-pub(super) struct Redactor {
+pub(in crate::engine) struct Redactor {
     values: Vec<(String, Secret)>,
 }
 
 impl Redactor {
     /// Knows what can be read now; a file that cannot be read holds nothing that could be said.
-    pub(super) fn new(host: &Host) -> Self {
+    pub(in crate::engine) fn new(host: &Host) -> Self {
         let mut values = secrets::deployed(&host.home).unwrap_or_default();
         values.retain(|(_, value)| value.len() >= MIN_SEARCHED_SECRET);
         // A value that is part of another one must not leave the rest of it.
@@ -56,7 +56,7 @@ impl Redactor {
     }
 
     /// `text` with each value as `[$NAME]`.
-    pub(super) fn redact(&self, text: &str) -> String {
+    pub(in crate::engine) fn redact(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (name, value) in &self.values {
             if let Ok(value) = std::str::from_utf8(value.expose()) {

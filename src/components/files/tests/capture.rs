@@ -220,6 +220,9 @@ fn a_broken_pattern_is_named() {
         error.to_string(),
         "component c: exclude pattern \"a[b\": unclosed character class; missing ']'"
     );
+    let options = json!({"path": "~/x", "runs": ["{a"]});
+    let error = super::super::FilesKind.from_options(&name, &options, &World::new().host).err().unwrap();
+    assert!(error.to_string().starts_with("component c: runs pattern \"{a\": "), "{error}");
 }
 
 #[test]

@@ -80,6 +80,49 @@ fn unchanged_files_are_not_rewritten() {
 }
 
 #[test]
+fn what_would_newly_run_is_named_and_nothing_else() {
+    let world = World::with(json!({"runs": ["hooks/*", "settings.json", "!hooks/README"]}));
+    for name in ["hooks/a.py", "hooks/README", "hooks/deep/b.py", "settings.json", "notes.txt", "bin/tool"] {
+        write(world.src(name), name);
+    }
+    chmod(world.src("bin/tool"), 0o755);
+    write(world.src("systemd/user/app.service"), "[Service]");
+    std::fs::create_dir_all(world.src("systemd/user/default.target.wants")).unwrap();
+    std::os::unix::fs::symlink("../app.service", world.src("systemd/user/default.target.wants/app.service"))
+        .unwrap();
+    let executes = |job: &Job| job.plan.executes.clone();
+    let all = [
+        "bin/tool (executable)",
+        "hooks/a.py (programs run what stands in it)",
+        "hooks/deep/b.py (programs run what stands in it)",
+        "settings.json (programs run what stands in it)",
+        "systemd/user/app.service (systemd unit)",
+        "systemd/user/default.target.wants/app.service (systemd unit)",
+    ];
+    assert_eq!(executes(&world.import()), all);
+    // What is there already is no news, whatever its time is; what is changed is.
+    touch(world.src("hooks/a.py"), 2_000, 0);
+    write(world.src("settings.json"), "changed");
+    assert_eq!(executes(&world.import()), [all[3]]);
+    assert_eq!(executes(&world.import()), [""; 0]);
+    // However many there are, each is named.
+    (0..300).for_each(|n| write(world.src(&format!("hooks/{n}")), "x"));
+    assert_eq!(world.import().plan.executes.len(), 300);
+}
+
+#[test]
+fn what_runs_is_what_either_side_says() {
+    let mut world = World::with(json!({"runs": ["a"]}));
+    world.overrides["runs"] = json!(["b"]);
+    for name in ["a", "b", "c"] {
+        write(world.src(name), name);
+    }
+    let job = world.import();
+    let expected = ["a (programs run what stands in it)", "b (programs run what stands in it)"];
+    assert_eq!(job.plan.executes, expected);
+}
+
+#[test]
 fn a_mirror_keeps_what_is_excluded_or_anothers() {
     let mut world = World::with(json!({"mode": "mirror", "exclude": ["*.log", "cache/"]}));
     write(world.src("a"), "a");

@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-const PROFILE: &str = "[bundle]\nname = \"repo\"\n[component.code]\nkind = \"git\"\npath = \"~/code\"\n";
+pub const PROFILE: &str = "[bundle]\nname = \"repo\"\n[component.code]\nkind = \"git\"\npath = \"~/code\"\n";
 
 /// Stock git, in nobody's environment.
-fn git_command(dir: &Path) -> Command {
+pub fn git_command(dir: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", dir);
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
@@ -22,19 +22,19 @@ fn git_command(dir: &Path) -> Command {
 }
 
 #[track_caller]
-fn git(dir: &Path, args: &str) -> String {
+pub fn git(dir: &Path, args: &str) -> String {
     git_args(dir, &args.split(' ').collect::<Vec<_>>())
 }
 
 #[track_caller]
-fn git_args(dir: &Path, args: &[&str]) -> String {
+pub fn git_args(dir: &Path, args: &[&str]) -> String {
     let run = Run::of(git_command(dir).args(args));
     assert_eq!(run.code, 0, "git {args:?}: {}", run.stderr);
     run.text()
 }
 
 /// A repository with some of everything.
-fn zoo(dir: &Path) {
+pub fn zoo(dir: &Path) {
     fs::create_dir_all(dir).unwrap();
     git(dir, "init -q -b main");
     fs::write(dir.join("a.txt"), "one\n").unwrap();
@@ -73,7 +73,7 @@ fn zoo(dir: &Path) {
 }
 
 /// All refs that travel, and HEAD.
-fn refs(dir: &Path) -> String {
+pub fn refs(dir: &Path) -> String {
     let shown = git(
         dir,
         "for-each-ref --format=%(objectname)%20%(refname) refs/heads refs/tags refs/notes refs/stash",
@@ -84,7 +84,7 @@ fn refs(dir: &Path) -> String {
 }
 
 /// Everything in the work tree but `.git`, without times.
-fn files(dir: &Path) -> Vec<String> {
+pub fn files(dir: &Path) -> Vec<String> {
     let rows = snapshot(dir).into_iter().filter(|row| !row.starts_with(".git/") && !row.starts_with(".git "));
     rows.skip(1)
         .map(|row| {
@@ -94,7 +94,7 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 #[track_caller]
-fn sound(dir: &Path) {
+pub fn sound(dir: &Path) {
     git(dir, "fsck --strict");
     if dir.join(".git").exists() {
         assert_eq!(git(dir, "status --porcelain"), "");

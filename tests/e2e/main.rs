@@ -13,6 +13,7 @@ mod crash;
 mod edited;
 mod files;
 mod git;
+mod git_lfs;
 mod independent_reader;
 mod keys;
 mod logs;

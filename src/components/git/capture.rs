@@ -3,7 +3,7 @@
 use super::facts::{Facts, Profile, Remote, State, Uncommitted, Upstream};
 use super::header::Header;
 use super::open::{failed, open, shown};
-use super::{graph, lfs, pack, pending, refs, stream_name, work, BUNDLE, GRAPH, UNCOMMITTED};
+use super::{graph, left_behind, lfs, pack, pending, refs, stream_name, work, BUNDLE, GRAPH, UNCOMMITTED};
 use crate::component::{
     Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
@@ -19,6 +19,7 @@ pub fn survey(path: &Path, profile: &Profile, scope: &Scope<'_>) -> Result<Surve
     if let Some(refusal) = uncommitted(&repo, profile, scope)? {
         findings.push(refusal);
     }
+    findings.extend(left_behind::finding(&repo, scope)?);
     let (mut items, mut bytes) = (header.refs.len() as u64, size_of_objects(&repo));
     if let Some(needed) = lfs::needed(&repo, &header, profile, scope, &mut findings)? {
         items += needed.objects.len() as u64;
@@ -81,6 +82,9 @@ pub fn capture(
     let mut facts = describe(&repo, shown_as, exact, &mut findings)?;
     let large = lfs::require(&repo, &header, profile, scope, &mut findings)?;
     facts.refs = header.refs.len() as u64;
+    if !exact {
+        findings.extend(left_behind::finding(&repo, scope)?);
+    }
     // A repository without a commit has nothing to be packed.
     if !header.refs.is_empty() || header.head.is_some() {
         write(&repo, &header, scope, sink)?;

@@ -12,6 +12,7 @@ mod facts;
 mod graph;
 mod header;
 mod left;
+mod left_behind;
 mod lfs;
 mod locks;
 mod names;

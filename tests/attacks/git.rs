@@ -321,3 +321,96 @@ fn uncommitted_work() {
         ],
     );
 }
+
+/// The world again, with a large file in its repository: its oid, too.
+fn kit_with_lfs() -> (Kit, String) {
+    let mut kit = kit();
+    let code = kit.world.source.join("code");
+    let content = b"a large file\n";
+    let oid = kbpack::base::digest::Digest::of(content).to_string();
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {}\n", content.len());
+    fs::write(code.join(".gitattributes"), "*.bin filter=lfs -text\n").unwrap();
+    fs::write(code.join("big.bin"), pointer).unwrap();
+    git(&code, &["add", "-A"], b"");
+    git(&code, &["commit", "-q", "-m", "large"], b"");
+    kit.world.source.write(&format!("code/.git/lfs/objects/{}/{}/{oid}", &oid[..2], &oid[2..4]), content);
+    kit.bundle = fs::read(kit.world.export("with-large-files.kbp")).unwrap();
+    kit.inside = Inside::open(&kit.bundle, &kit.identity);
+    (kit, oid)
+}
+
+#[test]
+fn large_files() {
+    let (kit, oid) = kit_with_lfs();
+    let list = String::from_utf8(kit.inside.stream(NAME, "lfs").plain.clone()).unwrap();
+    let tar = kit.inside.stream(NAME, "lfs.tar").plain.clone();
+    let f = |name: &str, words: &str, change: &dyn Fn(&mut Value)| {
+        let mut inside = kit.inside.clone();
+        change(inside.facts(NAME));
+        attack(name, inside.sealed(&kit.source), 6, words, Seen::ByImport)
+    };
+    let listed = |name: &str, text: String| {
+        let inside = kit.inside.clone().with_plain(NAME, "lfs", text.into_bytes());
+        attack(name, inside.sealed(&kit.source), 6, "rule G10", Seen::ByImport)
+    };
+    let with = |name: &str, bytes: Vec<u8>| {
+        let inside = kit.inside.clone().with_plain(NAME, "lfs.tar", bytes);
+        attack(name, inside.sealed(&kit.source), 6, "rule G11", Seen::ByImport)
+    };
+    let header = |change: &dyn Fn(&mut [u8; 512])| {
+        let mut header: [u8; 512] = tar[..512].try_into().unwrap();
+        change(&mut header);
+        [&crate::forge::rechecked(header), &tar[512..]].concat()
+    };
+    let changed = |at: usize| {
+        let mut bytes = tar.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    // A pointer that says another size of what the bundle has.
+    let shop = Workshop::new(&kit, "pointer");
+    let lie = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 7\n");
+    let blob = shop.object("blob", lie.as_bytes());
+    let tree = shop.tree("100644", b"big.bin", &blob);
+    let commit = shop.commit(&tree);
+    let graph = format!("{commit}\n").into_bytes();
+    let sizes = kit
+        .inside
+        .clone()
+        .with_plain(NAME, BUNDLE, bundle(&commit, &shop.pack(&[&blob, &tree, &commit])))
+        .with_plain(NAME, "graph", graph);
+    let climbs = format!("../../../{}", &oid[9..]);
+    run(
+        &kit,
+        vec![
+            Attack { code: 0, seen: Seen::ByNone, ..with("lfs-control", tar.clone()) },
+            f("lfs-null", "rule G1", &|f| f["lfs"] = Value::Null),
+            f("lfs-negative", "rule G1", &|f| f["lfs"]["bytes"] = json!(-1)),
+            f("lfs-not-said", "rule G3", &|f| drop(f.as_object_mut().unwrap().remove("lfs"))),
+            f("lfs-none-said", "rule G3", &|f| f["lfs"]["objects"] = json!(0)),
+            f("lfs-one-more", "rule G10", &|f| f["lfs"]["objects"] = json!(2)),
+            f("lfs-more-bytes", "rule G10", &|f| f["lfs"]["bytes"] = json!(14)),
+            listed("lfs-list-empty", String::new()),
+            listed("lfs-list-twice", list.repeat(2)),
+            listed("lfs-list-of-words", "touch pwned\n".to_owned()),
+            listed("lfs-list-climbs", list.replace(&oid, &climbs)),
+            listed("lfs-list-in-capitals", list.to_uppercase()),
+            listed("lfs-list-plus", list.replace(" 13", " +13")),
+            listed("lfs-list-without-end", list.trim_end().to_owned()),
+            listed("lfs-list-other-size", list.replace(" 13", " 12")),
+            with("lfs-empty", Vec::new()),
+            with("lfs-cut-off", tar[..600].to_vec()),
+            with("lfs-followed", [&tar[..], &tar].concat()),
+            with("lfs-other-content", changed(512)),
+            with("lfs-padding", changed(512 + 20)),
+            with("lfs-end", changed(tar.len() - 1)),
+            with("lfs-climbs", header(&|h| h[..14].copy_from_slice(b"../../objects/"))),
+            with("lfs-absolute", header(&|h| h[0] = b'/')),
+            with("lfs-is-a-link", header(&|h| h[156] = b'2')),
+            with("lfs-setuid", header(&|h| h[100..107].copy_from_slice(b"0004755"))),
+            with("lfs-other-size", header(&|h| h[134] = b'4')),
+            attack("lfs-pointer-lies", sizes.sealed(&kit.source), 6, "rule G12", Seen::ByImport),
+        ],
+    );
+}

@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-const PROFILE: &str = "[bundle]\nname = \"repo\"\n[component.code]\nkind = \"git\"\npath = \"~/code\"\n";
+pub const PROFILE: &str = "[bundle]\nname = \"repo\"\n[component.code]\nkind = \"git\"\npath = \"~/code\"\n";
 
 /// Stock git, in nobody's environment.
-fn git_command(dir: &Path) -> Command {
+pub fn git_command(dir: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", dir);
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
@@ -22,19 +22,19 @@ fn git_command(dir: &Path) -> Command {
 }
 
 #[track_caller]
-fn git(dir: &Path, args: &str) -> String {
+pub fn git(dir: &Path, args: &str) -> String {
     git_args(dir, &args.split(' ').collect::<Vec<_>>())
 }
 
 #[track_caller]
-fn git_args(dir: &Path, args: &[&str]) -> String {
+pub fn git_args(dir: &Path, args: &[&str]) -> String {
     let run = Run::of(git_command(dir).args(args));
     assert_eq!(run.code, 0, "git {args:?}: {}", run.stderr);
     run.text()
 }
 
 /// A repository with some of everything.
-fn zoo(dir: &Path) {
+pub fn zoo(dir: &Path) {
     fs::create_dir_all(dir).unwrap();
     git(dir, "init -q -b main");
     fs::write(dir.join("a.txt"), "one\n").unwrap();
@@ -73,7 +73,7 @@ fn zoo(dir: &Path) {
 }
 
 /// All refs that travel, and HEAD.
-fn refs(dir: &Path) -> String {
+pub fn refs(dir: &Path) -> String {
     let shown = git(
         dir,
         "for-each-ref --format=%(objectname)%20%(refname) refs/heads refs/tags refs/notes refs/stash",
@@ -84,7 +84,7 @@ fn refs(dir: &Path) -> String {
 }
 
 /// Everything in the work tree but `.git`, without times.
-fn files(dir: &Path) -> Vec<String> {
+pub fn files(dir: &Path) -> Vec<String> {
     let rows = snapshot(dir).into_iter().filter(|row| !row.starts_with(".git/") && !row.starts_with(".git "));
     rows.skip(1)
         .map(|row| {
@@ -94,7 +94,7 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 #[track_caller]
-fn sound(dir: &Path) {
+pub fn sound(dir: &Path) {
     git(dir, "fsck --strict");
     if dir.join(".git").exists() {
         assert_eq!(git(dir, "status --porcelain"), "");
@@ -225,31 +225,57 @@ fn repositories_of_every_shape() {
     }
 }
 
+/// What kbpack does not carry: made of the repository `full`, in the folder `code` beside it.
+const NOT_CARRIED: [(&str, &[&str]); 4] = [
+    ("a shallow clone, which has not all of its history", &["clone", "-q", "--depth", "1", "URL", "code"]),
+    (
+        "a partial clone, which has not all of its objects",
+        &["clone", "-q", "--filter=blob:none", "URL", "code"],
+    ),
+    ("its objects have SHA-256 ids", &["init", "-q", "--object-format=sha256", "code"]),
+    ("its refs are in a reftable", &["init", "-q", "--ref-format=reftable", "code"]),
+];
+
+/// Makes one of them in `home`. False if this git is too old for it.
+fn not_carried(home: &Path, args: &[&str]) -> bool {
+    let url = format!("file://{}", home.join("full").display());
+    let args: Vec<&str> = args.iter().map(|arg| if *arg == "URL" { &url } else { *arg }).collect();
+    let _ = fs::remove_dir_all(home.join("code"));
+    Run::of(git_command(home).args(args)).code == 0
+}
+
 #[test]
 fn what_cannot_be_carried_whole_is_refused() {
     let world = World::new();
     world.source.profile(PROFILE);
-    let (code, full) = (world.source.join("code"), world.source.join("full"));
-    zoo(&full);
-    let export = || {
-        let out = world.path("b.kbp");
-        let _ = fs::remove_file(&out);
-        world.source.kbpack(&["export", "-r", &world.recipient, "-o", out.to_str().unwrap()])
-    };
-    let url = format!("file://{}", full.display());
-    git_args(&world.source.path, &["clone", "-q", "--depth", "1", &url, "code"]);
-    export().fails(8, "shallow");
-    fs::remove_dir_all(&code).unwrap();
-    git(&full, "config uploadpack.allowFilter true");
-    git_args(&world.source.path, &["clone", "-q", "--filter=blob:none", &url, "code"]);
-    export().fails(8, "partial clone");
-    fs::remove_dir_all(&code).unwrap();
-    fs::create_dir(&code).unwrap();
-    git(&code, "init -q --object-format=sha256");
-    export().fails(8, "code");
-    fs::remove_dir_all(&code).unwrap();
-    fs::create_dir(&code).unwrap();
+    zoo(&world.source.join("full"));
+    git(&world.source.join("full"), "config uploadpack.allowFilter true");
+    let out = world.path("b.kbp");
+    let export = || world.source.kbpack(&["export", "-r", &world.recipient, "-o", out.to_str().unwrap()]);
+    for (why, args) in NOT_CARRIED {
+        if not_carried(&world.source.path, args) {
+            export().fails(8, why);
+            assert!(!out.exists());
+        }
+    }
+    fs::remove_dir_all(world.source.join("code")).unwrap();
+    fs::create_dir(world.source.join("code")).unwrap();
     export().fails(8, "not a git repository");
+}
+
+#[test]
+fn what_cannot_be_carried_is_left_alone_on_the_target() {
+    let world = world();
+    let bundle = world.export("b.kbp");
+    copy(&world.source.join("code"), &world.target.join("full"));
+    git(&world.target.join("full"), "config uploadpack.allowFilter true");
+    for (why, args) in NOT_CARRIED {
+        if not_carried(&world.target.path, args) {
+            let before = snapshot(&world.target.join("code"));
+            world.import(&bundle, &[]).fails(8, why);
+            assert_eq!(snapshot(&world.target.join("code")), before, "{why}");
+        }
+    }
 }
 
 #[test]
@@ -267,6 +293,37 @@ fn uncommitted_work_stops_an_export_or_stays_behind() {
     world.import(&world.export("c.kbp"), &[]).ok();
     assert_eq!(world.target.read("code/a.txt"), b"one\n");
     assert!(!world.target.join("code/new.txt").exists());
+}
+
+#[test]
+fn what_git_ignores_is_said_to_stay_behind() {
+    let world = world();
+    let source = &world.source;
+    source.write("code/venv/lib/big.so", vec![1; 3 << 20]);
+    source.write("code/venv/lib/small", "x");
+    source.write("code/state.log", vec![2; 5 << 20]);
+    source.write("code/tiny.log", "x");
+    source.write("code/sub/app.log", vec![3; 9 << 20]);
+    source.profile(&format!("{PROFILE}[component.log]\nkind = \"files\"\npath = \"~/code/sub/app.log\"\n"));
+    let out = world.path("b.kbp");
+    let export = |more: &[&str]| {
+        let args = [&["export", "-r", &world.recipient, "-o", out.to_str().unwrap()], more].concat();
+        let run = source.kbpack(&args).ok();
+        run.text() + &run.stderr
+    };
+    for said in [export(&["--dry-run"]), export(&[])] {
+        let expected = "what git ignores stays behind: 4 files, 8.0 MiB, the largest state.log (5.0 MiB), venv/ (3.0 MiB)";
+        assert!(said.contains(expected), "{said}");
+        let line = said.lines().find(|line| line.contains("stays behind")).unwrap();
+        assert!(!line.contains("app.log") && !line.contains("tiny"), "{line}");
+    }
+    // Little is a note.
+    fs::remove_file(&out).unwrap();
+    fs::remove_dir_all(source.join("code/venv")).unwrap();
+    fs::remove_file(source.join("code/state.log")).unwrap();
+    assert!(!export(&[]).contains("stays behind"));
+    fs::remove_file(&out).unwrap();
+    assert!(export(&["-v"]).contains("what git ignores stays behind: 1 files, 1 KiB"));
 }
 
 /// Staged, unstaged and untracked work, a file removed, one staged and changed again.

@@ -13,6 +13,7 @@ mod crash;
 mod edited;
 mod files;
 mod git;
+mod git_lfs;
 mod hooks;
 mod independent_reader;
 mod init;

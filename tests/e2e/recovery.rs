@@ -252,6 +252,34 @@ fn git(dir: &Path, script: &str) -> String {
 }
 
 #[test]
+fn git_with_large_files() {
+    let world = World::new();
+    let live = world.source.join("code");
+    fs::create_dir(&live).unwrap();
+    git(
+        &live,
+        "git init -q -b trunk; git lfs install --local; echo '*.bin filter=lfs -text' > .gitattributes
+         seq 9000 > big.bin; git add -A; git commit -qm first; seq 8000 > big.bin; git commit -qam second",
+    );
+    world.source.profile("[component.code]\nkind = \"git\"\npath = \"~/code\"\n");
+    let opened = Opened::new(world);
+    let place = opened.machine.home.join("code");
+    // As `git lfs install` has it: a checkout asks for contents, and fails where they are nowhere.
+    let filters =
+        "[filter \"lfs\"]\n clean = git-lfs clean -- %f\n smudge = git-lfs smudge -- %f\n required = true\n";
+    fs::write(opened.machine.home.join(".gitconfig"), filters).unwrap();
+    let script = commands("git") + &commands("git-lfs");
+    opened.restore(&script, "code", place.to_str().unwrap());
+    for seen in [
+        "cat big.bin",
+        "git status --porcelain",
+        "git checkout -q HEAD~1; cat big.bin; git checkout -q trunk",
+    ] {
+        assert_eq!(git(&place, seen), git(&live, seen), "{seen}");
+    }
+}
+
+#[test]
 fn git_with_what_was_in_no_commit() {
     let world = World::new();
     let live = world.source.join("code");

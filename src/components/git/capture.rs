@@ -3,7 +3,7 @@
 use super::facts::{Facts, Profile, Remote, State, Uncommitted, Upstream};
 use super::header::Header;
 use super::open::{failed, open, shown};
-use super::{graph, pack, pending, refs, stream_name, work, BUNDLE, GRAPH, UNCOMMITTED};
+use super::{graph, left_behind, lfs, pack, pending, refs, stream_name, work, BUNDLE, GRAPH, UNCOMMITTED};
 use crate::component::{
     Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
@@ -19,8 +19,13 @@ pub fn survey(path: &Path, profile: &Profile, scope: &Scope<'_>) -> Result<Surve
     if let Some(refusal) = uncommitted(&repo, profile, scope)? {
         findings.push(refusal);
     }
-    let bytes = size_of_objects(&repo);
-    Ok(Survey { origins: vec![shown(path)], items: header.refs.len() as u64, bytes, findings })
+    findings.extend(left_behind::finding(&repo, scope)?);
+    let (mut items, mut bytes) = (header.refs.len() as u64, size_of_objects(&repo));
+    if let Some(needed) = lfs::needed(&repo, &header, profile, scope, &mut findings)? {
+        items += needed.objects.len() as u64;
+        bytes += needed.bytes();
+    }
+    Ok(Survey { origins: vec![shown(path)], items, bytes, findings })
 }
 
 /// Bytes of all packs and loose objects, whether a ref leads to them or not.
@@ -75,7 +80,11 @@ pub fn capture(
         found => findings.extend(found),
     }
     let mut facts = describe(&repo, shown_as, exact, &mut findings)?;
+    let large = lfs::require(&repo, &header, profile, scope, &mut findings)?;
     facts.refs = header.refs.len() as u64;
+    if !exact {
+        findings.extend(left_behind::finding(&repo, scope)?);
+    }
     // A repository without a commit has nothing to be packed.
     if !header.refs.is_empty() || header.head.is_some() {
         write(&repo, &header, scope, sink)?;
@@ -93,6 +102,9 @@ pub fn capture(
         let mut told = Told { to: stream, progress: Some(scope.progress) };
         facts.uncommitted = Some(pending::capture(path, head, scope.carved, &mut told)?);
         told.to.finish()?;
+    }
+    if let Some(needed) = large {
+        facts.lfs = lfs::capture(&needed, scope, sink)?;
     }
     Ok((facts, findings))
 }
@@ -166,16 +178,17 @@ fn describe(repo: &Repository, shown_as: &str, exact: bool, findings: &mut Vec<F
             }
         }
     }
-    let stashes = repo.reflog("refs/stash").map_or(0, |log| log.len());
+    // Where there is no stash, libgit2 would make a log to read it.
+    let stashes = match repo.find_reference("refs/stash") {
+        Ok(_) => repo.reflog("refs/stash").map_or(0, |log| log.len()),
+        Err(_) => 0,
+    };
     if stashes > 1 && !exact {
         warn(format!("of its {stashes} stashes only the last one travels: git keeps the others in a log"));
     }
-    let (submodules, lfs) = in_head(repo)?;
+    let submodules = submodules_in_head(repo)?;
     if !submodules.is_empty() && !exact {
         warn(format!("its submodules do not travel: {}", work::few(&submodules)));
-    }
-    if lfs && !exact {
-        warn("it uses git LFS: the large files do not travel, only the pointers to them".to_owned());
     }
     let state = if repo.is_bare() { State::Bare } else { State::WorkTree };
     let head = Some(refs::head(repo)?);
@@ -189,7 +202,7 @@ fn describe(repo: &Repository, shown_as: &str, exact: bool, findings: &mut Vec<F
         remotes,
         upstreams,
         submodules,
-        lfs,
+        lfs: None,
         above: 0,
     })
 }
@@ -212,24 +225,20 @@ fn without_password(url: &str) -> (String, bool) {
     split().map_or_else(|| (url.to_owned(), false), |url| (url, true))
 }
 
-/// The submodules in HEAD, and whether its top-level attributes name LFS.
-fn in_head(repo: &Repository) -> Result<(Vec<String>, bool)> {
+/// The submodules in HEAD.
+fn submodules_in_head(repo: &Repository) -> Result<Vec<String>> {
     let git = |e: git2::Error| failed(repo.path(), &e);
-    let Some(commit) = refs::head_commit(repo)? else { return Ok((Vec::new(), false)) };
+    let Some(commit) = refs::head_commit(repo)? else { return Ok(Vec::new()) };
     let tree = repo.find_commit(commit.0).and_then(|commit| commit.tree()).map_err(git)?;
-    let (mut submodules, mut lfs) = (Vec::new(), false);
+    let mut submodules = Vec::new();
     tree.walk(git2::TreeWalkMode::PreOrder, |root, entry| {
         if entry.filemode() == 0o160000 {
             submodules.push(format!("{root}{}", String::from_utf8_lossy(entry.name_bytes())));
         }
-        if entry.name_bytes() == b".gitattributes" {
-            let text = repo.find_blob(entry.id()).map(|blob| blob.content().to_vec()).unwrap_or_default();
-            lfs |= String::from_utf8_lossy(&text).contains("filter=lfs");
-        }
         git2::TreeWalkResult::Ok
     })
     .map_err(git)?;
-    Ok((submodules, lfs))
+    Ok(submodules)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::open::{open, shown};
 use super::pending::Pending;
 use super::plan::{Planned, Todo, Update};
 use super::stage::{objects_in, repo_in};
-use super::{pending, refs, work};
+use super::{lfs, pending, refs, work};
 use crate::component::{CheckResult, Result, Scope};
 use git2::Repository;
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ pub fn staged(plan: &Planned) -> Result<Vec<CheckResult>> {
             let mut results =
                 vec![refs_are(&repo, &plan.header, &name)?, head_is(&repo, &plan.facts, &name)?];
             results.push(work_is(&repo, plan.facts.uncommitted, &[], &name)?);
+            results.extend(lfs::check(&repo, plan, &name)?);
             Ok(results)
         }
         Todo::Update(_) => {
@@ -47,22 +48,26 @@ pub fn in_place(plan: &Planned, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
         return Ok(vec![result(format!("{name} is in place"), Some("it is not there".to_owned()))]);
     }
     let repo = open(&plan.path)?;
+    let mut results = on_refs(&repo, plan, scope, &name)?;
+    results.extend(lfs::check(&repo, plan, &name)?);
+    Ok(results)
+}
+
+fn on_refs(repo: &Repository, plan: &Planned, scope: &Scope<'_>, name: &str) -> Result<Vec<CheckResult>> {
     match &plan.todo {
         Todo::Update(update) => {
-            let mut results = vec![changed_as_planned(&repo, update, &name)?];
+            let mut results = vec![changed_as_planned(repo, update, name)?];
             if update.work.is_some() {
-                results.push(work_is(&repo, update.pending, scope.carved, &name)?);
+                results.push(work_is(repo, update.pending, scope.carved, name)?);
             }
             Ok(results)
         }
         Todo::Clone => Ok(vec![
-            refs_are(&repo, &plan.header, &name)?,
-            head_is(&repo, &plan.facts, &name)?,
-            work_is(&repo, plan.facts.uncommitted, scope.carved, &name)?,
+            refs_are(repo, &plan.header, name)?,
+            head_is(repo, &plan.facts, name)?,
+            work_is(repo, plan.facts.uncommitted, scope.carved, name)?,
         ]),
-        _ => {
-            Ok(vec![result(format!("{name}: it has all that the bundle has"), has_all(&repo, &plan.header))])
-        }
+        _ => Ok(vec![result(format!("{name}: it has all that the bundle has"), has_all(repo, &plan.header))]),
     }
 }
 

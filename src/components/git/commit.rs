@@ -7,7 +7,7 @@ use super::open::{failed, open, shown};
 use super::plan::{Planned, RefChange, Todo, Update};
 use super::site::{look, parent, resolve, Found};
 use super::stage::{objects_in, old_in, repo_in};
-use super::{pending, refs, work};
+use super::{lfs, pending, refs, work};
 use crate::base::digest::Digest;
 use crate::base::fsx::sync_dir;
 use crate::base::path::ShownPath;
@@ -65,7 +65,12 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
     let refs = refs::fingerprint(&open(&from)?)?;
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
     Step::Clone { path, side, pieces: pieces.clone(), refs }.intend(journal)?;
-    pieces.iter().try_for_each(|piece| move_new(&piece.from.0, &piece.to.0))
+    pieces.iter().try_for_each(|piece| move_new(&piece.from.0, &piece.to.0))?;
+    match pieces.len() {
+        1 => Ok(()),
+        // Files were moved one by one, of which the index has kept how they were before.
+        _ => lfs::settle_clone(&open(&plan.path)?, plan),
+    }
 }
 
 fn piece(from: &Path, to: &Path) -> Piece {
@@ -105,7 +110,7 @@ pub fn move_new(from: &Path, to: &Path) -> Result<()> {
 
 fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
     let repo = open(&plan.path)?;
-    if is_done(&repo, change, scope.carved)? {
+    if is_done(&repo, change, scope.carved)? && lfs::is_done(&repo, plan, change, scope.carved)? {
         return Ok(());
     }
     if refs::fingerprint(&repo)? != change.seen {
@@ -116,6 +121,7 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
     }
     // Objects that no ref leads to yet are no change.
     bring_objects(&repo, &objects_in(&plan.side))?;
+    lfs::Store::of(&repo)?.take(&lfs::Store::within(&objects_in(&plan.side)), &plan.lfs.new)?;
     Step::Update {
         path: ShownPath(plan.path.clone()),
         side: ShownPath(plan.side.clone()),
@@ -127,12 +133,16 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
         new_work: change.work.map(|(_, new)| new),
     }
     .intend(journal)?;
-    if let Some((_, new)) = change.work {
+    if let Some((old, new)) = change.work {
+        lfs::empty(&repo, (old, new), &plan.side)?;
         // Before HEAD moves: what it says is what the work tree is compared with.
         check_out(&repo, new)?;
     }
     if let Some(pending) = change.pending {
         pending::put_index(&repo, pending)?;
+    }
+    if let (Some((_, new)), true) = (change.work, lfs::is_involved(&plan.side)) {
+        lfs::fill(&repo, new, &plan.side, scope.carved)?;
     }
     change.refs.iter().try_for_each(|one| set_ref(&repo, &one.name, one.old, one.new))?;
     if change.head.0 != change.head.1 {

@@ -38,6 +38,22 @@ pub enum OnDiverge {
     Take,
 }
 
+/// What travels of the files that git LFS keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lfs {
+    /// All that is on the source; an export stops if contents of HEAD's are not.
+    #[default]
+    Complete,
+    /// All that is on the source.
+    Partial,
+    /// Nothing but the pointers.
+    Pointers,
+    /// Not even looked for: a backup of a repository that stays, which no import takes a large file from.
+    #[serde(skip_deserializing)]
+    Untouched,
+}
+
 /// A component in a profile. In the target's own profile each word overrides the bundle's.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -53,6 +69,9 @@ pub struct Profile {
     /// Which refs travel: full names, `*` for any end. None: all branches, tags, notes and stashes.
     #[serde(default)]
     pub refs: Vec<String>,
+    /// See [`Lfs`].
+    #[serde(default)]
+    pub lfs: Lfs,
 }
 
 impl Profile {
@@ -112,6 +131,18 @@ pub enum State {
     WorkTree,
 }
 
+/// Files that git LFS keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LargeFiles {
+    /// How many objects the bundle has.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Of how many files of HEAD it has only the pointers.
+    pub missing: u64,
+}
+
 /// The component's part of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -141,9 +172,9 @@ pub struct Facts {
     /// Paths of submodules in HEAD. Their repositories do not travel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub submodules: Vec<String>,
-    /// Whether files of HEAD are kept by git LFS. Their contents do not travel.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lfs: bool,
+    /// The files that git LFS keeps, if the bundle's commits have any.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub lfs: Option<LargeFiles>,
     /// In a backup of a path where nothing was: how many folders above it were not there either.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub above: u32,
@@ -166,7 +197,7 @@ impl Facts {
             remotes: Vec::new(),
             upstreams: Vec::new(),
             submodules: Vec::new(),
-            lfs: false,
+            lfs: None,
             above: 0,
         }
     }

@@ -12,6 +12,8 @@ mod facts;
 mod graph;
 mod header;
 mod left;
+mod left_behind;
+mod lfs;
 mod locks;
 mod names;
 mod open;
@@ -29,7 +31,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-use self::facts::{Facts, Profile, State};
+use self::facts::{Facts, Lfs, Profile, State};
 use self::header::Header;
 use self::left::Left;
 use self::site::Found;
@@ -162,15 +164,21 @@ impl Git {
     fn taken(&self) -> Profile {
         match self.facts {
             None => self.profile.clone(),
-            Some(_) => Profile { refs: Vec::new(), ..self.profile.clone() },
+            Some(_) => Profile { refs: Vec::new(), lfs: Lfs::Partial, ..self.profile.clone() },
         }
     }
 
     /// Writes the streams of a bundle, or of a backup (`exact`). Returns the facts, and what was noticed.
-    fn read(&self, exact: bool, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<(Facts, Vec<Finding>)> {
+    fn read(
+        &self,
+        taken: &Profile,
+        exact: bool,
+        scope: &Scope<'_>,
+        sink: &dyn StreamSink,
+    ) -> Result<(Facts, Vec<Finding>)> {
         scope.require_whole("git")?;
         match self.source(scope)? {
-            Some(path) => capture::capture(&path, &self.path_text, &self.taken(), exact, scope, sink),
+            Some(path) => capture::capture(&path, &self.path_text, taken, exact, scope, sink),
             None => Ok((Facts::absent(&self.path_text), Vec::new())),
         }
     }
@@ -189,6 +197,9 @@ fn require_streams(facts: &Facts, streams: &dyn StreamSource) -> Result<()> {
         (false, None) => vec![GRAPH, BUNDLE],
         (_, Some(_)) => vec![GRAPH, BUNDLE, UNCOMMITTED],
     };
+    if facts.lfs.is_some_and(|lfs| lfs.objects > 0) {
+        expected.extend([lfs::LIST, lfs::OBJECTS]);
+    }
     if facts.exact {
         expected.push(LEFT);
     }
@@ -219,13 +230,15 @@ impl Component for Git {
     }
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
-        let (facts, findings) = self.read(false, scope, sink)?;
+        let (facts, findings) = self.read(&self.taken(), false, scope, sink)?;
         Ok(Captured { facts: facts.to_value()?, findings })
     }
 
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
         let plan = plan::of(plan)?;
-        let (mut facts, findings) = self.read(true, scope, sink)?;
+        // Of large files an import only ever takes a whole repository's away.
+        let lfs = if matches!(plan.todo, plan::Todo::Remove { .. }) { Lfs::Partial } else { Lfs::Untouched };
+        let (mut facts, findings) = self.read(&Profile { lfs, ..self.taken() }, true, scope, sink)?;
         if facts.state == State::Absent {
             facts.above = plan.dirs.len() as u32;
         }
@@ -242,6 +255,9 @@ impl Component for Git {
         let header = Header::read(&mut BufReader::new(streams.open(&stream_name(BUNDLE)?)?))?;
         for name in header.refs.into_keys() {
             each(Listed { name, what: "ref", size: None, mode: None });
+        }
+        for one in lfs::read(facts, streams)?.all {
+            each(Listed { name: one.oid.to_string(), what: "LFS object", size: Some(one.size), mode: None });
         }
         Ok(())
     }

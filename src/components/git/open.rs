@@ -43,8 +43,13 @@ pub fn open(path: &Path) -> Result<Repository> {
             .todo("name the folder that has .git in it, or a bare repository"),
         // An extension that this libgit2 does not know: sha256, reftable.
         _ if e.class() == git2::ErrorClass::Repository => {
-            Error::not_ready(format_args!("{}: git: {}", shown(path), e.message()))
-                .todo("repositories with SHA-256 objects or a reftable cannot be carried; use `git bundle` and kind files")
+            let what = match e.message() {
+                text if text.contains("object format") => "its objects have SHA-256 ids".to_owned(),
+                text if text.contains("refstorage") => "its refs are in a reftable".to_owned(),
+                text => format!("git: {text}"),
+            };
+            Error::not_ready(format_args!("{}: {what}, and such a repository cannot be carried", shown(path)))
+                .todo("carry what `git bundle create --all` makes of it, with kind files")
         }
         _ => failed(path, &e),
     })?;

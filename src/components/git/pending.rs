@@ -3,7 +3,7 @@
 
 use super::names::Id;
 use super::open::{failed, open, shown};
-use super::{pack, work};
+use super::{lfs, pack, work};
 use crate::base::fault::Fault;
 use crate::base::interrupt;
 use crate::component::{Error, Result};
@@ -53,7 +53,11 @@ pub fn capture(path: &Path, head: Id, carved: &[PathBuf], to: &mut dyn Write) ->
     }
     let staged = index.write_tree().map_err(git)?;
     let root = fs::canonicalize(path).map_err(|e| Error::io(shown(path), e))?;
-    let mut skip = |name: &Path, _: &[u8]| i32::from(work::is_foreign(&root, name, carved));
+    let mut skip = |name: &Path, _: &[u8]| {
+        // A large file that is what its pointer says is not changed.
+        let same = || lfs::is_content(&repo, name, &root.join(name));
+        i32::from(work::is_foreign(&root, name, carved) || same())
+    };
     index.add_all(["*"], IndexAddOption::DEFAULT, Some(&mut skip)).map_err(git)?;
     index.update_all(["*"], Some(&mut skip)).map_err(git)?;
     let worked = index.write_tree().map_err(git)?;
@@ -143,6 +147,9 @@ pub fn differs(repo: &Repository, pending: Pending, carved: &[PathBuf]) -> Resul
     let path =
         |delta: git2::DiffDelta<'_>| delta.new_file().path().or(delta.old_file().path()).map(Path::to_owned);
     let mut paths = staged.deltas().filter_map(path).chain(worked.deltas().filter_map(path));
-    let wrong = paths.find(|path| !work::is_foreign(&root, path, carved));
+    let right = |path: &PathBuf| {
+        work::is_foreign(&root, path, carved) || lfs::is_content(repo, path, &root.join(path))
+    };
+    let wrong = paths.find(|path| !right(path));
     Ok(wrong.map(|path| format!("{} differs", shown(&path))))
 }

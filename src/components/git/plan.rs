@@ -4,6 +4,7 @@ use super::facts::{Facts, Head, OnDiverge, State};
 use super::graph::Graph;
 use super::header::Header;
 use super::left::Left;
+use super::lfs::{self, Brought};
 use super::names::Id;
 use super::open::{self, shown};
 use super::pending::{self, Pending};
@@ -85,6 +86,8 @@ pub struct Planned {
     pub dirs: Vec<PathBuf>,
     /// Folders that go with the repository if nothing else is in them, the deepest first.
     pub empties: Vec<PathBuf>,
+    /// The large files.
+    pub lfs: Brought,
     /// Who is to own a new repository, where that is not the one who imports.
     pub owner: Option<(u32, u32)>,
 }
@@ -112,6 +115,7 @@ pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<
     if accessat(CWD, home, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_err() {
         draft.refuse(format_args!("{} may not be written to", shown(home)), "run kbpack as a user who may");
     }
+    let mut lfs = lfs::read(facts, streams)?;
     let todo = match look(&path, scope.carved)? {
         Found::Nothing | Found::Room if facts.state == State::Absent => {
             draft.unchanged = 1;
@@ -129,7 +133,12 @@ pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<
         }
         Found::Repository => match open::open(&path) {
             Ok(repo) if facts.state == State::Absent => draft.remove(&repo, &path)?,
-            Ok(repo) => draft.update(&repo, facts, &header, &graph)?,
+            Ok(repo) => {
+                let todo = draft.update(&repo, facts, &header, &graph)?;
+                lfs = Brought::to(Some(&repo), lfs.all)?;
+                draft.findings.extend(lfs.no_place(&repo, &draft.name)?);
+                lfs.widen(todo, &repo, scope.carved)?
+            }
             Err(e) if e.fault() == Fault::NotReady => {
                 let remedy = e.remedy().unwrap_or_default();
                 draft.refuse(&e, remedy);
@@ -146,10 +155,13 @@ pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<
         .map(|meta| (std::os::unix::fs::MetadataExt::uid(&meta), std::os::unix::fs::MetadataExt::gid(&meta)));
     let empties = path.ancestors().skip(1).take(facts.above as usize).map(Path::to_owned).collect();
     let side = side_of(home, scope.run, git.name.as_str());
-    let space = if todo == Todo::Nothing { 0 } else { size };
-    let Draft { name, findings, changes, unchanged, .. } = draft;
-    let mut plan =
-        Plan::new(Planned { path, side, todo, facts: facts.clone(), header, dirs, empties, owner });
+    lfs.changes().iter().for_each(|(kind, what)| draft.change(*kind, Some(what)));
+    // A large file is in its store and in the work tree.
+    let space = if todo == Todo::Nothing { 0 } else { size + 2 * lfs.bytes() };
+    let Draft { name, mut findings, changes, unchanged, .. } = draft;
+    let planned = Planned { path, side, todo, facts: facts.clone(), header, dirs, empties, lfs, owner };
+    findings.extend(lfs::findings(&planned, &name)?);
+    let mut plan = Plan::new(planned);
     (plan.destinations, plan.changes, plan.unchanged) = (vec![name], changes, unchanged);
     (plan.findings, plan.space) = (findings, space);
     Ok(plan)

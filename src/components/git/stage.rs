@@ -6,7 +6,7 @@ use super::names::Id;
 use super::open::{failed, shown};
 use super::plan::{Planned, Todo, Update};
 use super::work::few;
-use super::{pack, pending, refs, stream_name, trees, BUNDLE, UNCOMMITTED};
+use super::{lfs, pack, pending, refs, stream_name, trees, BUNDLE, UNCOMMITTED};
 use crate::base::fsx::sync_dir;
 use crate::base::path::path_text;
 use crate::base::side::make_side;
@@ -92,7 +92,8 @@ fn fill(repo: &Repository, plan: &Planned, scope: &Scope<'_>, streams: &dyn Stre
         tips.push(pending.work.0);
         pending::read(repo, pending, head, &mut streams.open(&stream_name(UNCOMMITTED)?)?)?;
     }
-    trees::check(repo, &tips)
+    trees::check(repo, &tips)?;
+    lfs::stage(repo, plan, progress, streams)
 }
 
 fn clone(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
@@ -126,11 +127,15 @@ fn clone(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Resul
         repo.checkout_tree(&work, Some(CheckoutBuilder::new().force())).map_err(git)?;
         pending::put_index(&repo, pending)?;
     }
+    lfs::fill_clone(&repo, plan)?;
     match plan.owner {
-        Some((uid, gid)) if uid != 0 || gid != 0 => give(&path, uid, gid),
+        Some((uid, gid)) if uid != 0 || gid != 0 => {
+            give(&path, uid, gid).map_err(|e| Error::io(shown(&path), e))?;
+            lfs::settle_clone(&repo, plan)?;
+            give(repo.path(), uid, gid).map_err(|e| Error::io(shown(&path), e))
+        }
         _ => Ok(()),
     }
-    .map_err(|e| Error::io(shown(&path), e))
 }
 
 /// Writes the refs as `git pack-refs` does: one file, however many there are.
@@ -199,6 +204,9 @@ fn objects(plan: &Planned, update: &Update, scope: &Scope<'_>, streams: &dyn Str
         match fs::copy(&from, &to) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             copied => drop(copied.map_err(|e| Error::io(shown(&from), e))?),
+        }
+        if plan.facts.lfs.is_some() || lfs::is_used(&target)? {
+            lfs::record(&target, refs::head_commit(&target)?, &plan.side)?;
         }
     }
     Ok(())

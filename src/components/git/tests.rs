@@ -1,7 +1,9 @@
 //! The suite that every kind passes, and what a rollback keeps. What needs stock git is in `tests/e2e/git.rs`.
 
 use super::header::Header;
+use super::lfs::{Pointer, Store};
 use super::{GitKind, BUNDLE, GRAPH};
+use crate::base::digest::Digest;
 use crate::base::name::ComponentName;
 use crate::component::{Component, Host, Kind, Severity};
 use crate::components::conformance::{suite, tree, Acts, Machine, State, Streams, Subject, EDIT, RUN};
@@ -12,6 +14,27 @@ use std::path::{Path, PathBuf};
 /// A repository in a folder that may not be there.
 struct Code {
     bare: bool,
+    lfs: bool,
+}
+
+/// A large file's pointer; its content goes into the store of `repo`.
+fn pointer(repo: &Repository, content: &str) -> String {
+    let oid = Digest::of(content.as_bytes());
+    let pointer = Pointer { oid, size: content.len() as u64 };
+    std::fs::write(Store::of(repo).unwrap().make_room(oid).unwrap(), content).unwrap();
+    pointer.text()
+}
+
+/// What LFS's filter does at a checkout.
+fn smudge(repo: &Repository) {
+    let Some(work) = repo.workdir() else { return };
+    for name in ["big.bin", "other.bin"] {
+        let file = work.join(name);
+        let Some(pointer) = std::fs::read(&file).ok().and_then(|text| Pointer::parse(&text)) else {
+            continue;
+        };
+        std::fs::copy(Store::of(repo).unwrap().path(pointer.oid), file).unwrap();
+    }
 }
 
 /// A commit of `files` on `branch`, always the same one. With a work tree, HEAD's branch is `branch` and they are in it.
@@ -29,6 +52,7 @@ fn commit(repo: &Repository, branch: &str, files: &[(&str, &str)]) -> git2::Oid 
     let id = repo.commit(Some(&name), &who, &who, "message", &tree, &parents).unwrap();
     if !repo.is_bare() && repo.head().is_ok_and(|head| head.name().unwrap() == name) {
         repo.checkout_head(Some(git2::build::CheckoutBuilder::new().force())).unwrap();
+        smudge(repo);
     }
     id
 }
@@ -67,9 +91,21 @@ impl Subject for Code {
     fn furnish(&self, host: &Host, state: State) {
         let repo = self.open(host);
         let first = commit(&repo, "main", &[("a.txt", "one\n"), ("b.txt", "one\n")]);
+        if self.lfs {
+            let same = pointer(&repo, "the same in both");
+            let files = [
+                (".gitattributes", "*.bin filter=lfs -text\n"),
+                ("big.bin", &pointer(&repo, "a large file")),
+                ("other.bin", &same),
+            ];
+            commit(&repo, "main", &files);
+        }
         repo.reference("refs/tags/first", first, false, "").unwrap();
         if state == State::Source {
             commit(&repo, "main", &[("a.txt", "two\n"), ("c.txt", "two\n")]);
+            if self.lfs {
+                commit(&repo, "main", &[("big.bin", &pointer(&repo, "another large file"))]);
+            }
             repo.reference("refs/heads/side", first, false, "").unwrap();
             let side = commit(&repo, "side", &[("side.txt", "side\n")]);
             repo.tag(
@@ -145,12 +181,17 @@ impl Subject for Code {
 
 #[test]
 fn a_work_tree_passes() {
-    suite(&Code { bare: false });
+    suite(&Code { bare: false, lfs: false });
 }
 
 #[test]
 fn a_bare_repository_passes() {
-    suite(&Code { bare: true });
+    suite(&Code { bare: true, lfs: false });
+}
+
+#[test]
+fn large_files_pass() {
+    suite(&Code { bare: false, lfs: true });
 }
 
 fn name() -> ComponentName {
@@ -174,7 +215,7 @@ fn import(component: &dyn Component, machine: &Machine, streams: &Streams) -> Ve
 /// A machine in `start` on which the source was imported; `since` does something there; then the rollback. Returns
 /// its warnings.
 fn roll_back(start: State, since: impl FnOnce(&Repository)) -> (Machine, Vec<String>) {
-    let code = Code { bare: false };
+    let code = Code { bare: false, lfs: false };
     let (source, machine) = (Machine::new(), Machine::new());
     code.furnish(&source.host, State::Source);
     if start != State::Absent {

@@ -6,7 +6,7 @@ use super::open::{failed, open, shown};
 use super::plan::RefChange;
 use super::site::{parent, resolve};
 use super::stage::{index_in, old_in};
-use super::{locks, refs, work, Git};
+use super::{lfs, locks, refs, work, Git};
 use crate::base::digest::Digest;
 use crate::base::fsx::{sync_dir, write_atomic};
 use crate::base::side::{remove_side, sides_left};
@@ -157,6 +157,9 @@ fn back(step: &Step, scope: &Scope<'_>, findings: &mut Vec<Finding>) -> Result<(
             Err(e) => Err(e),
         };
         restored.map_err(|e| Error::io(shown(&index), e))?;
+        if let Some(old) = old_work {
+            lfs::take_back(&repo, *old, side)?;
+        }
     }
     Ok(())
 }
@@ -221,8 +224,12 @@ fn unwork(
     }
 }
 
-/// Whether the file has nothing of its own: it is one of these blobs, or the beginning of one, as a kill leaves it.
+/// Whether the file has nothing of its own: it is one of these blobs, or the beginning of one, as a kill leaves it, or what one
+/// points to.
 fn is_one_of(repo: &Repository, at: &Path, blobs: [git2::Oid; 2]) -> bool {
+    if blobs.iter().any(|id| lfs::is_content_of_blob(repo, *id, at)) {
+        return true;
+    }
     let content = match fs::read_link(at) {
         Ok(target) => target.into_os_string().into_encoded_bytes(),
         Err(_) => match fs::read(at) {

@@ -1,12 +1,12 @@
 //! What of a work tree is in no commit.
 
+use super::lfs;
 use super::open::failed;
-use crate::base::digest::digest_reader;
 use crate::base::path::path_text;
 use crate::component::Result;
-use git2::{AttrCheckFlags, Repository, Status, StatusOptions};
+use git2::{Repository, Status, StatusOptions};
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -48,30 +48,14 @@ fn paths(repo: &Repository, carved: &[PathBuf], ignored: bool) -> Result<Vec<Pat
     let mut found = Vec::new();
     for entry in statuses.iter().filter(|entry| !entry.status().is_empty()) {
         let path = Path::new(OsStr::from_bytes(entry.path_bytes()));
+        // Libgit2 has no LFS, and takes the content for changed.
         let is_pointed_to =
-            || entry.status() == Status::WT_MODIFIED && is_lfs_content(repo, path, &work.join(path));
+            || entry.status() == Status::WT_MODIFIED && lfs::is_content(repo, path, &work.join(path));
         if !is_foreign(&work, path, carved) && !is_pointed_to() {
             found.push(path.to_owned());
         }
     }
     Ok(found)
-}
-
-/// Whether the file at `at` is what the pointer in the index stands for: libgit2 has no LFS and takes it for changed.
-fn is_lfs_content(repo: &Repository, path: &Path, at: &Path) -> bool {
-    let filter = repo.get_attr(path, "filter", AttrCheckFlags::FILE_THEN_INDEX);
-    if !matches!(filter, Ok(Some("lfs"))) {
-        return false;
-    }
-    let pointer = || {
-        let entry = repo.index().ok()?.get_path(path, 0)?;
-        let blob = repo.find_blob(entry.id).ok()?;
-        let text = std::str::from_utf8(blob.content()).ok()?.to_owned();
-        let oid = text.lines().find_map(|line| line.strip_prefix("oid sha256:"))?.to_owned();
-        let (digest, _) = digest_reader(File::open(at).ok()?).ok()?;
-        Some(digest.to_string() == oid)
-    };
-    pointer() == Some(true)
 }
 
 /// A few of `changes` in one line.

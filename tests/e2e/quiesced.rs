@@ -219,6 +219,12 @@ fn a_signal_while_the_backup_is_made_resumes_too() {
     command.env_clear().env("HOME", &stage.world.target.path).env("PATH", std::env::var_os("PATH").unwrap());
     let run = Run::of(&mut command).fails(1, "interrupted by a signal");
     assert!(run.stderr.contains(" todo: nothing was changed; run it again\n"), "{}", run.stderr);
+    // It did not wait for the end of the backup.
+    assert!(
+        run.stderr.contains("error: the backup of what would be replaced cannot be made: "),
+        "{}",
+        run.stderr
+    );
     assert_eq!(stage.words(), ["quiesce", "resume"]);
     assert_eq!(stage.before(), before);
     stage.is_over();

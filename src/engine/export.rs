@@ -76,6 +76,8 @@ pub struct ExportReport {
     pub sequence: u64,
     /// Each component.
     pub components: Vec<Packed>,
+    /// How many hooks travel, to be run on the target.
+    pub hooks: usize,
     /// Copies of secrets where they do not belong.
     pub misplaced_secrets: Vec<Misplaced>,
 }
@@ -369,6 +371,7 @@ impl Export<'_> {
             signer: fingerprint,
             sequence,
             components: packed,
+            hooks: manifest.hooks.len(),
             misplaced_secrets: misplaced,
         })
     }

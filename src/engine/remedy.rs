@@ -1,6 +1,7 @@
 //! For each way in which a command can fail: which kind of failure it is, and what to do.
 
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
+use crate::base::interrupt;
 use crate::engine::error::EngineError;
 use std::io;
 
@@ -82,6 +83,7 @@ impl Faulty for EngineError {
             Scan(e) => return e.remedy(),
             Interrupted(e) => return e.remedy(),
             NoBackupKey(_) => "make one with `kbpack keygen`, or go without a backup: --no-backup",
+            Backup { .. } if interrupt::check().is_err() => "nothing was changed; run it again",
             Backup { .. } => {
                 "nothing was changed; make room in the state directory, name another with --state-dir, or go without a backup: --no-backup"
             }

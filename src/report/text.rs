@@ -58,6 +58,13 @@ pub fn export(report: &ExportReport) -> Vec<String> {
         let (host, name, until) = (&target.host, &target.hostname, timestamp(target.expires));
         format!("only {name} ({host}) may import it, before {until}")
     }));
+    if report.hooks > 0 {
+        let hooks = if report.hooks == 1 { "hook" } else { "hooks" };
+        lines.push(format!(
+            "with {} {hooks}, for a target that has this signer's commands run: kbpack trust add ... --hooks",
+            report.hooks
+        ));
+    }
     lines.extend(report.path.iter().map(|path| format!("on the target: kbpack import {path}")));
     lines
 }

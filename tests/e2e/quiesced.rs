@@ -188,3 +188,44 @@ fn where_recovery_is_needed_nobody_goes_on() {
     assert_eq!(stage.before(), before);
     stage.is_over();
 }
+
+#[test]
+fn a_note_that_is_damaged_is_named() {
+    let stage = Stage::new();
+    let note = stage.world.target.write(".local/state/kbpack/hooks/0123456789abcdef.json", "{}");
+    let run = stage.world.target.kbpack(&["recover"]).fails(1, "0123456789abcdef.json: damaged");
+    assert!(
+        run.stderr.contains(" todo: start by hand what was stopped, and remove that file\n"),
+        "{}",
+        run.stderr
+    );
+    fs::remove_file(note).unwrap();
+    stage.is_over();
+}
+
+#[test]
+fn a_signal_while_the_backup_is_made_resumes_too() {
+    let stage = Stage::new();
+    let bundle = stage.bundle();
+    let before = stage.before();
+    // A moment after the hook, when the backup is opened, which takes its time. (The first look there is for leftovers.)
+    let signal = format!("{}; (sleep 1; kill -INT $PPID) >/dev/null 2>&1 &", stage.says("quiesce"));
+    let own = stage.own(&[hook("quiesce", &signal, ""), hook("resume", &stage.says("resume"), "")].concat());
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=openat"]);
+    command.args(["-e", "inject=openat:delay_enter=4000000:when=2", "-P"]);
+    command.arg(stage.world.target.join(".local/state/kbpack/backups")).arg(KBPACK);
+    command.args(["import", &bundle, "--yes", "--profile", &own]);
+    command.env_clear().env("HOME", &stage.world.target.path).env("PATH", std::env::var_os("PATH").unwrap());
+    let run = Run::of(&mut command).fails(1, "interrupted by a signal");
+    assert!(run.stderr.contains(" todo: nothing was changed; run it again\n"), "{}", run.stderr);
+    // It did not wait for the end of the backup.
+    assert!(
+        run.stderr.contains("error: the backup of what would be replaced cannot be made: "),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(stage.words(), ["quiesce", "resume"]);
+    assert_eq!(stage.before(), before);
+    stage.is_over();
+}

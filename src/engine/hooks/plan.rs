@@ -134,7 +134,9 @@ pub fn of_rollback(past: &[OwnedHook], paths: &KeyPaths, wanted: bool) -> Result
         let remedy = || "see whether it has to be run by hand".to_owned();
         PlannedHook { skipped: why.map(|why| Reason { why: why.to_owned(), remedy: remedy() }), ..planned }
     };
-    Ok(past.iter().map(planned).collect())
+    // What is told when the new state is in place has nothing to say of the old one.
+    let here = past.iter().filter(|owned| owned.hook.stage != Stage::AfterCommit);
+    Ok(here.map(planned).collect())
 }
 
 /// The hooks of a profile that travel. One that holds a secret is refused: it is shown to people, and kept as it is.

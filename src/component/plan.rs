@@ -4,6 +4,7 @@ use super::NotPacked;
 use serde::Serialize;
 use std::any::Any;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How exactly an undo brings back what was there. The plan shows it.
@@ -94,6 +95,8 @@ pub struct Plan {
     pub not_packed: Vec<NotPacked>,
     /// Bytes that staging needs on the destination's file system, at most.
     pub space: u64,
+    /// Bytes that it needs elsewhere on this machine, each in a folder: where a database server of its keeps its data.
+    pub room: Vec<(PathBuf, u64)>,
     detail: Arc<dyn Any + Send + Sync>,
 }
 
@@ -109,6 +112,7 @@ impl Plan {
             commands: Vec::new(),
             not_packed: Vec::new(),
             space: 0,
+            room: Vec::new(),
             detail: Arc::new(detail),
         }
     }

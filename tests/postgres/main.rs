@@ -6,6 +6,7 @@
 mod support;
 
 mod capture;
+mod preflight;
 mod role_map;
 mod roles;
 mod round_trip;

@@ -6,9 +6,12 @@ use super::connect::{connect, database_oid, server_version};
 use super::error::failed;
 use super::facts::{Database, Options, Roles};
 use super::index::{self, Row};
+use super::labels;
+use super::locale;
 use super::quote;
 use super::role_map::{self, RoleMap};
 use super::roles::{self, Known};
+use super::room;
 use super::swap::Names;
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
@@ -45,6 +48,8 @@ pub struct New {
     pub missing_roles: Vec<String>,
     /// Roles of the source that hand over what they have to others here.
     pub mapped: RoleMap,
+    /// Whether security labels of objects stay behind.
+    pub no_labels: bool,
     /// Whether tablespaces stay behind.
     pub no_tablespaces: bool,
 }
@@ -79,7 +84,13 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
             Some(look.what_comes(database, rows, &postgres.options, server, rights.superuser)?)
         }
     };
-    let Look { findings, executes, .. } = look;
+    let Look { mut findings, executes, .. } = look;
+    let mut needs = Vec::new();
+    if let Some(new) = &new {
+        let rows = streams.list().iter().map(|stream| stream.size).sum();
+        let room = room::look(&mut session, &place.login, &new.database, new.no_tablespaces, rows)?;
+        (needs, findings) = (room.needs, findings.into_iter().chain(room.findings).collect());
+    }
     let shown = place.to_string();
     let kind = match (&new, live) {
         (Some(_), None) => Some(ChangeKind::Added),
@@ -108,6 +119,7 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     plan.destinations = destinations;
     plan.changes = changes;
     plan.findings = findings;
+    plan.room = needs;
     plan.executes = executes;
     Ok(plan)
 }
@@ -284,8 +296,10 @@ impl Look<'_> {
             self.place, restorer.user
         ));
         missing_roles.retain(|role| !mapped.contains_key(role));
-        let database = role_map::renamed(database, &mapped);
-        Ok(New { database, rows, restorer, tool, missing_roles, mapped, no_tablespaces })
+        self.findings.extend(locale::look(self.session, database, server)?);
+        let mut database = role_map::renamed(database, &mapped);
+        let no_labels = self.labels(&mut database)?;
+        Ok(New { database, rows, restorer, tool, missing_roles, mapped, no_labels, no_tablespaces })
     }
 
     fn missing_roles(&mut self, database: &Database, options: &Options) -> Result<Vec<String>> {
@@ -368,6 +382,29 @@ impl Look<'_> {
             WHERE v.name = ANY($1) AND v.name <> 'plpgsql' AND v.superuser \
             AND NOT coalesce((pg_catalog.to_jsonb(v)->>'trusted')::bool, false)";
         self.names("the extensions", sql, &[&wanted])
+    }
+
+    /// Takes out the labels whose providers the server does not know. True if objects have such.
+    fn labels(&mut self, database: &mut Database) -> Result<bool> {
+        let mut missing = BTreeSet::new();
+        let own = database.labels.iter().map(|label| &label.provider);
+        for provider in own.chain(&database.label_providers) {
+            if !labels::knows(self.session, provider, &self.place.admin.0.user)? {
+                missing.insert(provider.clone());
+            }
+        }
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        let names: Vec<&str> = missing.iter().map(String::as_str).collect();
+        let names = names.join(", ");
+        let what = format!("security labels stay behind: {} has no provider {names}", self.place.login);
+        let todo = format!(
+            "load it there (shared_preload_libraries) and import again, or do without what {names} does"
+        );
+        self.findings.push(Finding::new(Severity::Warning, what).todo(todo));
+        database.labels.retain(|label| !missing.contains(&label.provider));
+        Ok(database.label_providers.iter().any(|provider| missing.contains(provider)))
     }
 
     fn tablespaces(&mut self, database: &Database) -> Result<bool> {

@@ -214,7 +214,7 @@ pub fn hand_over(session: &mut Client, map: &RoleMap) -> Result<()> {
     // 4.
     revoke(&mut session, &now.privileges, map)?;
     nothing_is_owned(&mut session, map)?;
-    let olds: Vec<String> = map.keys().map(|old| ident(old)).collect();
+    let olds: Vec<String> = map.keys().map(String::as_str).map(ident).collect();
     let olds = olds.join(", ");
     run(&mut session, "the old roles", &format!("DROP OWNED BY {olds}; DROP ROLE {olds}"))?;
     // 5.

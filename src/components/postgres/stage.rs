@@ -50,6 +50,7 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
         args.extend(target.options.no_owner.then_some("--no-owner"));
         args.extend(target.options.no_acl.then_some("--no-acl"));
         args.extend(new.no_tablespaces.then_some("--no-tablespaces"));
+        args.extend(new.no_labels.then_some("--no-security-labels"));
         child::restore(&new.tool, &reach, &archive, &args)
     };
     restore("pre-data", "--jobs=1")?;

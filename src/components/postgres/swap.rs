@@ -9,6 +9,7 @@ use super::pgpass;
 use super::plan::Target;
 use super::properties;
 use super::quote::ident;
+use super::subscriptions;
 use super::Place;
 use crate::base::fault::Fault;
 use crate::component::{Act, Error, Finding, Journal, Result};
@@ -133,7 +134,11 @@ pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
         }
         rename(place, &mut admin, &renames, None)?;
     }
-    drop_database(&mut admin, &Names::new(&place.database, run).side)?;
+    let side = Names::new(&place.database, run).side;
+    if database_oid(&mut admin, &side)?.is_some() {
+        subscriptions::forget(place, &side)?;
+    }
+    drop_database(&mut admin, &side)?;
     properties::settle_roles(&mut admin, run, false)?;
     Ok(Vec::new())
 }

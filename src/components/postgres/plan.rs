@@ -5,8 +5,8 @@ use super::catalog;
 use super::connect::{connect, database_oid, server_version};
 use super::error::failed;
 use super::facts::{Database, Options, Roles};
+use super::fit;
 use super::index::{self, Row};
-use super::labels;
 use super::locale;
 use super::quote;
 use super::role_map::{self, RoleMap};
@@ -18,7 +18,6 @@ use super::{Place, Postgres};
 use crate::base::fault::Fault;
 use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity, StreamSource};
 use postgres::Client;
-use std::collections::BTreeSet;
 
 /// The kind's part of a plan: all that staging and commit need.
 pub struct Target {
@@ -124,13 +123,6 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     Ok(plan)
 }
 
-/// Every role that has something of the database, or is something to it.
-fn named_roles(database: &Database) -> impl Iterator<Item = String> + '_ {
-    let granted = database.acl.iter().flatten().filter_map(|grant| grant.to.clone());
-    let set = database.settings.iter().filter_map(|setting| setting.role.clone());
-    database.roles.iter().cloned().chain(granted).chain(set)
-}
-
 /// What a role may do.
 struct Rights {
     user: String,
@@ -139,23 +131,23 @@ struct Rights {
 }
 
 /// Somebody who looks, and notes what there is to say.
-struct Look<'a> {
-    place: &'a Place,
-    session: &'a mut Client,
-    findings: Vec<Finding>,
+pub(super) struct Look<'a> {
+    pub(super) place: &'a Place,
+    pub(super) session: &'a mut Client,
+    pub(super) findings: Vec<Finding>,
     executes: Vec<String>,
 }
 
 impl Look<'_> {
-    fn refuse(&mut self, what: String, remedy: String) {
+    pub(super) fn refuse(&mut self, what: String, remedy: String) {
         self.findings.push(Finding::new(Severity::Refusal, what).todo(remedy));
     }
 
-    fn note(&mut self, severity: Severity, what: String) {
+    pub(super) fn note(&mut self, severity: Severity, what: String) {
         self.findings.push(Finding::new(severity, what));
     }
 
-    fn names(
+    pub(super) fn names(
         &mut self,
         what: &str,
         sql: &str,
@@ -306,24 +298,12 @@ impl Look<'_> {
         if options.no_owner && options.no_acl {
             return Ok(Vec::new());
         }
-        let wanted: Vec<String> = named_roles(database).collect();
+        let wanted: Vec<String> = fit::named_roles(database).collect();
         let sql = "SELECT DISTINCT name FROM pg_catalog.unnest($1::text[]) wanted(name) WHERE NOT EXISTS \
             (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted.name) ORDER BY 1";
         let missing = self.names("the roles", sql, &[&wanted])?;
-        let unmapped: Vec<&String> =
-            missing.iter().filter(|role| !options.role_map.contains_key(*role)).collect();
-        if !unmapped.is_empty() && options.roles == Roles::Map {
-            let names: Vec<&str> = unmapped.iter().map(|role| role.as_str()).collect();
-            let map: Vec<String> =
-                unmapped.iter().map(|role| format!("{} = \"...\"", quote::ident(role))).collect();
-            self.refuse(
-                format!(
-                    "roles are missing on {}, and no other is named for them: {}",
-                    self.place.login,
-                    names.join(", ")
-                ),
-                format!("add to role-map in this machine's profile: {}", map.join(", ")),
-            );
+        if options.roles == Roles::Map {
+            self.refuse_unmapped(&missing, options);
         }
         if !missing.is_empty() && options.roles == Roles::Refuse {
             let sql: Vec<String> =
@@ -334,36 +314,6 @@ impl Look<'_> {
             );
         }
         Ok(missing)
-    }
-
-    /// Which roles hand over to which: those of the map that the database knows.
-    fn mapped_roles(&mut self, database: &Database, options: &Options) -> Result<RoleMap> {
-        if options.no_owner && options.no_acl {
-            return Ok(RoleMap::new());
-        }
-        let wanted: BTreeSet<String> = named_roles(database).collect();
-        let knows = |(old, new): &(&String, &String)| wanted.contains(*old) && old != new;
-        let map: RoleMap =
-            options.role_map.iter().filter(knows).map(|(old, new)| (old.clone(), new.clone())).collect();
-        let login = self.place.login.to_string();
-        for (old, new) in &map {
-            let is_there = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = $1";
-            if !self.names("the roles", is_there, &[&old])?.is_empty() {
-                self.refuse(
-                    format!("role {old} of role-map is on {login}, too, and may have more there than this database"),
-                    "leave it out of role-map; a role that the server has keeps what is its own".to_owned(),
-                );
-            }
-            if self.names("the roles", is_there, &[&new])?.is_empty() {
-                self.refuse(
-                    format!("role {new}, to which role-map hands over what {old} has, is not on {login}"),
-                    format!("run: CREATE ROLE {}; or name another one in role-map", quote::ident(new)),
-                );
-            }
-            let what = format!("what belongs or is granted to role {old} will be role {new}'s");
-            self.note(Severity::Note, what);
-        }
-        Ok(map)
     }
 
     /// Extensions that the server does not have are refused; those that only a superuser makes are returned.
@@ -382,29 +332,6 @@ impl Look<'_> {
             WHERE v.name = ANY($1) AND v.name <> 'plpgsql' AND v.superuser \
             AND NOT coalesce((pg_catalog.to_jsonb(v)->>'trusted')::bool, false)";
         self.names("the extensions", sql, &[&wanted])
-    }
-
-    /// Takes out the labels whose providers the server does not know. True if objects have such.
-    fn labels(&mut self, database: &mut Database) -> Result<bool> {
-        let mut missing = BTreeSet::new();
-        let own = database.labels.iter().map(|label| &label.provider);
-        for provider in own.chain(&database.label_providers) {
-            if !labels::knows(self.session, provider, &self.place.admin.0.user)? {
-                missing.insert(provider.clone());
-            }
-        }
-        if missing.is_empty() {
-            return Ok(false);
-        }
-        let names: Vec<&str> = missing.iter().map(String::as_str).collect();
-        let names = names.join(", ");
-        let what = format!("security labels stay behind: {} has no provider {names}", self.place.login);
-        let todo = format!(
-            "load it there (shared_preload_libraries) and import again, or do without what {names} does"
-        );
-        self.findings.push(Finding::new(Severity::Warning, what).todo(todo));
-        database.labels.retain(|label| !missing.contains(&label.provider));
-        Ok(database.label_providers.iter().any(|provider| missing.contains(provider)))
     }
 
     fn tablespaces(&mut self, database: &Database) -> Result<bool> {
@@ -454,7 +381,11 @@ impl Look<'_> {
             false => owners.clone(),
         };
         // A role that is made for this import has no members.
-        foreign.extend(owners.into_iter().filter(|owner| is_there && missing.contains(owner)));
+        foreign.extend(owners.into_iter().filter(|owner| missing.contains(owner)));
+        // One that is mapped hands over what it has, and only a superuser may do that for it.
+        foreign.extend(missing.iter().filter(|role| options.role_map.contains_key(*role)).cloned());
+        foreign.sort();
+        foreign.dedup();
         if is_there && foreign.is_empty() && untrusted.is_empty() {
             return Ok(self.place.login.clone());
         }
@@ -466,10 +397,9 @@ impl Look<'_> {
             [] => format!("objects belong to {}", foreign.join(", ")),
             some => format!("only a superuser may make the extension {}", some.join(", ")),
         };
-        let grants: Vec<String> = foreign
-            .iter()
-            .map(|role| format!("GRANT {} TO {};", quote::ident(role), quote::ident(&user)))
-            .collect();
+        let there = foreign.iter().filter(|role| !missing.contains(role));
+        let grants: Vec<String> =
+            there.map(|role| format!("GRANT {} TO {};", quote::ident(role), quote::ident(&user))).collect();
         self.refuse(
             format!("role {user} cannot restore {}: {why}", self.place.database),
             format!(

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 const EMPTY: u64 = 16 * 1024 * 1024;
 
 /// What is needed where.
-#[derive(Default)]
 pub struct Room {
     /// Bytes in folders of this machine, without which it cannot work.
     pub needs: Vec<(PathBuf, u64)>,
@@ -31,15 +30,14 @@ pub fn look(
     no_tablespaces: bool,
     rows: u64,
 ) -> Result<Room> {
-    let mut room = Room::default();
-    let Some(data) = data_folder(session, login)? else {
+    let unseen = || {
         let what = format!(
             "whether {login} has the room for {} more cannot be seen from here",
             size(database.bytes)
         );
-        room.findings.push(Finding::new(Severity::Note, what));
-        return Ok(room);
+        Room { needs: Vec::new(), findings: vec![Finding::new(Severity::Note, what)] }
     };
+    let Some(data) = data_folder(session, login)? else { return Ok(unseen()) };
     let mut folder = data.clone();
     if !no_tablespaces && database.tablespace != "pg_default" {
         let sql =
@@ -48,13 +46,17 @@ pub fn look(
         let place = row.map_err(|e| failed("the tablespaces", &e))?.map(|row| row.get::<_, String>(0));
         folder = place.filter(|place| !place.is_empty()).map_or(folder, PathBuf::from);
     }
+    if !is_seen(&folder) {
+        return Ok(unseen());
+    }
     let sql = "SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('max_wal_size'))";
     let wal: i64 = session.query_one(sql, &[]).map_err(|e| failed("max_wal_size", &e))?.get(0);
     let wal_folder = Some(data.join("pg_wal")).filter(|folder| metadata(folder).is_ok()).unwrap_or(data);
     // The source's may be bloated; rows as text, and as much again for what is made of them, are not.
     let least = database.bytes.min(rows.saturating_mul(2).saturating_add(EMPTY));
     let log = |bytes: u64| bytes.min(u64::try_from(wal).unwrap_or(0));
-    room.needs = vec![(folder.clone(), least), (wal_folder.clone(), log(least))];
+    let needs = vec![(folder.clone(), least), (wal_folder.clone(), log(least))];
+    let mut room = Room { needs, findings: Vec::new() };
     let likely = [(folder, database.bytes), (wal_folder, log(database.bytes))];
     // Where it surely does not fit, it is not warned of.
     if short_of(&room.needs).is_none() {
@@ -86,7 +88,11 @@ fn data_folder(session: &mut Client, login: &Login) -> Result<Option<PathBuf>> {
     let sql = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory'";
     let row = session.query_opt(sql, &[]).map_err(|e| failed("data_directory", &e))?;
     let folder = row.map(|row| PathBuf::from(row.get::<_, String>(0)));
-    Ok(folder.filter(|folder| metadata(folder).is_ok_and(|meta| meta.is_dir())))
+    Ok(folder.filter(|folder| is_seen(folder)))
+}
+
+fn is_seen(folder: &Path) -> bool {
+    metadata(folder).is_ok_and(|meta| meta.is_dir())
 }
 
 /// The first file system on which the folders need more than there is: a folder, the need, and what is free.

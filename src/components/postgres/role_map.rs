@@ -203,7 +203,7 @@ pub fn hand_over(session: &mut Client, map: &RoleMap) -> Result<()> {
     for (policy, roles) in
         wanted.policies.iter().filter(|(policy, roles)| now.policies.get(*policy) != Some(roles))
     {
-        let roles: Vec<String> = roles.iter().map(|role| grantee(role)).collect();
+        let roles: Vec<String> = roles.iter().map(grantee).collect();
         run(&mut session, policy, &format!("ALTER POLICY {policy} TO {}", roles.join(", ")))?;
     }
     for (server, role, options) in wanted.users.difference(&now.users) {

@@ -4,6 +4,7 @@ use super::NotPacked;
 use serde::Serialize;
 use std::any::Any;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How exactly an undo brings back what was there. The plan shows it.
@@ -96,6 +97,8 @@ pub struct Plan {
     pub space: u64,
     /// There where the backup comes late, see [`Component::back_up`](super::Component::back_up): bytes that it takes, at most.
     pub late_backup: Option<u64>,
+    /// Bytes that it needs elsewhere on this machine, each in a folder: where a database server of its keeps its data.
+    pub room: Vec<(PathBuf, u64)>,
     detail: Arc<dyn Any + Send + Sync>,
 }
 
@@ -112,6 +115,7 @@ impl Plan {
             not_packed: Vec::new(),
             space: 0,
             late_backup: None,
+            room: Vec::new(),
             detail: Arc::new(detail),
         }
     }

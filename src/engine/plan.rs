@@ -124,11 +124,14 @@ pub fn new_destinations(mark: &SignerMark, plan: &ImportPlan) -> Vec<String> {
 pub fn require_space(plan: &ImportPlan, host: &Host) -> Result<()> {
     let mut needs: BTreeMap<u64, (PathBuf, u64)> = BTreeMap::new();
     for component in &plan.components {
-        // A component stages beside its first destination; one that is no path (a database) has room of its own.
+        // A component stages beside its first destination; one that is no path (a database) says where itself.
         let destination = component.plan.destinations.first().and_then(|text| host.expand(text));
-        let Some(folder) = destination.as_deref().and_then(nearest_folder) else { continue };
-        let Ok(meta) = folder.metadata() else { continue };
-        needs.entry(meta.dev()).or_insert((folder, 0)).1 += component.plan.space;
+        let own = destination.map(|path| (path, component.plan.space));
+        for (path, bytes) in own.into_iter().chain(component.plan.room.iter().cloned()) {
+            let Some(folder) = nearest_folder(&path) else { continue };
+            let Ok(meta) = folder.metadata() else { continue };
+            needs.entry(meta.dev()).or_insert((folder, 0)).1 += bytes;
+        }
     }
     for (folder, need) in needs.into_values() {
         let Ok(room) = rustix::fs::statvfs(&folder) else { continue };

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// The user that the servers run as where the tests run as root, whom PostgreSQL refuses.
-const OTHER_USER: &str = "nobody";
+pub const OTHER_USER: &str = "nobody";
 
 /// A running server. Its superuser is `postgres`; everybody on the machine gets in, whatever role they name, but for
 /// the role `locked`, which needs a password.
@@ -39,8 +39,13 @@ impl Server {
 
     /// Starts it, again.
     pub fn up(&self) {
+        self.up_with(&[]);
+    }
+
+    /// Starts it with variables in its environment.
+    pub fn up_with(&self, env: &[(&str, &str)]) {
         let log = self.data().join("log");
-        as_owner("pg_ctl", &["-w", "-D", self.folder(), "-l", log.to_str().unwrap(), "start"]).ok();
+        as_owner_with("pg_ctl", &["-w", "-D", self.folder(), "-l", log.to_str().unwrap(), "start"], env).ok();
     }
 
     /// Stops it as a power cut would.
@@ -169,6 +174,10 @@ fn template() -> &'static Path {
 }
 
 fn as_owner(tool: &str, args: &[&str]) -> Run {
+    as_owner_with(tool, args, &[])
+}
+
+fn as_owner_with(tool: &str, args: &[&str], env: &[(&str, &str)]) -> Run {
     let mut command = match is_root() {
         true => {
             let mut command = Command::new("setpriv");
@@ -177,7 +186,12 @@ fn as_owner(tool: &str, args: &[&str]) -> Run {
         }
         false => Command::new(binary(tool)),
     };
-    command.args(args).current_dir("/").env("LC_ALL", "C.UTF-8").env_remove("PGDATA");
+    command
+        .args(args)
+        .current_dir("/")
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("PGDATA")
+        .envs(env.iter().copied());
     if tool != "pg_ctl" {
         return Run::of(&mut command);
     }
@@ -187,7 +201,7 @@ fn as_owner(tool: &str, args: &[&str]) -> Run {
     Run { code, stdout: Vec::new(), stderr: String::new() }
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 

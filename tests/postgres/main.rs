@@ -13,6 +13,7 @@ mod crash;
 mod late;
 mod odd;
 mod pair;
+mod preflight;
 mod role_map;
 mod roles;
 mod round_trip;
@@ -23,6 +24,6 @@ mod zoo;
 
 /// Servers, and homes that use them.
 mod server {
-    pub use crate::cluster::{binary, Server};
+    pub use crate::cluster::{binary, is_root, Server, OTHER_USER};
     pub use crate::pair::{profile, Pair};
 }

@@ -167,6 +167,12 @@ fn what_cannot_be_mapped_is_refused() {
     let both = MAP.replace("\"map\"", "\"create\"");
     profile(&pair.world.target, &pair.target.url("postgres", "app"), &both);
     pair.import(&bundle).fails(2, "it has a role-map, and roles is not \"map\"");
+    // Only a superuser hands over what others have, also where it is but privileges.
+    pair.target.sql("postgres", "CREATE ROLE plain LOGIN CREATEDB");
+    profile(&pair.world.target, &pair.target.url("plain", "app"), &format!("no-owner = true\n{MAP}"));
+    let run = pair.import(&bundle).fails(8, "role plain cannot restore app");
+    assert!(run.stderr.contains("name a superuser with admin-url"), "{}", run.stderr);
+    assert!(!run.stderr.contains("GRANT \"old_boss\""), "{}", run.stderr);
     // A server that refuses the new owner: of an event trigger it wants a superuser. Nothing is left of the old roles.
     pair.source.sql(
         "app",

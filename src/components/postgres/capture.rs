@@ -12,12 +12,14 @@ use super::contents;
 use super::copying::Copying;
 use super::facts::{Assertion, Database, Facts};
 use super::index::{self, stream_name, Row, Sequence};
+use super::labels;
 use super::large_objects;
 use super::options::Absent;
 use super::pgpass::PrivateFile;
 use super::rows::write_all;
 use super::select;
 use super::snapshot::{busy, nap, take, Snapshot, ATTEMPTS};
+use super::subscriptions;
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
 use crate::component::{
@@ -64,6 +66,7 @@ pub fn present(
     facts.pg_dump = tool.version.to_string();
     let mut findings = tool.warnings();
     findings.extend(select::secrets_inside(&mut snapshot.session)?);
+    findings.extend(subscriptions::found(&mut snapshot.session)?);
     let restorer = tools::pg_restore(tool.version.major, tool.version.major)?;
     contents::account(&child::list(&restorer, &archive)?, &chosen)?;
 
@@ -143,6 +146,7 @@ pub fn survey(postgres: &Postgres, scope: &Scope<'_>) -> Result<Survey> {
     let objects = large_objects::count(&mut session)?;
     let mut findings = tools::pg_dump(server.major)?.warnings();
     findings.extend(select::secrets_inside(&mut session)?);
+    findings.extend(subscriptions::found(&mut session)?);
     Ok(Survey {
         origins: vec![place.to_string()],
         items: (tables + sequences) as u64 + objects,
@@ -172,7 +176,10 @@ fn describe(postgres: &Postgres, snapshot: &mut Snapshot) -> Result<(Database, V
     }
     let extensions = catalog::extensions(session)?;
     select::refuse_extensions(extensions.keys())?;
+    let (labels, label_providers) = labels::read(session, row.oid)?;
     let database = Database {
+        labels,
+        label_providers,
         server: server.to_string(),
         pg_dump: String::new(),
         acl: catalog::database_acl(session, row.oid)?,

@@ -93,6 +93,12 @@ pub struct Database {
     pub extensions: BTreeMap<String, String>,
     /// Whether it has the schema `public`, which a new database has.
     pub public_schema: bool,
+    /// Security labels of the database itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
+    /// Whose security labels its objects have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub label_providers: Vec<String>,
     /// Roles that own an object or have a privilege on one.
     pub roles: Vec<String>,
     /// What the profile claims of the content.
@@ -103,6 +109,16 @@ pub struct Database {
     pub rows: u64,
     /// Bytes of the database on the source's disk.
     pub bytes: u64,
+}
+
+/// What `SECURITY LABEL ON DATABASE` said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Label {
+    /// Who looks at it.
+    pub provider: String,
+    /// What it says.
+    pub label: String,
 }
 
 /// One privilege on the database.

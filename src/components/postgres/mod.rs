@@ -3,7 +3,7 @@
 //! Where: [`options`] say it, [`address`] settles it (libpq's rules stand in [`base`](crate::base::libpq)), [`connect`] goes there.
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
 //! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
-//! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
+//! [`facts`] and [`index`] record it. Target: [`plan`] looks ([`fit`], [`room`], [`locale`], [`labels`]), [`stage`] builds a side database ([`load`],
 //! [`large_objects`], [`properties`], [`roles`], [`role_map`]), [`verify`] holds it against the index, [`swap`] renames, and [`written`]
 //! tells an undo whether somebody wrote to it since.
 
@@ -15,10 +15,13 @@ mod contents;
 mod copying;
 mod error;
 mod facts;
+mod fit;
 mod hash;
 mod index;
+mod labels;
 mod large_objects;
 mod load;
+mod locale;
 mod options;
 mod pgpass;
 mod plan;
@@ -26,10 +29,12 @@ mod properties;
 mod quote;
 mod role_map;
 mod roles;
+mod room;
 mod rows;
 mod select;
 mod snapshot;
 mod stage;
+mod subscriptions;
 mod suggest;
 mod swap;
 #[cfg(test)]

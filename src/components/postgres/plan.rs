@@ -5,18 +5,20 @@ use super::catalog;
 use super::connect::{connect, database_oid, server_version};
 use super::error::failed;
 use super::facts::{Database, Options, Roles};
+use super::fit;
 use super::index::{self, Row};
+use super::locale;
 use super::options::Absent;
 use super::quote;
 use super::role_map::{self, RoleMap};
 use super::roles::{self, Known};
+use super::room;
 use super::swap::Names;
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
 use crate::base::fault::Fault;
 use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity, StreamSource};
 use postgres::Client;
-use std::collections::BTreeSet;
 
 /// The kind's part of a plan: all that staging and commit need.
 pub struct Target {
@@ -48,6 +50,8 @@ pub struct New {
     pub missing_roles: Vec<String>,
     /// Roles of the source that hand over what they have to others here.
     pub mapped: RoleMap,
+    /// Whether security labels of objects stay behind.
+    pub no_labels: bool,
     /// Whether tablespaces stay behind.
     pub no_tablespaces: bool,
 }
@@ -93,7 +97,13 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
             Some(look.what_comes(database, rows, &postgres.options, server, rights.superuser)?)
         }
     };
-    let Look { findings, executes, .. } = look;
+    let Look { mut findings, executes, .. } = look;
+    let mut needs = Vec::new();
+    if let Some(new) = &new {
+        let rows = streams.list().iter().map(|stream| stream.size).sum();
+        let room = room::look(&mut session, &place.login, &new.database, new.no_tablespaces, rows)?;
+        (needs, findings) = (room.needs, findings.into_iter().chain(room.findings).collect());
+    }
     let shown = place.to_string();
     let stays = new.is_none() && postgres.absent == Absent::Ok;
     let kind = match (&new, live) {
@@ -124,15 +134,9 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     plan.destinations = destinations;
     plan.changes = changes;
     plan.findings = findings;
+    plan.room = needs;
     plan.executes = executes;
     Ok(plan)
-}
-
-/// Every role that has something of the database, or is something to it.
-fn named_roles(database: &Database) -> impl Iterator<Item = String> + '_ {
-    let granted = database.acl.iter().flatten().filter_map(|grant| grant.to.clone());
-    let set = database.settings.iter().filter_map(|setting| setting.role.clone());
-    database.roles.iter().cloned().chain(granted).chain(set)
 }
 
 /// Bytes of the database with this number; 0 where the role may not know.
@@ -151,23 +155,23 @@ struct Rights {
 }
 
 /// Somebody who looks, and notes what there is to say.
-struct Look<'a> {
-    place: &'a Place,
-    session: &'a mut Client,
-    findings: Vec<Finding>,
+pub(super) struct Look<'a> {
+    pub(super) place: &'a Place,
+    pub(super) session: &'a mut Client,
+    pub(super) findings: Vec<Finding>,
     executes: Vec<String>,
 }
 
 impl Look<'_> {
-    fn refuse(&mut self, what: String, remedy: String) {
+    pub(super) fn refuse(&mut self, what: String, remedy: String) {
         self.findings.push(Finding::new(Severity::Refusal, what).todo(remedy));
     }
 
-    fn note(&mut self, severity: Severity, what: String) {
+    pub(super) fn note(&mut self, severity: Severity, what: String) {
         self.findings.push(Finding::new(severity, what));
     }
 
-    fn names(
+    pub(super) fn names(
         &mut self,
         what: &str,
         sql: &str,
@@ -327,32 +331,22 @@ impl Look<'_> {
             self.place, restorer.user
         ));
         missing_roles.retain(|role| !mapped.contains_key(role));
-        let database = role_map::renamed(database, &mapped);
-        Ok(New { database, rows, restorer, tool, missing_roles, mapped, no_tablespaces })
+        self.findings.extend(locale::look(self.session, database, server)?);
+        let mut database = role_map::renamed(database, &mapped);
+        let no_labels = self.labels(&mut database)?;
+        Ok(New { database, rows, restorer, tool, missing_roles, mapped, no_labels, no_tablespaces })
     }
 
     fn missing_roles(&mut self, database: &Database, options: &Options) -> Result<Vec<String>> {
         if options.no_owner && options.no_acl {
             return Ok(Vec::new());
         }
-        let wanted: Vec<String> = named_roles(database).collect();
+        let wanted: Vec<String> = fit::named_roles(database).collect();
         let sql = "SELECT DISTINCT name FROM pg_catalog.unnest($1::text[]) wanted(name) WHERE NOT EXISTS \
             (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted.name) ORDER BY 1";
         let missing = self.names("the roles", sql, &[&wanted])?;
-        let unmapped: Vec<&String> =
-            missing.iter().filter(|role| !options.role_map.contains_key(*role)).collect();
-        if !unmapped.is_empty() && options.roles == Roles::Map {
-            let names: Vec<&str> = unmapped.iter().map(|role| role.as_str()).collect();
-            let map: Vec<String> =
-                unmapped.iter().map(|role| format!("{} = \"...\"", quote::ident(role))).collect();
-            self.refuse(
-                format!(
-                    "roles are missing on {}, and no other is named for them: {}",
-                    self.place.login,
-                    names.join(", ")
-                ),
-                format!("add to role-map in this machine's profile: {}", map.join(", ")),
-            );
+        if options.roles == Roles::Map {
+            self.refuse_unmapped(&missing, options);
         }
         if !missing.is_empty() && options.roles == Roles::Refuse {
             let sql: Vec<String> =
@@ -363,36 +357,6 @@ impl Look<'_> {
             );
         }
         Ok(missing)
-    }
-
-    /// Which roles hand over to which: those of the map that the database knows.
-    fn mapped_roles(&mut self, database: &Database, options: &Options) -> Result<RoleMap> {
-        if options.no_owner && options.no_acl {
-            return Ok(RoleMap::new());
-        }
-        let wanted: BTreeSet<String> = named_roles(database).collect();
-        let knows = |(old, new): &(&String, &String)| wanted.contains(*old) && old != new;
-        let map: RoleMap =
-            options.role_map.iter().filter(knows).map(|(old, new)| (old.clone(), new.clone())).collect();
-        let login = self.place.login.to_string();
-        for (old, new) in &map {
-            let is_there = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = $1";
-            if !self.names("the roles", is_there, &[&old])?.is_empty() {
-                self.refuse(
-                    format!("role {old} of role-map is on {login}, too, and may have more there than this database"),
-                    "leave it out of role-map; a role that the server has keeps what is its own".to_owned(),
-                );
-            }
-            if self.names("the roles", is_there, &[&new])?.is_empty() {
-                self.refuse(
-                    format!("role {new}, to which role-map hands over what {old} has, is not on {login}"),
-                    format!("run: CREATE ROLE {}; or name another one in role-map", quote::ident(new)),
-                );
-            }
-            let what = format!("what belongs or is granted to role {old} will be role {new}'s");
-            self.note(Severity::Note, what);
-        }
-        Ok(map)
     }
 
     /// Extensions that the server does not have are refused; those that only a superuser makes are returned.
@@ -460,7 +424,11 @@ impl Look<'_> {
             false => owners.clone(),
         };
         // A role that is made for this import has no members.
-        foreign.extend(owners.into_iter().filter(|owner| is_there && missing.contains(owner)));
+        foreign.extend(owners.into_iter().filter(|owner| missing.contains(owner)));
+        // One that is mapped hands over what it has, and only a superuser may do that for it.
+        foreign.extend(missing.iter().filter(|role| options.role_map.contains_key(*role)).cloned());
+        foreign.sort();
+        foreign.dedup();
         if is_there && foreign.is_empty() && untrusted.is_empty() {
             return Ok(self.place.login.clone());
         }
@@ -472,10 +440,9 @@ impl Look<'_> {
             [] => format!("objects belong to {}", foreign.join(", ")),
             some => format!("only a superuser may make the extension {}", some.join(", ")),
         };
-        let grants: Vec<String> = foreign
-            .iter()
-            .map(|role| format!("GRANT {} TO {};", quote::ident(role), quote::ident(&user)))
-            .collect();
+        let there = foreign.iter().filter(|role| !missing.contains(role));
+        let grants: Vec<String> =
+            there.map(|role| format!("GRANT {} TO {};", quote::ident(role), quote::ident(&user))).collect();
         self.refuse(
             format!("role {user} cannot restore {}: {why}", self.place.database),
             format!(

@@ -2,6 +2,7 @@
 
 use super::error::failed;
 use super::facts::{Database, Options, Setting};
+use super::labels;
 use super::plan::{New, Target};
 use super::quote::{ident, literal};
 use super::tools::Version;
@@ -138,6 +139,7 @@ fn statements(name: &str, database: &Database, options: &Options) -> Vec<String>
     for setting in &database.settings {
         sql.push(set(&name, setting));
     }
+    sql.extend(database.labels.iter().map(|label| labels::statement(&name, label)));
     if !options.no_owner {
         sql.push(format!("ALTER DATABASE {name} OWNER TO {}", ident(&database.owner)));
     }

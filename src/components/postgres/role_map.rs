@@ -203,7 +203,7 @@ pub fn hand_over(session: &mut Client, map: &RoleMap) -> Result<()> {
     for (policy, roles) in
         wanted.policies.iter().filter(|(policy, roles)| now.policies.get(*policy) != Some(roles))
     {
-        let roles: Vec<String> = roles.iter().map(|role| grantee(role)).collect();
+        let roles: Vec<String> = roles.iter().map(grantee).collect();
         run(&mut session, policy, &format!("ALTER POLICY {policy} TO {}", roles.join(", ")))?;
     }
     for (server, role, options) in wanted.users.difference(&now.users) {
@@ -214,7 +214,7 @@ pub fn hand_over(session: &mut Client, map: &RoleMap) -> Result<()> {
     // 4.
     revoke(&mut session, &now.privileges, map)?;
     nothing_is_owned(&mut session, map)?;
-    let olds: Vec<String> = map.keys().map(|old| ident(old)).collect();
+    let olds: Vec<String> = map.keys().map(String::as_str).map(ident).collect();
     let olds = olds.join(", ");
     run(&mut session, "the old roles", &format!("DROP OWNED BY {olds}; DROP ROLE {olds}"))?;
     // 5.

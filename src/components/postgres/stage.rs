@@ -77,6 +77,7 @@ fn build(target: &Target, new: &New, scope: &Scope<'_>, streams: &dyn StreamSour
         args.extend(target.options.no_owner.then_some("--no-owner"));
         args.extend(target.options.no_acl.then_some("--no-acl"));
         args.extend(new.no_tablespaces.then_some("--no-tablespaces"));
+        args.extend(new.no_labels.then_some("--no-security-labels"));
         child::restore(&new.tool, &reach, &archive, &args)
     };
     restore("pre-data", "--jobs=1")?;

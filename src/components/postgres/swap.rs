@@ -11,6 +11,7 @@ use super::pgpass;
 use super::plan::Target;
 use super::properties;
 use super::quote::ident;
+use super::subscriptions;
 use super::written::{self, Mark, Written};
 use super::Place;
 use crate::base::fault::Fault;
@@ -179,6 +180,9 @@ pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
             }
         }
     }
+    if database_oid(&mut admin, &names.side)?.is_some() {
+        subscriptions::forget(place, &names.side)?;
+    }
     drop_database(&mut admin, &names.side)?;
     // The database that is kept has need of its roles.
     properties::settle_roles(&mut admin, run, !findings.is_empty())?;
@@ -250,7 +254,8 @@ fn rename(
     let statements =
         renames.iter().map(|(_, from, to)| format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to)));
     let statements: Vec<String> = statements.chain(last).collect();
-    let sql = format!("BEGIN; {}; COMMIT", statements.join("; "));
+    // What was staged without waiting for the disk is on it when this is, whatever the server does by itself.
+    let sql = format!("BEGIN; SET LOCAL synchronous_commit = on; {}; COMMIT", statements.join("; "));
     let oids: Vec<u32> = renames.iter().map(|(oid, ..)| *oid).collect();
     let mut other = place.administer()?;
     let done = AtomicBool::new(false);

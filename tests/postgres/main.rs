@@ -6,6 +6,7 @@
 mod support;
 
 mod capture;
+mod many;
 mod round_trip;
 mod safety;
 mod server;

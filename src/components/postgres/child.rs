@@ -15,6 +15,11 @@ use std::time::Duration;
 
 /// Large databases take days; a child that hangs longer is ended.
 const LIMIT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// For a session that restores: a crash ends it, and what it made goes with it, so no statement waits for the disk. What
+/// makes the database visible does, and with it all that was before it in the server's log.
+const RESTORING: &str = "-c synchronous_commit=off";
+/// What the server says where a transaction locks more tables than it has room for.
+const NO_ROOM_FOR_LOCKS: &str = "out of shared memory";
 /// Bytes of an archive's list.
 const MAX_LIST: usize = 512 * 1024 * 1024;
 
@@ -100,7 +105,8 @@ pub fn dump(tool: &Tool, reach: &Reach<'_>, args: &[String]) -> Result<Dumped> {
 
 /// Feeds a part of `archive` to the database with pg_restore. The first statement that fails ends it.
 pub fn restore(tool: &Tool, reach: &Reach<'_>, archive: &File, args: &[&str]) -> Result<()> {
-    let command = reach.command(tool).args(["--exit-on-error"]).args(args).args(["/dev/stdin"]);
+    let command = reach.command(tool).env("PGOPTIONS", RESTORING);
+    let command = command.args(["--exit-on-error"]).args(args).args(["/dev/stdin"]);
     let command = command.stdin_file(rewound(archive)?);
     let Output { status, stderr, .. } = command.run(b"", MAX_LIST).map_err(Error::of)?;
     succeeded(tool, status, &stderr)
@@ -136,10 +142,33 @@ fn refused(tool: &Tool, status: ExitStatus, stderr: &str) -> Error {
     let why = said("ERROR:").or_else(|| said("error:")).unwrap_or("it said nothing");
     let place = said("from TOC entry").map(|entry| format!(" (entry {entry})")).unwrap_or_default();
     let fault = match why {
-        _ if why.contains("No space left") => Fault::Limit,
+        _ if why.contains("No space left") || why.contains(NO_ROOM_FOR_LOCKS) => Fault::Limit,
         _ if why.contains("permission denied") || why.contains("must be ") => Fault::NotReady,
         _ if why.contains("canceling statement due to lock timeout") => Fault::NotReady,
         _ => Fault::Unexpected,
     };
-    Error::new(fault, format_args!("{} ended with {status}: {why}{place}", tool.name))
+    let error = Error::new(fault, format_args!("{} ended with {status}: {why}{place}", tool.name));
+    match why.contains(NO_ROOM_FOR_LOCKS) {
+        true => error.todo("raise max_locks_per_transaction in the server's configuration, and restart it"),
+        false => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tools::Version;
+    use super::*;
+    use crate::base::fault::Faulty;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn a_full_table_of_locks_is_a_limit_and_what_to_raise_is_said() {
+        let tool = Tool { name: "pg_dump", path: "pg_dump".into(), version: Version { major: 15, minor: 1 } };
+        let stderr = "pg_dump: error: query failed: ERROR:  out of shared memory\nHINT:  You might need to increase \
+            max_locks_per_transaction.\npg_dump: detail: Query was: LOCK TABLE public.t8614 IN ACCESS SHARE MODE\n";
+        let error = refused(&tool, ExitStatus::from_raw(256), stderr);
+        assert_eq!(error.fault(), Fault::Limit);
+        assert!(error.to_string().ends_with("out of shared memory"), "{error}");
+        assert!(error.remedy().is_some_and(|todo| todo.contains("max_locks_per_transaction")));
+    }
 }

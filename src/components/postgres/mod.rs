@@ -2,7 +2,7 @@
 //!
 //! Where: [`options`], [`url`], [`service`] and [`pgpass`] say it, [`address`] settles it, [`connect`] goes there, by [`tls`] if need be.
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
-//! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
+//! [`tools`] found ([`patterns`] tell it what to leave out), [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
 //! [`large_objects`], [`properties`]), [`verify`] holds it against the index, [`swap`] renames.
 
@@ -20,6 +20,7 @@ mod index;
 mod large_objects;
 mod load;
 mod options;
+mod patterns;
 mod pgpass;
 mod plan;
 mod properties;

@@ -5,11 +5,11 @@
 //!    privileges. 5. Statistics. 6. The database's own properties.
 
 use super::child::{self, memory_file, Reach};
-use super::connect::{connect, server_version};
+use super::connect::server_version;
 use super::error::failed;
 use super::index::{stream_name, LargeObject, Row, Table};
 use super::large_objects;
-use super::load::Load;
+use super::load::{connect_side, Load};
 use super::pgpass::PrivateFile;
 use super::plan::{New, Target};
 use super::properties;
@@ -31,7 +31,7 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
     let server = server_version(&mut admin)?;
     properties::create_roles(&mut admin, &new.missing_roles, scope.run)?;
     properties::create(&mut admin, target, new, server)?;
-    properties::bare(&mut connect(&new.restorer, side)?, &new.database)?;
+    properties::bare(&mut connect_side(&new.restorer, side)?, &new.database)?;
 
     // 2.
     let passfile = PrivateFile::create(&new.restorer, side)?;
@@ -57,7 +57,7 @@ pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> 
     restore("data", "--jobs=1")?;
     let objects = objects(new);
     let (owners, acls) = (!target.options.no_owner, !target.options.no_acl);
-    large_objects::restore(&mut connect(&new.restorer, side)?, &objects, streams, (owners, acls))?;
+    large_objects::restore(&mut connect_side(&new.restorer, side)?, &objects, streams, (owners, acls))?;
     restore("post-data", &format!("--jobs={}", scope.threads.max(1)))?;
 
     // 5.

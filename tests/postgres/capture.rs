@@ -5,6 +5,7 @@ use crate::support::Run;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// Money moves between accounts, in one transaction each: whatever moment is exported, the sum is 0, and each transfer
 /// has its log line.
@@ -90,6 +91,29 @@ fn a_truncated_table_is_never_exported_as_if_it_had_been_empty_before() {
             );
         }
     });
+}
+
+/// Whoever asks for the size of a table that is being truncated waits, and hears of the new, empty file: of the snapshot, taken
+/// before, that says nothing.
+#[test]
+fn a_table_that_is_truncated_while_its_size_is_asked_is_not_taken_for_an_empty_one() {
+    let pair = Pair::new();
+    pair.source.sql("postgres", "CREATE DATABASE app");
+    pair.source.sql("app", "CREATE TABLE a (x int); CREATE TABLE b (x int); INSERT INTO a VALUES (1)");
+    pair.profiles("postgres", "", "");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            pair.source.sql("app", "BEGIN; TRUNCATE a; INSERT INTO b VALUES (1); SELECT pg_sleep(5); COMMIT");
+        });
+        let locks =
+            "SELECT count(*) FROM pg_locks WHERE relation = 'a'::regclass AND mode = 'AccessExclusiveLock'";
+        while pair.source.sql("app", locks) == "0" {
+            thread::sleep(Duration::from_millis(20));
+        }
+        pair.import(&pair.export("1.kbp")).ok();
+    });
+    let rows = "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b)";
+    assert_eq!(pair.target.sql("app", rows), "0|1");
 }
 
 #[test]

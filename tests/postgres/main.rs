@@ -11,6 +11,7 @@ mod capture;
 mod cluster;
 mod crash;
 mod late;
+mod many;
 mod odd;
 mod pair;
 mod preflight;

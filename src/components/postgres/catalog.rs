@@ -19,7 +19,7 @@ pub struct Relation {
     pub name: String,
     /// Columns in their order, without generated ones.
     pub columns: Vec<String>,
-    /// Bytes of its rows on disk, roughly.
+    /// Bytes of its rows on disk, roughly; but 0 is 0.
     pub bytes: u64,
     /// The file of its rows, in the snapshot. A TRUNCATE or rewrite gives it another one.
     pub file: u32,
@@ -34,6 +34,11 @@ impl Relation {
     /// As SQL names it.
     pub fn sql(&self) -> String {
         quote::qualified(&self.schema, &self.name)
+    }
+
+    /// Whether it has not even a page to hold a row, in the file that `bytes` was asked of.
+    pub fn without_pages(&self) -> bool {
+        self.heap && self.bytes == 0
     }
 
     /// The list of its columns for a COPY, with parentheses; empty for a table without columns.
@@ -52,6 +57,9 @@ pub fn column_list(columns: &[String]) -> String {
         }
     }
 }
+
+/// Sequences that are locked at once, for a moment.
+const SEQUENCES_AT_ONCE: usize = 500;
 
 /// Objects of users, not the server's own, temporary ones or an extension's.
 const OF_USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't' \
@@ -93,21 +101,35 @@ pub fn tables(client: &mut impl GenericClient) -> Result<Vec<Relation>> {
     Ok(rows.iter().map(relation).collect())
 }
 
-/// Every sequence of users, with its last value. Sequences stand outside of snapshots.
+/// Every sequence of users, with its last value. Sequences stand outside of snapshots. In a transaction: the server locks
+/// each sequence that it is asked of, and its table of locks has an end, so the locks are given back in between.
 pub fn sequences(client: &mut impl GenericClient) -> Result<Vec<Sequence>> {
+    let place = |e: postgres::Error| failed("the list of sequences", &e);
     let sql = format!(
-        "SELECT n.nspname::text, c.relname::text, \
-         CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'USAGE,SELECT') \
-              THEN pg_catalog.pg_sequence_last_value(c.oid) END \
+        "SELECT c.oid, n.nspname::text, c.relname::text \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind = 'S' AND {OF_USERS} ORDER BY 1, 2"
+         WHERE c.relkind = 'S' AND {OF_USERS} ORDER BY 2, 3"
     );
-    let rows = client.query(&sql, &[]).map_err(|e| failed("the list of sequences", &e))?;
-    let sequence = |row: &postgres::Row| {
-        let (schema, name, last) = (row.get(0), row.get(1), row.get(2));
-        Sequence { schema, name, last, moved: false }
-    };
-    Ok(rows.iter().map(sequence).collect())
+    let rows = client.query(&sql, &[]).map_err(place)?;
+    let last = "SELECT CASE WHEN pg_catalog.has_sequence_privilege(s.oid, 'USAGE,SELECT') \
+         THEN pg_catalog.pg_sequence_last_value(s.oid) END \
+         FROM pg_catalog.unnest($1::oid[]) WITH ORDINALITY s(oid, number) ORDER BY s.number";
+    let mut sequences = Vec::with_capacity(rows.len());
+    for some in rows.chunks(SEQUENCES_AT_ONCE) {
+        let oids: Vec<u32> = some.iter().map(|row| row.get(0)).collect();
+        client.batch_execute("SAVEPOINT sequences").map_err(place)?;
+        let values = client.query(last, &[&oids]).map_err(place)?;
+        client
+            .batch_execute("ROLLBACK TO SAVEPOINT sequences; RELEASE SAVEPOINT sequences")
+            .map_err(place)?;
+        sequences.extend(some.iter().zip(values).map(|(row, value)| Sequence {
+            schema: row.get(1),
+            name: row.get(2),
+            last: value.get(0),
+            moved: false,
+        }));
+    }
+    Ok(sequences)
 }
 
 /// Names of the schemas that users made, and `public`.

@@ -16,6 +16,9 @@ use std::time::Duration;
 
 /// Large databases take days; a child that hangs longer is ended.
 const LIMIT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// For a session that restores: a crash ends it, and what it made goes with it, so no statement waits for the disk. What
+/// makes the database visible does, and with it all that was before it in the server's log.
+const RESTORING: &str = "-c synchronous_commit=off";
 /// Bytes of an archive's list.
 const MAX_LIST: usize = 512 * 1024 * 1024;
 
@@ -102,7 +105,8 @@ pub fn dump(tool: &Tool, reach: &Reach<'_>, args: &[String]) -> Result<Dumped> {
 
 /// Feeds a part of `archive` to the database with pg_restore. The first statement that fails ends it.
 pub fn restore(tool: &Tool, reach: &Reach<'_>, archive: &File, args: &[&str]) -> Result<()> {
-    let command = reach.command(tool).args(["--exit-on-error"]).args(args).args(["/dev/stdin"]);
+    let command = reach.command(tool).env("PGOPTIONS", RESTORING);
+    let command = command.args(["--exit-on-error"]).args(args).args(["/dev/stdin"]);
     let command = command.stdin_file(rewound(archive)?);
     let Output { status, stderr, .. } = command.run(b"", MAX_LIST).map_err(ended)?;
     succeeded(tool, status, &stderr).map_err(|error| match error.fault() {
@@ -161,5 +165,24 @@ fn refused(tool: &Tool, status: ExitStatus, stderr: &str) -> Error {
     match why.contains(OUT_OF_LOCKS) {
         true => error.todo(MORE_LOCKS),
         false => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tools::Version;
+    use super::*;
+    use crate::base::fault::Faulty;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn a_full_table_of_locks_is_a_limit_and_what_to_raise_is_said() {
+        let tool = Tool { name: "pg_dump", path: "pg_dump".into(), version: Version { major: 15, minor: 1 } };
+        let stderr = "pg_dump: error: query failed: ERROR:  out of shared memory\nHINT:  You might need to increase \
+            max_locks_per_transaction.\npg_dump: detail: Query was: LOCK TABLE public.t8614 IN ACCESS SHARE MODE\n";
+        let error = refused(&tool, ExitStatus::from_raw(256), stderr);
+        assert_eq!(error.fault(), Fault::Limit);
+        assert!(error.to_string().ends_with("out of shared memory"), "{error}");
+        assert!(error.remedy().is_some_and(|todo| todo.contains("max_locks_per_transaction")));
     }
 }

@@ -101,8 +101,11 @@ impl Load<'_> {
         let later = Mutex::new(Vec::new());
         let threads = threads.min(lock(&queue).len());
         super::parallel(threads, || {
-            let mut session = connect(self.login, self.database)?;
-            prepare(&mut session, search_path)?;
+            let mut session = connect_side(self.login, self.database)?;
+            if let Some(path) = search_path {
+                let sql = "SELECT pg_catalog.set_config('search_path', $1, false)";
+                session.execute(sql, &[&path]).map_err(|e| failed("the side database", &e))?;
+            }
             loop {
                 let next = lock(&queue).pop_front();
                 let Some(item) = next else { return Ok(()) };
@@ -168,7 +171,7 @@ impl Load<'_> {
         let queue = Mutex::new(tables.iter().filter(|table| table.rows > 0).collect::<VecDeque<_>>());
         let threads = self.scope.threads.min(lock(&queue).len());
         super::parallel(threads, || {
-            let mut session = connect(self.login, self.database)?;
+            let mut session = connect_side(self.login, self.database)?;
             loop {
                 interrupt::check().map_err(Error::of)?;
                 let next = lock(&queue).pop_front();
@@ -183,11 +186,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is lost in a crash is made anew from the bundle: no need to wait for the disk.
-fn prepare(session: &mut Client, search_path: Option<&str>) -> Result<()> {
-    let mut sql = "SET synchronous_commit = off".to_owned();
-    if let Some(path) = search_path {
-        sql += &format!("; SELECT pg_catalog.set_config('search_path', {}, false)", quote::literal(path));
-    }
-    session.batch_execute(&sql).map_err(|e| failed("the side database", &e))
+/// A session in the side database. What a crash takes from it is made anew from the bundle: it need not wait for the disk.
+pub fn connect_side(login: &Login, database: &str) -> Result<Client> {
+    let mut session = connect(login, database)?;
+    session.batch_execute("SET synchronous_commit = off").map_err(|e| failed("the side database", &e))?;
+    Ok(session)
 }

@@ -2,7 +2,7 @@
 //!
 //! Where: [`options`] say it, [`address`] settles it (libpq's rules stand in [`base`](crate::base::libpq)), [`connect`] goes there.
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
-//! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
+//! [`tools`] found ([`patterns`] tell it what to leave out), [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks ([`fit`], [`room`], [`locale`], [`labels`]), [`stage`] builds a side database ([`load`],
 //! [`large_objects`], [`properties`], [`roles`], [`role_map`]), [`verify`] holds it against the index, [`swap`] renames, and [`written`]
 //! tells an undo whether somebody wrote to it since.
@@ -23,6 +23,7 @@ mod large_objects;
 mod load;
 mod locale;
 mod options;
+mod patterns;
 mod pgpass;
 mod plan;
 mod properties;

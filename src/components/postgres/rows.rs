@@ -31,10 +31,10 @@ pub struct Piece {
     pub bytes: u64,
 }
 
-/// Cuts `tables` into pieces, the largest first.
+/// Cuts `tables` into pieces, the largest first. A table without pages has no piece, for it has no rows.
 pub fn cut(tables: &[Relation], server: u32) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    for (table, relation) in tables.iter().enumerate() {
+    for (table, relation) in tables.iter().enumerate().filter(|(_, relation)| !relation.without_pages()) {
         let pages = relation.bytes / PAGE;
         let ranges = relation.heap && server >= RANGES_SINCE;
         let count = if ranges { pages.div_ceil(PIECE_PAGES).max(1) } else { 1 };
@@ -130,12 +130,12 @@ mod tests {
 
     #[test]
     fn large_tables_are_cut_and_the_last_piece_is_open() {
-        let tables = [relation(150 << 20, &["a"]), relation(0, &[])];
+        let tables = [relation(150 << 20, &["a"]), relation(8192, &[]), relation(0, &["a"])];
         let pieces = cut(&tables, 15);
         assert_eq!(pieces.len(), 4);
         assert_eq!((pieces[0].from, pieces[0].to), (Some(0), Some(6400)));
         assert_eq!((pieces[2].from, pieces[2].to), (Some(12800), None));
-        assert_eq!(pieces.iter().map(|piece| piece.bytes).sum::<u64>(), 150 << 20);
+        assert_eq!(pieces.iter().map(|piece| piece.bytes).sum::<u64>(), (150 << 20) + 8192);
         assert!(cut(&tables, 13).iter().all(|piece| piece.from.is_none()));
         assert!(pieces[2].copy(&tables[0], "UTF8").contains("ctid >= '(12800,0)'::pg_catalog.tid) TO"));
         assert!(pieces[3].copy(&tables[1], "UTF8").starts_with("COPY \"s\".\"t\" TO STDOUT"));

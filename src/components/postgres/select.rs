@@ -2,14 +2,13 @@
 
 use super::catalog::{self, Relation};
 use super::error::failed;
+use super::patterns;
 use super::quote;
 use super::snapshot::Snapshot;
 use crate::component::{Error, Finding, Result, Severity};
 use postgres::Client;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// Names in one pattern for pg_dump, which runs a query for each pattern.
-const NAMES_A_PATTERN: usize = 100;
 /// Extensions that keep rows or jobs where a dump does not find them.
 const REFUSED_EXTENSIONS: [&str; 2] = ["timescaledb", "pg_cron"];
 
@@ -76,18 +75,9 @@ impl Chosen {
         args.push(format!("--snapshot={snapshot}"));
         let schemas = self.left_out.iter().map(|schema| format!("--exclude-schema={}", quote::ident(schema)));
         args.extend(schemas);
-        let mut names: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for table in self.tables.iter().chain(&self.excluded) {
-            names.entry(&table.schema).or_default().push(quote::ident(&table.name));
-        }
-        for (schema, names) in names {
-            let some = names.chunks(NAMES_A_PATTERN);
-            args.extend(
-                some.map(|some| {
-                    format!("--exclude-table-data={}.({})", quote::ident(schema), some.join("|"))
-                }),
-            );
-        }
+        let without_rows = self.tables.iter().chain(&self.excluded);
+        let names = without_rows.map(|table| (table.schema.as_str(), table.name.as_str()));
+        args.extend(patterns::exactly(names).into_iter().map(|some| format!("--exclude-table-data={some}")));
         args
     }
 }
@@ -165,22 +155,5 @@ mod tests {
         ] {
             assert_eq!(like(pattern, name), yes, "{pattern} {name}");
         }
-    }
-
-    #[test]
-    fn names_are_given_to_pg_dump_exactly() {
-        let table = |name: &str| Relation {
-            oid: 1,
-            schema: "A".into(),
-            name: name.into(),
-            columns: vec![],
-            bytes: 0,
-            file: 1,
-            heap: true,
-            root: None,
-        };
-        let chosen = Chosen { tables: vec![table("x\"y"), table("z*")], ..Chosen::default() };
-        let args = chosen.pg_dump_args("1-1");
-        assert_eq!(args.last().unwrap(), "--exclude-table-data=\"A\".(\"x\"\"y\"|\"z*\")");
     }
 }

@@ -48,18 +48,24 @@ pub fn take(login: &Login, database: &str, readers: usize) -> Result<Option<Snap
     let row = session.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]);
     let id: String = row.map_err(|e| failed("a snapshot", &e))?.get(0);
     let tables = catalog::tables(&mut session)?;
-    let held = tables.len().min(LOCKS_AHEAD / readers.max(1));
-    let mut snapshot = Snapshot { session, id, tables, readers: Vec::new(), held };
-    for _ in 0..readers {
-        let mut reader = connect(login, database)?;
-        follow(&mut reader, &snapshot.id)?;
-        if !hold(&mut reader, &snapshot.tables[..held])? {
-            nap();
-            return Ok(None);
-        }
-        snapshot.readers.push(reader);
+    let empty = tables.iter().position(Relation::without_pages).unwrap_or(tables.len());
+    let held = empty.min(LOCKS_AHEAD / readers.max(1));
+    let mut sessions: Vec<Client> = (0..readers).map(|_| connect(login, database)).collect::<Result<_>>()?;
+    let mut undisturbed = true;
+    if let Some(first) = sessions.first_mut() {
+        // A table without pages is neither held nor read: if it has the file still that the snapshot knows, then that is
+        // the one whose size was asked, and there is no row in it. Only a session without a transaction hears of changes.
+        undisturbed = !changed(first, &tables[empty..])?;
     }
-    Ok(Some(snapshot))
+    for reader in &mut sessions {
+        follow(reader, &id)?;
+        undisturbed = undisturbed && hold(reader, &tables[..held])?;
+    }
+    if !undisturbed {
+        nap();
+        return Ok(None);
+    }
+    Ok(Some(Snapshot { session, id, tables, readers: sessions, held }))
 }
 
 /// Waits a little before the next try.
@@ -85,9 +91,11 @@ pub fn hold_one(session: &mut Client, table: &Relation) -> Result<()> {
         interrupt::check().map_err(Error::of)?;
         session.batch_execute("SAVEPOINT held").map_err(|e| failed("the snapshot", &e))?;
         if hold(session, std::slice::from_ref(table))? {
-            return Ok(());
+            return session.batch_execute("RELEASE SAVEPOINT held").map_err(|e| failed("the snapshot", &e));
         }
-        session.batch_execute("ROLLBACK TO SAVEPOINT held").map_err(|e| failed("the snapshot", &e))?;
+        session
+            .batch_execute("ROLLBACK TO SAVEPOINT held; RELEASE SAVEPOINT held")
+            .map_err(|e| failed("the snapshot", &e))?;
         nap();
     }
     Err(busy(format_args!("table {} is locked, or was written anew since the export began", table.sql())))
@@ -113,10 +121,16 @@ fn hold(session: &mut Client, tables: &[Relation]) -> Result<bool> {
         Err(error) if matches!(code_of(&error), "55P03" | "42P01" | "42809" | "3F000") => return Ok(false),
         Err(error) => return Err(failed("locking the tables", &error)),
     }
+    Ok(!changed(session, tables)?)
+}
+
+/// Whether one of `tables` is not what it was in the snapshot: its rows are in another file, or its name is another's. In a
+/// session that has just begun its transaction, or locked them: else it may not have heard yet.
+fn changed(session: &mut Client, tables: &[Relation]) -> Result<bool> {
     let names: Vec<String> = tables.iter().map(Relation::sql).collect();
     let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
     let files: Vec<u32> = tables.iter().map(|table| table.file).collect();
-    // The functions look at what is now; the columns they are compared with are the snapshot's.
+    // The functions look at what is now; what they are compared with is the snapshot's.
     let sql = "SELECT pg_catalog.count(*) FROM unnest($1::oid[], $2::oid[], $3::text[]) t(oid, file, name) \
         WHERE pg_catalog.pg_relation_filenode(t.oid) IS DISTINCT FROM t.file \
         OR pg_catalog.to_regclass(t.name)::oid IS DISTINCT FROM t.oid";
@@ -124,5 +138,5 @@ fn hold(session: &mut Client, tables: &[Relation]) -> Result<bool> {
         .query_one(sql, &[&oids, &files, &names])
         .map_err(|e| failed("comparing the tables with the snapshot", &e))?
         .get(0);
-    Ok(changed == 0)
+    Ok(changed > 0)
 }

@@ -5,11 +5,11 @@
 //!    privileges; what belongs to roles that are mapped is handed over. 5. Statistics. 6. The database's own properties.
 
 use super::child::{self, memory_file, Reach};
-use super::connect::{connect, server_version};
+use super::connect::server_version;
 use super::error::failed;
 use super::index::{stream_name, LargeObject, Row, Table};
 use super::large_objects;
-use super::load::Load;
+use super::load::{connect_side, Load};
 use super::pgpass::PrivateFile;
 use super::plan::{New, Target};
 use super::properties;
@@ -64,7 +64,7 @@ fn build(target: &Target, new: &New, scope: &Scope<'_>, streams: &dyn StreamSour
     let for_now: Vec<_> = new.mapped.keys().map(|old| (old.clone(), None)).collect();
     properties::create_roles(&mut admin, &for_now, scope.run)?;
     properties::create(&mut admin, target, new, server)?;
-    properties::bare(&mut connect(&new.restorer, side)?, &new.database)?;
+    properties::bare(&mut connect_side(&new.restorer, side)?, &new.database)?;
 
     // 2.
     let passfile = PrivateFile::create(&new.restorer, side)?;
@@ -91,12 +91,12 @@ fn build(target: &Target, new: &New, scope: &Scope<'_>, streams: &dyn StreamSour
     restore("data", "--jobs=1")?;
     let objects = objects(new);
     let (owners, acls) = (!target.options.no_owner, !target.options.no_acl);
-    large_objects::restore(&mut connect(&new.restorer, side)?, &objects, streams, (owners, acls))
+    large_objects::restore(&mut connect_side(&new.restorer, side)?, &objects, streams, (owners, acls))
         .map_err(|error| content("D6", error))?;
     restore("post-data", &format!("--jobs={}", scope.threads.max(1)))?;
 
     if !new.mapped.is_empty() {
-        role_map::hand_over(&mut connect(&new.restorer, side)?, &new.mapped)?;
+        role_map::hand_over(&mut connect_side(&new.restorer, side)?, &new.mapped)?;
     }
 
     // 5.

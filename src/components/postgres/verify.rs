@@ -120,7 +120,9 @@ fn tables(database: &str, new: &New, scope: &Scope<'_>) -> Result<Option<String>
 
 /// A sequence that others used until pg_dump read it may stand further than it was counted at.
 fn sequences(session: &mut postgres::Client, new: &New) -> Result<Option<String>> {
+    session.batch_execute("BEGIN READ ONLY").map_err(|e| failed("the side database", &e))?;
     let there = catalog::sequences(session)?;
+    session.batch_execute("ROLLBACK").map_err(|e| failed("the side database", &e))?;
     let last: HashMap<(&str, &str), Option<i64>> =
         there.iter().map(|s| ((s.schema.as_str(), s.name.as_str()), s.last)).collect();
     for row in &new.rows {

@@ -217,6 +217,23 @@ fn a_target_whose_submodules_cannot_follow_is_left_alone() {
 }
 
 #[test]
+fn a_submodule_that_came_since_is_kept_by_a_rollback() {
+    let (world, _, target) = world();
+    world.source.profile(PROFILE);
+    world.import(&world.export("b.kbp"), &[]).ok();
+    // One that kbpack does not carry: that it is there is enough.
+    let url = format!("file://{}", world.source.join("plain").display());
+    local(&target, &format!("-c submodule.plain.url={url} submodule --quiet update --init --depth 1 plain"));
+    world.target.write("code/plain/mine.txt", "mine");
+    let run = world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert!(run.stderr.contains("it was changed after the import"), "{}", run.stderr);
+    let mut names = fs::read_dir(&world.target.path).unwrap().flatten().map(|e| e.path());
+    let kept = names.find(|path| path.to_string_lossy().contains("code.kbpack-kept-")).unwrap();
+    assert_eq!(fs::read(kept.join("plain/mine.txt")).unwrap(), b"mine");
+    assert!(!target.exists());
+}
+
+#[test]
 fn submodules_stay_behind_unless_they_are_to_travel() {
     let (world, _, target) = world();
     world.source.profile(PROFILE);

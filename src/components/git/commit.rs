@@ -64,7 +64,7 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
     }
     // A repository is there when all of it is.
     pieces.sort_by_key(|piece| piece.to.0 == plan.path.join(mark));
-    let refs = submodules::fingerprint(&open(&from)?)?;
+    let refs = submodules::fingerprint(&open(&from)?, &plan.path, scope.carved)?;
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
     Step::Clone { path, side, pieces: pieces.clone(), refs }.intend(journal)?;
     pieces.iter().try_for_each(|piece| move_new(&piece.from.0, &piece.to.0))?;

@@ -111,23 +111,26 @@ fn names_by_path(repo: &Repository) -> Result<HashMap<PathBuf, String>> {
     Ok(modules.iter().filter_map(named).collect())
 }
 
-/// The submodules of HEAD that are checked out, as their paths.
-fn checked_out(repo: &Repository) -> Result<Vec<PathBuf>> {
+/// The submodules of HEAD that are checked out and are nobody else's, as their paths. The repository is, or will be, at `place`.
+fn checked_out(repo: &Repository, place: &Path, carved: &[PathBuf]) -> Result<Vec<String>> {
     let (Some(root), Some(head)) = (repo.workdir(), refs::head_commit(repo)?) else { return Ok(Vec::new()) };
-    let places = links(repo, head)?.into_iter().map(|(path, _)| root.join(path));
-    Ok(places.filter(|place| is_repository(place)).collect())
+    let mut paths: Vec<String> = links(repo, head)?.into_iter().map(|(path, _)| path).collect();
+    paths.retain(|path| is_repository(&root.join(path)) && !work::is_foreign(place, Path::new(path), carved));
+    Ok(paths)
 }
 
 /// A digest of all refs and HEAD, and of those of all submodules.
-pub fn fingerprint(repo: &Repository) -> Result<Digest> {
+pub fn fingerprint(repo: &Repository, place: &Path, carved: &[PathBuf]) -> Result<Digest> {
     let own = refs::fingerprint(repo)?;
-    let modules = checked_out(repo)?;
-    if modules.is_empty() {
-        return Ok(own);
-    }
+    let modules = checked_out(repo, place, carved)?;
+    let Some(root) = repo.workdir().filter(|_| !modules.is_empty()) else { return Ok(own) };
     let mut text = own.to_string();
     for module in modules {
-        text.push_str(&fingerprint(&open(&module)?)?.to_string());
+        match open(&root.join(&module)) {
+            Ok(inner) => text.push_str(&fingerprint(&inner, &place.join(&module), carved)?.to_string()),
+            // One that kbpack does not carry was not made by it.
+            Err(_) => text.push_str("another"),
+        }
     }
     Ok(Digest::of(text.as_bytes()))
 }
@@ -135,10 +138,9 @@ pub fn fingerprint(repo: &Repository) -> Result<Digest> {
 /// What of a work tree, and of those of its submodules, is in no commit, ignored or not.
 pub fn everything_else(repo: &Repository, carved: &[PathBuf]) -> Result<Vec<String>> {
     let mut all = work::everything_else(repo, carved)?;
-    for module in checked_out(repo)? {
-        if !carved.iter().any(|carved| module.starts_with(carved)) {
-            all.extend(everything_else(&open(&module)?, carved)?);
-        }
+    let Some(root) = repo.workdir() else { return Ok(all) };
+    for module in checked_out(repo, root, carved)? {
+        all.extend(everything_else(&open(&root.join(module))?, carved)?);
     }
     Ok(all)
 }
@@ -172,7 +174,12 @@ fn here(git: &Git, repo: &Repository, scope: &Scope<'_>) -> Result<(Vec<Here>, V
         let config = repo.config().and_then(|mut c| c.snapshot()).map_err(|e| failed(repo.path(), &e))?;
         let url = config.get_string(&format!("submodule.{name}.url")).ok();
         let url = url.map(|url| without_password(&url).0).filter(|url| names::is_url(url));
-        if refs::head_commit(&open(&root.join(&path))?)? != Some(recorded) {
+        let inner = match open(&root.join(&path)) {
+            // A backup takes what it can: one that was not made by kbpack is kept aside.
+            Err(_) if git.facts.is_some() => continue,
+            opened => opened?,
+        };
+        if refs::head_commit(&inner)? != Some(recorded) {
             let what = format!(
                 "{}/{path}: it is not at the commit that the repository around it records",
                 git.path_text
@@ -487,10 +494,11 @@ impl Gone {
     /// Whether all submodules of a repository are as they were left, and nothing else is in their work trees.
     pub fn are_all_of(&self, repo: &Repository, carved: &[PathBuf]) -> Result<bool> {
         let Some(root) = repo.workdir() else { return Ok(true) };
-        for place in checked_out(repo)? {
-            let left = self.0.iter().find(|(path, ..)| root.join(path) == place);
-            let Some((_, left, inner)) = left else { return Ok(false) };
-            let repo = open(&place)?;
+        for module in checked_out(repo, root, carved)? {
+            let left = self.0.iter().find(|(path, ..)| *path == module);
+            let (Some((_, left, inner)), Ok(repo)) = (left, open(&root.join(module))) else {
+                return Ok(false);
+            };
             let same = left.is_all_of(&repo)?
                 && work::everything_else(&repo, carved)?.is_empty()
                 && inner.are_all_of(&repo, carved)?;

@@ -101,7 +101,7 @@ fn unclone(
     }
     let ours = match open(path) {
         Ok(repo) => {
-            submodules::fingerprint(&repo)? == new
+            submodules::fingerprint(&repo, path, scope.carved)? == new
                 && submodules::everything_else(&repo, scope.carved)?.is_empty()
         }
         // Not all of it was there yet.

@@ -3,6 +3,7 @@
 //! Source: [`capture`] writes a git bundle ([`header`], [`pack`]) and the list of its commits ([`graph`]).
 //! Target: [`plan`] decides ref by ref; [`stage`] makes a whole repository, or the new objects alone, and holds them to
 //! the rules ([`trees`], [`names`]); [`commit`] puts it in place; [`undo`] takes that back from the acts ([`act`]).
+//! Large files ([`lfs`]) and submodules ([`submodules`]) have a part in each of these.
 
 mod act;
 mod capture;

@@ -242,6 +242,22 @@ fn objects() {
         let commit = shop.commit(&tree);
         (commit.clone(), shop.pack(&[&blob, &tree, &commit]))
     });
+    for (case, text) in [
+        ("module-name-in-the-tree-climbs", "[submodule \"../../hooks\"]\n\tpath = x\n\turl = https://x/\n"),
+        (
+            "module-name-in-the-tree-of-windows",
+            "[submodule \"a\\\\..\\\\x\"]\n\tpath = x\n\turl = https://x/\n",
+        ),
+        ("module-name-after-a-blank", "[ submodule \t\"..\"]\n\tpath = x\n"),
+        ("module-update-is-a-command", "[submodule \"x\"]\n\tpath = x\n\tupdate = !touch pwned\n"),
+    ] {
+        add(case, "rule G7", &|shop| {
+            let blob = shop.object("blob", text.as_bytes());
+            let tree = shop.tree("100644", b".gitmodules", &blob);
+            let commit = shop.commit(&tree);
+            (commit.clone(), shop.pack(&[&blob, &tree, &commit]))
+        });
+    }
     add("file-is-a-device", "rule G", &|shop| {
         let blob = shop.object("blob", b"x");
         let tree = shop.tree("60660", b"x", &blob);
@@ -411,6 +427,123 @@ fn large_files() {
             with("lfs-setuid", header(&|h| h[100..107].copy_from_slice(b"0004755"))),
             with("lfs-other-size", header(&|h| h[134] = b'4')),
             attack("lfs-pointer-lies", sizes.sealed(&kit.source), 6, "rule G12", Seen::ByImport),
+        ],
+    );
+}
+
+/// The world again, with a submodule in its repository.
+fn kit_with_submodule() -> Kit {
+    let mut kit = kit();
+    let code = kit.world.source.join("code");
+    let lib = kit.world.source.join("lib");
+    fs::create_dir(&lib).unwrap();
+    git(&lib, &["init", "-q", "-b", "main"], b"");
+    fs::write(lib.join("inner.txt"), "inner\n").unwrap();
+    git(&lib, &["add", "-A"], b"");
+    git(&lib, &["commit", "-q", "-m", "inner"], b"");
+    std::os::unix::fs::symlink(".git", code.join("link")).unwrap();
+    let add =
+        ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", lib.to_str().unwrap(), "lib"];
+    git(&code, &add, b"");
+    git(&code, &["config", "submodule.lib.url", "https://example.com/lib.git"], b"");
+    git(&code, &["add", "-A"], b"");
+    git(&code, &["commit", "-q", "-m", "lib"], b"");
+    let profile = format!(
+        "{}\n[component.{NAME}]\nkind = \"git\"\npath = \"~/code\"\nsubmodules = true\n",
+        crate::support::PROFILE
+    );
+    kit.world.source.profile(&profile);
+    kit.bundle = fs::read(kit.world.export("with-submodule.kbp")).unwrap();
+    kit.inside = Inside::open(&kit.bundle, &kit.identity);
+    kit
+}
+
+#[test]
+fn submodules() {
+    let kit = kit_with_submodule();
+    let f = |name: &str, words: &str, change: &dyn Fn(&mut Value)| {
+        let mut inside = kit.inside.clone();
+        change(inside.facts(NAME));
+        attack(name, inside.sealed(&kit.source), 6, words, Seen::ByImport)
+    };
+    let name =
+        |case: &str, words: &str, text: &str| f(case, words, &|f| f["modules"][0]["name"] = json!(text));
+    let url = |case: &str, text: &str| f(case, "rule G13", &|f| f["modules"][0]["url"] = json!(text));
+    let path = |case: &str, words: &str, text: &str| {
+        f(case, words, &|f| {
+            f["modules"][0]["path"] = json!(text);
+            f["modules"][0]["repository"]["path"] = json!(format!("~/code/{text}"));
+        })
+    };
+    let inner = |case: &str, words: &str, change: &dyn Fn(&mut Value)| {
+        f(case, words, &|f| change(&mut f["modules"][0]["repository"]))
+    };
+    let stream = "modules/1/repository.bundle";
+    let plain = kit.inside.stream(NAME, stream).plain.clone();
+    let with = |case: &str, words: &str, bytes: Vec<u8>| {
+        let inside = kit.inside.clone().with_plain(NAME, stream, bytes);
+        attack(case, inside.sealed(&kit.source), 6, words, Seen::ByImport)
+    };
+    // A submodule whose own files would be git's.
+    let shop = Workshop::new(&kit, "module");
+    let blob = shop.object("blob", b"x");
+    let hooks = shop.tree("100755", b"post-checkout", &blob);
+    let tree = shop.tree("40000", b".git", &hooks);
+    let commit = shop.commit(&tree);
+    let mut evil = kit.inside.clone();
+    evil.facts(NAME)["modules"][0]["repository"]["head"] = json!({"branch": "refs/heads/main"});
+    let pack = shop.pack(&[&blob, &hooks, &tree, &commit]);
+    let evil = evil.with_plain(NAME, stream, bundle(&commit, &pack));
+    let evil = evil.with_plain(NAME, "modules/1/graph", format!("{commit}\n").into_bytes());
+    let twin = |f: &mut Value, name: &str, path: &str| {
+        let mut twin = f["modules"][0].clone();
+        twin["name"] = json!(name);
+        twin["path"] = json!(path);
+        twin["repository"]["path"] = json!(format!("~/code/{path}"));
+        f["modules"].as_array_mut().unwrap().push(twin);
+    };
+    run(
+        &kit,
+        vec![
+            Attack { code: 0, seen: Seen::ByNone, ..f("module-control", "", &|_| {}) },
+            name("module-name-climbs", "rule G13", "../../hooks"),
+            name("module-name-climbs-later", "rule G13", "lib/../../../hooks"),
+            name("module-name-absolute", "rule G13", "/tmp/pwned"),
+            name("module-name-empty", "rule G13", ""),
+            name("module-name-is-an-option", "rule G13", "-u./pwned"),
+            name("module-name-closes-its-section", "rule G13", "x\"]\n[core"),
+            name("module-name-of-windows", "rule G13", "..\\..\\hooks"),
+            name("module-name-is-git", "rule G13", "x/.GIT"),
+            name("module-name-of-another", "rule G14", "other"),
+            path("module-path-climbs", "rule G13", "../pwned"),
+            path("module-path-absolute", "rule G13", "/tmp/pwned"),
+            path("module-path-in-git", "rule G13", ".git/hooks"),
+            path("module-path-in-git-of-ntfs", "rule G13", "git~1/hooks"),
+            path("module-path-is-an-option", "rule G13", "-x"),
+            path("module-path-through-a-symlink", "rule G14", "link/hooks"),
+            path("module-path-is-a-symlink", "rule G14", "link"),
+            path("module-path-is-a-file", "rule G14", "a.txt"),
+            path("module-path-is-nowhere", "rule G14", "nowhere"),
+            url("module-url-is-an-option", "--upload-pack=touch pwned"),
+            url("module-url-is-a-command", "ext::sh -c touch% pwned"),
+            url("module-url-has-two-lines", "https://x/\n[core]\n\tfsmonitor = touch pwned"),
+            f("module-twice", "rule G13", &|f| twin(f, "lib", "lib2")),
+            f("module-in-a-module", "rule G13", &|f| twin(f, "lib/hooks", "lib2")),
+            f("module-in-capitals", "rule G13", &|f| twin(f, "LIB/modules", "lib2")),
+            f("module-path-in-a-module", "rule G13", &|f| twin(f, "lib2", "Lib/x")),
+            f("module-without-streams", "rule G3", &|f| twin(f, "lib2", "lib2")),
+            f("module-not-said", "rule G3", &|f| drop(f.as_object_mut().unwrap().remove("modules"))),
+            f("module-unknown-key", "rule G1", &|f| f["modules"][0]["update"] = json!("!touch pwned")),
+            inner("module-elsewhere", "rule G13", &|f| f["path"] = json!("~/.ssh")),
+            inner("module-bare", "rule G13", &|f| f["state"] = json!("bare")),
+            inner("module-exact", "rule G13", &|f| f["exact"] = json!(true)),
+            inner("module-remote-is-a-command", "rule G2", &|f| {
+                f["remotes"] = json!([{"name": "origin", "url": "ext::sh -c touch% pwned"}])
+            }),
+            inner("module-other-head", "rule G4", &|f| f["head"] = json!({"detached": "1".repeat(40)})),
+            with("module-cut-off", "rule G6", plain[..plain.len() - 30].to_vec()),
+            with("module-empty", "rule G4", Vec::new()),
+            attack("module-with-git-in-it", evil.sealed(&kit.source), 6, "rule G7", Seen::ByImport),
         ],
     );
 }

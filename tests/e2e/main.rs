@@ -14,6 +14,7 @@ mod edited;
 mod files;
 mod git;
 mod git_lfs;
+mod git_submodules;
 mod hooks;
 mod independent_reader;
 mod init;

@@ -280,6 +280,32 @@ fn git_with_large_files() {
 }
 
 #[test]
+fn git_with_submodules() {
+    let world = World::new();
+    let live = world.source.join("code");
+    fs::create_dir(&live).unwrap();
+    git(
+        &world.source.path,
+        "for lib in lib 'other lib'; do git init -q -b main \"$lib\"; cd \"$lib\"; echo \"$lib\" > a; git add -A; git commit -qm lib; cd ..; done
+         cd code; git init -q -b trunk; echo one > a; git add -A; git commit -qm first
+         git -c protocol.file.allow=always submodule --quiet add --name named ../lib vendor/lib
+         git -c protocol.file.allow=always submodule --quiet add '../other lib' 'other lib'; git commit -qm modules
+         cd vendor/lib; git checkout -q --detach; echo two > b; git add -A; git commit -qm two; cd ../..; git commit -qam moved",
+    );
+    world.source.profile("[component.code]\nkind = \"git\"\npath = \"~/code\"\nsubmodules = true\n");
+    let opened = Opened::new(world);
+    let place = opened.machine.home.join("code");
+    let script = commands("git") + &commands("git-submodules");
+    opened.restore(&script, "code", place.to_str().unwrap());
+    for seen in [
+        "git submodule foreach --quiet 'git rev-parse HEAD main; cat *; git fsck --strict'; git status --porcelain",
+        "git submodule status | cut -c 1-60; cat vendor/lib/.git",
+    ] {
+        assert_eq!(git(&place, seen), git(&live, seen), "{seen}");
+    }
+}
+
+#[test]
 fn git_with_what_was_in_no_commit() {
     let world = World::new();
     let live = world.source.join("code");

@@ -3,7 +3,9 @@
 use super::facts::{Facts, Profile, Remote, State, Uncommitted, Upstream};
 use super::header::Header;
 use super::open::{failed, open, shown};
-use super::{graph, left_behind, lfs, pack, pending, refs, stream_name, work, BUNDLE, GRAPH, UNCOMMITTED};
+use super::{
+    graph, left_behind, lfs, pack, pending, refs, stream_name, submodules, work, BUNDLE, GRAPH, UNCOMMITTED,
+};
 use crate::component::{
     Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
@@ -81,6 +83,10 @@ pub fn capture(
     }
     let mut facts = describe(&repo, shown_as, exact, &mut findings)?;
     let large = lfs::require(&repo, &header, profile, scope, &mut findings)?;
+    if !facts.submodules.is_empty() && !exact && !profile.submodules {
+        let what = format!("{shown_as}: its submodules do not travel: {}", work::few(&facts.submodules));
+        findings.push(Finding::new(Severity::Warning, what).todo("set submodules = true, and they do"));
+    }
     facts.refs = header.refs.len() as u64;
     if !exact {
         findings.extend(left_behind::finding(&repo, scope)?);
@@ -187,9 +193,6 @@ fn describe(repo: &Repository, shown_as: &str, exact: bool, findings: &mut Vec<F
         warn(format!("of its {stashes} stashes only the last one travels: git keeps the others in a log"));
     }
     let submodules = submodules_in_head(repo)?;
-    if !submodules.is_empty() && !exact {
-        warn(format!("its submodules do not travel: {}", work::few(&submodules)));
-    }
     let state = if repo.is_bare() { State::Bare } else { State::WorkTree };
     let head = Some(refs::head(repo)?);
     Ok(Facts {
@@ -202,13 +205,14 @@ fn describe(repo: &Repository, shown_as: &str, exact: bool, findings: &mut Vec<F
         remotes,
         upstreams,
         submodules,
+        modules: Vec::new(),
         lfs: None,
         above: 0,
     })
 }
 
 /// A URL without the password in it, and whether there was one. The user's name stays: it says who is to log in.
-fn without_password(url: &str) -> (String, bool) {
+pub fn without_password(url: &str) -> (String, bool) {
     let split = || {
         let (scheme, rest) = url.split_once("://")?;
         let end = rest.find('/').unwrap_or(rest.len());
@@ -227,18 +231,8 @@ fn without_password(url: &str) -> (String, bool) {
 
 /// The submodules in HEAD.
 fn submodules_in_head(repo: &Repository) -> Result<Vec<String>> {
-    let git = |e: git2::Error| failed(repo.path(), &e);
     let Some(commit) = refs::head_commit(repo)? else { return Ok(Vec::new()) };
-    let tree = repo.find_commit(commit.0).and_then(|commit| commit.tree()).map_err(git)?;
-    let mut submodules = Vec::new();
-    tree.walk(git2::TreeWalkMode::PreOrder, |root, entry| {
-        if entry.filemode() == 0o160000 {
-            submodules.push(format!("{root}{}", String::from_utf8_lossy(entry.name_bytes())));
-        }
-        git2::TreeWalkResult::Ok
-    })
-    .map_err(git)?;
-    Ok(submodules)
+    Ok(submodules::links(repo, commit)?.into_iter().map(|(path, _)| path).collect())
 }
 
 #[cfg(test)]

@@ -9,19 +9,29 @@ use super::stage::{objects_in, repo_in};
 use super::{lfs, pending, refs, work};
 use crate::component::{CheckResult, Result, Scope};
 use git2::Repository;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn result(name: String, failure: Option<String>) -> CheckResult {
     CheckResult::new(name, failure)
 }
 
 /// Compares what was staged with what the bundle recorded. That every object is there and whole, staging has seen.
-pub fn staged(plan: &Planned) -> Result<Vec<CheckResult>> {
+pub fn staged(plan: &Planned, at: &Path) -> Result<Vec<CheckResult>> {
+    let mut results = staged_one(plan, at)?;
+    for module in &plan.modules {
+        let inner = super::plan::of(&module.plan)?;
+        let at = if plan.todo == Todo::Clone { at.join(&module.path) } else { repo_in(&inner.side) };
+        results.extend(staged(inner, &at)?);
+    }
+    Ok(results)
+}
+
+fn staged_one(plan: &Planned, at: &Path) -> Result<Vec<CheckResult>> {
     let name = shown(&plan.path);
     match &plan.todo {
         Todo::Nothing | Todo::Remove { .. } => Ok(Vec::new()),
         Todo::Clone => {
-            let repo = open(&repo_in(&plan.side))?;
+            let repo = open(at)?;
             let mut results =
                 vec![refs_are(&repo, &plan.header, &name)?, head_is(&repo, &plan.facts, &name)?];
             results.push(work_is(&repo, plan.facts.uncommitted, &[], &name)?);
@@ -50,6 +60,9 @@ pub fn in_place(plan: &Planned, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
     let repo = open(&plan.path)?;
     let mut results = on_refs(&repo, plan, scope, &name)?;
     results.extend(lfs::check(&repo, plan, &name)?);
+    for module in &plan.modules {
+        results.extend(in_place(super::plan::of(&module.plan)?, scope)?);
+    }
     Ok(results)
 }
 

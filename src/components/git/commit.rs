@@ -7,7 +7,7 @@ use super::open::{failed, open, shown};
 use super::plan::{Planned, RefChange, Todo, Update};
 use super::site::{look, parent, resolve, Found};
 use super::stage::{objects_in, old_in, repo_in};
-use super::{lfs, pending, refs, work};
+use super::{lfs, pending, refs, submodules, work};
 use crate::base::digest::Digest;
 use crate::base::fsx::sync_dir;
 use crate::base::path::ShownPath;
@@ -30,11 +30,13 @@ pub fn commit(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> R
         .todo("import the component that has the symlink first, with --only, and look at the plan again"));
     }
     match &plan.todo {
-        Todo::Nothing => Ok(()),
-        Todo::Clone => clone(plan, scope, journal),
-        Todo::Update(change) => update(plan, change, scope, journal),
-        Todo::Remove { seen, keep } => remove(plan, (*seen, *keep), scope, journal),
+        Todo::Nothing => {}
+        // Its submodules are in it.
+        Todo::Clone => return clone(plan, scope, journal),
+        Todo::Update(change) => update(plan, change, scope, journal)?,
+        Todo::Remove { seen, keep } => return remove(plan, (*seen, *keep), scope, journal),
     }
+    submodules::commit(plan, scope, journal)
 }
 
 /// Something else changed the repository after it was planned.
@@ -62,7 +64,7 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
     }
     // A repository is there when all of it is.
     pieces.sort_by_key(|piece| piece.to.0 == plan.path.join(mark));
-    let refs = refs::fingerprint(&open(&from)?)?;
+    let refs = submodules::fingerprint(&open(&from)?, &plan.path, scope.carved)?;
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
     Step::Clone { path, side, pieces: pieces.clone(), refs }.intend(journal)?;
     pieces.iter().try_for_each(|piece| move_new(&piece.from.0, &piece.to.0))?;

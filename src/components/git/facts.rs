@@ -72,6 +72,9 @@ pub struct Profile {
     /// See [`Lfs`].
     #[serde(default)]
     pub lfs: Lfs,
+    /// Whether the repositories of submodules travel, too.
+    #[serde(default)]
+    pub submodules: bool,
 }
 
 impl Profile {
@@ -143,6 +146,21 @@ pub struct LargeFiles {
     pub missing: u64,
 }
 
+/// A submodule whose repository travels. Its streams are below `modules/<its number>/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Module {
+    /// Its name in `.gitmodules`.
+    pub name: String,
+    /// Its path in the work tree.
+    pub path: String,
+    /// Where the config of the repository around it says that it comes from.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What it is.
+    pub repository: Facts,
+}
+
 /// The component's part of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -169,9 +187,12 @@ pub struct Facts {
     /// What branches follow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Upstream>,
-    /// Paths of submodules in HEAD. Their repositories do not travel.
+    /// Paths of submodules in HEAD whose repositories do not travel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub submodules: Vec<String>,
+    /// Submodules whose repositories travel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<Module>,
     /// The files that git LFS keeps, if the bundle's commits have any.
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub lfs: Option<LargeFiles>,
@@ -197,6 +218,7 @@ impl Facts {
             remotes: Vec::new(),
             upstreams: Vec::new(),
             submodules: Vec::new(),
+            modules: Vec::new(),
             lfs: None,
             above: 0,
         }
@@ -210,6 +232,13 @@ impl Facts {
     /// From a manifest, held to the rules G1 and G2.
     pub fn read(facts: &Value) -> Result<Facts> {
         let facts = Facts::deserialize(facts).map_err(|e| Error::rule("G1", e))?;
+        super::submodules::check(&facts, 0)?;
+        facts.checked()
+    }
+
+    /// Those of one repository, without its submodules.
+    pub fn checked(self) -> Result<Facts> {
+        let facts = self;
         let broken = |rule, what: &dyn Display| Err(Error::rule(rule, what));
         if facts.head.is_some() == (facts.state == State::Absent) {
             return broken("G1", &"HEAD where the state says otherwise");

@@ -28,6 +28,11 @@ impl Left {
         Ok(Left(left))
     }
 
+    /// Nothing: what goes as a whole.
+    pub fn nothing() -> Left {
+        Left(Header::default())
+    }
+
     /// From a backup.
     pub fn read(streams: &dyn StreamSource) -> Result<Left> {
         let mut stream = BufReader::new(streams.open(&stream_name(LEFT)?)?);

@@ -58,7 +58,8 @@ pub fn finding(repo: &Repository, scope: &Scope<'_>) -> Result<Option<Finding>> 
     ))
 }
 
-fn size(bytes: u64) -> String {
+/// For people.
+pub fn size(bytes: u64) -> String {
     match bytes {
         ..LARGE => format!("{} KiB", bytes.div_ceil(1 << 10)),
         _ => format!("{:.1} MiB", bytes as f64 / LARGE as f64),

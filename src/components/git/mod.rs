@@ -3,6 +3,7 @@
 //! Source: [`capture`] writes a git bundle ([`header`], [`pack`]) and the list of its commits ([`graph`]).
 //! Target: [`plan`] decides ref by ref; [`stage`] makes a whole repository, or the new objects alone, and holds them to
 //! the rules ([`trees`], [`names`]); [`commit`] puts it in place; [`undo`] takes that back from the acts ([`act`]).
+//! Large files ([`lfs`]) and submodules ([`submodules`]) have a part in each of these.
 
 mod act;
 mod capture;
@@ -23,6 +24,7 @@ mod plan;
 mod refs;
 mod site;
 mod stage;
+mod submodules;
 mod suggest;
 mod trees;
 mod undo;
@@ -33,7 +35,6 @@ mod tests;
 
 use self::facts::{Facts, Lfs, Profile, State};
 use self::header::Header;
-use self::left::Left;
 use self::site::Found;
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
@@ -68,6 +69,8 @@ struct Git {
     profile: Profile,
     /// What the bundle says; `None` on the source.
     facts: Option<Facts>,
+    /// A submodule's staging area, which is in that of the repository around it.
+    side: Option<PathBuf>,
 }
 
 impl Kind for GitKind {
@@ -139,7 +142,7 @@ impl Git {
                 .todo("write an absolute path or one that begins with ~/, without '.' and '..'")
         })?;
         let path_text = host.contract(&absolute).unwrap_or_else(|| path.to_owned());
-        Ok(Git { name: name.clone(), path: absolute, path_text, profile, facts })
+        Ok(Git { name: name.clone(), path: absolute, path_text, profile, facts, side: None })
     }
 
     fn facts(&self) -> Result<&Facts> {
@@ -191,6 +194,14 @@ fn stream_name(name: &str) -> Result<StreamName> {
 /// Rule G3: the streams are those that the facts call for.
 fn require_streams(facts: &Facts, streams: &dyn StreamSource) -> Result<()> {
     let names: Vec<&str> = streams.list().iter().map(|stream| stream.name.as_str()).collect();
+    match names == streams_of(facts) {
+        true => Ok(()),
+        false => Err(Error::rule("G3", "the streams are not those that the facts call for")),
+    }
+}
+
+/// The names of the streams that facts call for.
+fn streams_of(facts: &Facts) -> Vec<String> {
     let empty = facts.refs == 0 && !matches!(facts.head, Some(facts::Head::Detached(_)));
     let mut expected: Vec<&str> = match (empty, facts.uncommitted) {
         (true, None) => vec![],
@@ -203,10 +214,12 @@ fn require_streams(facts: &Facts, streams: &dyn StreamSource) -> Result<()> {
     if facts.exact {
         expected.push(LEFT);
     }
-    match names == expected {
-        true => Ok(()),
-        false => Err(Error::rule("G3", "the streams are not those that the facts call for")),
+    let mut names: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+    for (number, module) in (1..).zip(&facts.modules) {
+        let of_module = streams_of(&module.repository);
+        names.extend(of_module.iter().map(|name| format!("{}{name}", submodules::prefix(number))));
     }
+    names
 }
 
 impl Component for Git {
@@ -224,31 +237,33 @@ impl Component for Git {
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {
         scope.require_whole("git")?;
         match self.source(scope)? {
-            Some(path) => capture::survey(&path, &self.taken(), scope),
+            Some(path) => {
+                let mut survey = capture::survey(&path, &self.taken(), scope)?;
+                submodules::survey(self, &path, scope, &mut survey)?;
+                Ok(survey)
+            }
             None => Ok(Survey::default()),
         }
     }
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
-        let (facts, findings) = self.read(&self.taken(), false, scope, sink)?;
+        let (facts, findings) = submodules::capture(self, scope, sink)?;
         Ok(Captured { facts: facts.to_value()?, findings })
     }
 
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
         let plan = plan::of(plan)?;
-        // Of large files an import only ever takes a whole repository's away.
-        let lfs = if matches!(plan.todo, plan::Todo::Remove { .. }) { Lfs::Partial } else { Lfs::Untouched };
-        let (mut facts, findings) = self.read(&Profile { lfs, ..self.taken() }, true, scope, sink)?;
+        let (mut facts, findings) = submodules::back_up(self, plan, scope, sink)?;
         if facts.state == State::Absent {
             facts.above = plan.dirs.len() as u32;
         }
-        Left::by(plan)?.write(sink)?;
         Ok(Captured { facts: facts.to_value()?, findings })
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
         let facts = self.facts()?;
         require_streams(facts, streams)?;
+        submodules::list(self, facts, streams, each)?;
         if !streams.list().iter().any(|stream| stream.name.as_str() == BUNDLE) {
             return Ok(());
         }
@@ -272,7 +287,8 @@ impl Component for Git {
     }
 
     fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
-        check::staged(plan::of(plan)?)
+        let plan = plan::of(plan)?;
+        check::staged(plan, &stage::repo_in(&plan.side))
     }
 
     fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {

@@ -95,6 +95,20 @@ pub fn is_url(url: &str) -> bool {
     plain && !helper && !url.starts_with('-') && !host.starts_with('-')
 }
 
+/// Whether `name` can be a submodule's: a path below `.git/modules`, where nothing in it leads elsewhere (CVE-2018-11235), is an
+/// option (CVE-2018-17456), or stands for git's own.
+pub fn is_module_name(name: &str) -> bool {
+    is_module_path(name) && !name.contains(['"', '\\'])
+}
+
+/// Whether `path` can be a submodule's in the work tree.
+pub fn is_module_path(path: &str) -> bool {
+    path.len() <= MAX_REF
+        && !path.starts_with('-')
+        && !path.contains(char::is_control)
+        && path.split('/').all(|part| super::trees::danger(part.as_bytes()).is_none())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +157,31 @@ mod tests {
             assert!(!is_pattern(bad), "{bad}");
         }
         assert!(matches("refs/heads/*", "refs/heads/a/b") && !matches("refs/heads/*", "refs/headsx"));
+    }
+
+    #[test]
+    fn submodules() {
+        for good in ["lib", "vendor/lib", "a b", "libs/x.y"] {
+            assert!(is_module_name(good) && is_module_path(good), "{good}");
+        }
+        for bad in [
+            "",
+            "..",
+            "../x",
+            "a/../../x",
+            "a//b",
+            "/x",
+            "x/",
+            "-x",
+            ".git",
+            "a/.GIT/x",
+            "git~1",
+            "x\ny",
+            ".",
+        ] {
+            assert!(!is_module_name(bad) && !is_module_path(bad), "{bad:?}");
+        }
+        assert!(!is_module_name("a\"]\n[core") && !is_module_name("..\\x"));
     }
 
     #[test]

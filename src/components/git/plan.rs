@@ -9,6 +9,7 @@ use super::names::Id;
 use super::open::{self, shown};
 use super::pending::{self, Pending};
 use super::site::{look, resolve, Found};
+use super::submodules::{self, Module};
 use super::undo::kept_name;
 use super::{refs, require_streams, stream_name, work, Git, BUNDLE, GRAPH};
 use crate::base::digest::Digest;
@@ -88,6 +89,8 @@ pub struct Planned {
     pub empties: Vec<PathBuf>,
     /// The large files.
     pub lfs: Brought,
+    /// Submodules, each with a plan of its own.
+    pub modules: Vec<Module>,
     /// Who is to own a new repository, where that is not the one who imports.
     pub owner: Option<(u32, u32)>,
 }
@@ -111,7 +114,9 @@ pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<
     let path = resolve(&git.path)?.real;
     let home = nearest_dir(&path);
     let name = scope.host.contract(&path).unwrap_or_else(|| shown(&path));
-    let mut draft = Draft { git, scope, left, name, findings: Vec::new(), changes: Vec::new(), unchanged: 0 };
+    let gone = submodules::Gone::read(facts, streams)?;
+    let mut draft =
+        Draft { git, scope, left, gone, name, findings: Vec::new(), changes: Vec::new(), unchanged: 0 };
     if accessat(CWD, home, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_err() {
         draft.refuse(format_args!("{} may not be written to", shown(home)), "run kbpack as a user who may");
     }
@@ -154,16 +159,28 @@ pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<
     let owner = owner
         .map(|meta| (std::os::unix::fs::MetadataExt::uid(&meta), std::os::unix::fs::MetadataExt::gid(&meta)));
     let empties = path.ancestors().skip(1).take(facts.above as usize).map(Path::to_owned).collect();
-    let side = side_of(home, scope.run, git.name.as_str());
+    let side = git.side.clone().unwrap_or_else(|| side_of(home, scope.run, git.name.as_str()));
     lfs.changes().iter().for_each(|(kind, what)| draft.change(*kind, Some(what)));
     // A large file is in its store and in the work tree.
     let space = if todo == Todo::Nothing { 0 } else { size + 2 * lfs.bytes() };
     let Draft { name, mut findings, changes, unchanged, .. } = draft;
-    let planned = Planned { path, side, todo, facts: facts.clone(), header, dirs, empties, lfs, owner };
+    let modules = Vec::new();
+    let mut planned =
+        Planned { path, side, todo, facts: facts.clone(), header, dirs, empties, lfs, modules, owner };
     findings.extend(lfs::findings(&planned, &name)?);
+    if findings.iter().all(|finding| finding.severity != Severity::Refusal) {
+        planned.modules = submodules::plan(git, &planned, scope, streams)?;
+    }
+    let of_modules: Vec<Plan> = planned.modules.iter().map(|module| module.plan.clone()).collect();
     let mut plan = Plan::new(planned);
     (plan.destinations, plan.changes, plan.unchanged) = (vec![name], changes, unchanged);
     (plan.findings, plan.space) = (findings, space);
+    for module in of_modules {
+        plan.changes.extend(module.changes);
+        plan.findings.extend(module.findings);
+        plan.unchanged += module.unchanged;
+        plan.space += module.space;
+    }
     Ok(plan)
 }
 
@@ -191,6 +208,8 @@ fn read(facts: &Facts, streams: &dyn StreamSource) -> Result<(Header, Graph, u64
 struct Draft<'a> {
     /// What was left by the import that a rollback takes back; `None` if this is no rollback.
     left: Option<Left>,
+    /// The same of the submodules of a repository that goes.
+    gone: submodules::Gone,
     git: &'a Git,
     scope: &'a Scope<'a>,
     name: String,
@@ -234,7 +253,11 @@ impl Draft<'_> {
             self.refuse(what, "let its own component be imported first, or move it away");
         }
         let as_left = match &self.left {
-            Some(left) => left.is_all_of(repo)? && work::everything_else(repo, self.scope.carved)?.is_empty(),
+            Some(left) => {
+                left.is_all_of(repo)?
+                    && work::everything_else(repo, self.scope.carved)?.is_empty()
+                    && self.gone.are_all_of(repo, self.scope.carved)?
+            }
             None => false,
         };
         if !as_left {

@@ -6,7 +6,7 @@ use super::names::Id;
 use super::open::{failed, shown};
 use super::plan::{Planned, Todo, Update};
 use super::work::few;
-use super::{lfs, pack, pending, refs, stream_name, trees, BUNDLE, UNCOMMITTED};
+use super::{lfs, pack, pending, refs, stream_name, submodules, trees, BUNDLE, UNCOMMITTED};
 use crate::base::fsx::sync_dir;
 use crate::base::path::path_text;
 use crate::base::side::make_side;
@@ -43,7 +43,8 @@ pub fn old_in(side: &Path) -> PathBuf {
 pub fn stage(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
     let io = |e: io::Error| Error::io(shown(&plan.side), e);
     match &plan.todo {
-        Todo::Nothing => return Ok(()),
+        Todo::Nothing if !submodules::any(plan) => return Ok(()),
+        Todo::Nothing => make_side(&plan.side).map_err(io)?,
         Todo::Remove { .. } => make_side(&plan.side).map_err(io)?,
         Todo::Clone => {
             make_side(&plan.side).map_err(io)?;
@@ -54,6 +55,9 @@ pub fn stage(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> R
             objects(plan, update, scope, streams)?;
         }
     }
+    if plan.todo != Todo::Clone {
+        submodules::stage(plan, scope, streams)?;
+    }
     // All of it on disk before a commit moves it: of a tree of thousands of files, at once.
     let side = File::open(&plan.side).map_err(io)?;
     rustix::fs::syncfs(&side).map_err(|e| io(e.into()))?;
@@ -61,7 +65,7 @@ pub fn stage(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> R
 }
 
 /// A new repository: nothing in it is from a template, and there are no hooks.
-fn init(path: &Path, bare: bool) -> Result<Repository> {
+pub fn init(path: &Path, bare: bool) -> Result<Repository> {
     if path.exists() {
         fs::remove_dir_all(path).map_err(|e| Error::io(shown(path), e))?;
     }
@@ -100,11 +104,25 @@ fn clone(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Resul
     let path = repo_in(&plan.side);
     let bare = plan.facts.state == State::Bare;
     let repo = init(&path, bare)?;
-    let git = |e: git2::Error| failed(&path, &e);
-    fill(&repo, plan, scope, streams)?;
-    write_refs(&repo, &plan.header)?;
+    build(&repo, plan, scope, streams)?;
+    match plan.owner {
+        Some((uid, gid)) if uid != 0 || gid != 0 => {
+            give(&path, uid, gid).map_err(|e| Error::io(shown(&path), e))?;
+            lfs::settle_clone(&repo, plan)?;
+            give(repo.path(), uid, gid).map_err(|e| Error::io(shown(&path), e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All that a new repository has, and its submodules.
+pub fn build(repo: &Repository, plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
+    let git = |e: git2::Error| failed(repo.path(), &e);
+    let bare = plan.facts.state == State::Bare;
+    fill(repo, plan, scope, streams)?;
+    write_refs(repo, &plan.header)?;
     if let Some(head) = &plan.facts.head {
-        refs::set_head(&repo, head)?;
+        refs::set_head(repo, head)?;
     }
     for remote in &plan.facts.remotes {
         repo.remote(&remote.name, &remote.url).map_err(git)?;
@@ -117,7 +135,7 @@ fn clone(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Resul
         local.set_str(&format!("{key}.merge"), &upstream.merge).map_err(git)?;
     }
     if plan.header.refs.contains_key("refs/stash") {
-        log_stash(&repo, &plan.header)?;
+        log_stash(repo, &plan.header)?;
     }
     if !bare && plan.header.head.is_some() {
         repo.checkout_head(Some(CheckoutBuilder::new().force())).map_err(git)?;
@@ -125,17 +143,10 @@ fn clone(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Resul
     if let Some(pending) = plan.facts.uncommitted {
         let work = repo.find_object(pending.work.0, None).map_err(git)?;
         repo.checkout_tree(&work, Some(CheckoutBuilder::new().force())).map_err(git)?;
-        pending::put_index(&repo, pending)?;
+        pending::put_index(repo, pending)?;
     }
-    lfs::fill_clone(&repo, plan)?;
-    match plan.owner {
-        Some((uid, gid)) if uid != 0 || gid != 0 => {
-            give(&path, uid, gid).map_err(|e| Error::io(shown(&path), e))?;
-            lfs::settle_clone(&repo, plan)?;
-            give(repo.path(), uid, gid).map_err(|e| Error::io(shown(&path), e))
-        }
-        _ => Ok(()),
-    }
+    lfs::fill_clone(repo, plan)?;
+    submodules::build(repo, plan, scope, streams)
 }
 
 /// Writes the refs as `git pack-refs` does: one file, however many there are.

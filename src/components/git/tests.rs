@@ -15,6 +15,25 @@ use std::path::{Path, PathBuf};
 struct Code {
     bare: bool,
     lfs: bool,
+    submodule: bool,
+}
+
+/// A commit on main of the submodule `lib`, and one of the repository around it that records it.
+fn go_on_in_submodule(repo: &Repository, text: &str) {
+    let work = repo.workdir().unwrap();
+    let mut options = RepositoryInitOptions::new();
+    options.no_dotgit_dir(true).workdir_path(&work.join("lib")).initial_head("main").external_template(false);
+    let inner = Repository::init_opts(repo.path().join("modules/lib"), &options).unwrap();
+    let id = commit(&inner, "main", &[("inner.txt", text)]);
+    let modules = "[submodule \"lib\"]\n\tpath = lib\n\turl = https://example.com/lib.git\n";
+    commit(repo, "main", &[(".gitmodules", modules)]);
+    let parent = repo.head().unwrap().peel_to_commit().unwrap();
+    let mut tree = repo.treebuilder(Some(&parent.tree().unwrap())).unwrap();
+    tree.insert("lib", id, 0o160000).unwrap();
+    let tree = repo.find_tree(tree.write().unwrap()).unwrap();
+    let who = parent.author().to_owned();
+    repo.commit(Some("HEAD"), &who, &who, "lib", &tree, &[&parent]).unwrap();
+    repo.checkout_head(Some(git2::build::CheckoutBuilder::new().force())).unwrap();
 }
 
 /// A large file's pointer; its content goes into the store of `repo`.
@@ -85,7 +104,7 @@ impl Subject for Code {
     }
 
     fn options(&self, _: &Host) -> Value {
-        json!({ "path": "~/src/code" })
+        json!({ "path": "~/src/code", "submodules": self.submodule })
     }
 
     fn furnish(&self, host: &Host, state: State) {
@@ -101,7 +120,13 @@ impl Subject for Code {
             commit(&repo, "main", &files);
         }
         repo.reference("refs/tags/first", first, false, "").unwrap();
+        if self.submodule {
+            go_on_in_submodule(&repo, "first\n");
+        }
         if state == State::Source {
+            if self.submodule {
+                go_on_in_submodule(&repo, "second\n");
+            }
             commit(&repo, "main", &[("a.txt", "two\n"), ("c.txt", "two\n")]);
             if self.lfs {
                 commit(&repo, "main", &[("big.bin", &pointer(&repo, "another large file"))]);
@@ -181,17 +206,22 @@ impl Subject for Code {
 
 #[test]
 fn a_work_tree_passes() {
-    suite(&Code { bare: false, lfs: false });
+    suite(&Code { bare: false, lfs: false, submodule: false });
 }
 
 #[test]
 fn a_bare_repository_passes() {
-    suite(&Code { bare: true, lfs: false });
+    suite(&Code { bare: true, lfs: false, submodule: false });
 }
 
 #[test]
 fn large_files_pass() {
-    suite(&Code { bare: false, lfs: true });
+    suite(&Code { bare: false, lfs: true, submodule: false });
+}
+
+#[test]
+fn submodules_pass() {
+    suite(&Code { bare: false, lfs: false, submodule: true });
 }
 
 fn name() -> ComponentName {
@@ -215,7 +245,7 @@ fn import(component: &dyn Component, machine: &Machine, streams: &Streams) -> Ve
 /// A machine in `start` on which the source was imported; `since` does something there; then the rollback. Returns
 /// its warnings.
 fn roll_back(start: State, since: impl FnOnce(&Repository)) -> (Machine, Vec<String>) {
-    let code = Code { bare: false, lfs: false };
+    let code = Code { bare: false, lfs: false, submodule: false };
     let (source, machine) = (Machine::new(), Machine::new());
     code.furnish(&source.host, State::Source);
     if start != State::Absent {

@@ -110,7 +110,7 @@ fn check_tree(
 }
 
 /// Why a name may not stand in a tree.
-fn danger(name: &[u8]) -> Option<&'static str> {
+pub fn danger(name: &[u8]) -> Option<&'static str> {
     match name {
         b"" => return Some("is no name"),
         b"." | b".." => return Some("leads elsewhere"),
@@ -161,7 +161,15 @@ fn stands_for(name: &[u8], word: &str, short: &str) -> bool {
 fn check_modules(odb: &Odb<'_>, id: Oid) -> Result<()> {
     let Ok(blob) = odb.read(id) else { return Ok(()) };
     for line in String::from_utf8_lossy(blob.data()).lines() {
+        let section = line.trim().strip_prefix('[').and_then(|rest| rest.split('"').nth(1));
+        if let Some(name) = section.filter(|name| name.split(['/', '\\']).any(|part| part == "..")) {
+            return Err(broken(id, &format!("a submodule's name is {name:?}")));
+        }
         let Some((key, value)) = line.split_once('=') else { continue };
+        if key.trim().eq_ignore_ascii_case("update") && value.trim().trim_start_matches('"').starts_with('!')
+        {
+            return Err(broken(id, "a submodule is to be updated by a command"));
+        }
         let value = value.trim().trim_matches('"');
         let named = matches!(key.trim().to_lowercase().as_str(), "url" | "path");
         if named && (value.starts_with('-') || value.contains("\\n") || value.contains("::-")) {

@@ -6,7 +6,7 @@ use super::open::{failed, open, shown};
 use super::plan::RefChange;
 use super::site::{parent, resolve};
 use super::stage::{index_in, old_in};
-use super::{lfs, locks, refs, work, Git};
+use super::{lfs, locks, refs, submodules, Git};
 use crate::base::digest::Digest;
 use crate::base::fsx::{sync_dir, write_atomic};
 use crate::base::side::{remove_side, sides_left};
@@ -58,11 +58,20 @@ pub fn finalise(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
 }
 
 fn clear(git: &Git, scope: &Scope<'_>, steps: &[Step]) -> Result<()> {
-    let mut sides: Vec<PathBuf> = steps.iter().filter_map(|step| step.side().map(Path::to_owned)).collect();
+    let mut sides: Vec<PathBuf> = steps.iter().filter_map(|step| step.side().map(whole_side)).collect();
+    sides.dedup();
     if sides.is_empty() {
         sides = sides_left(&resolve(&git.path)?.real, scope.run, git.name.as_str());
     }
     sides.iter().try_for_each(|side| remove_side(side).map_err(|e| Error::io(shown(side), e)))
+}
+
+/// The staging area that a submodule's is in.
+fn whole_side(side: &Path) -> PathBuf {
+    let is_run =
+        |dir: &Path| dir.file_name().is_some_and(|name| name.as_bytes().starts_with(b".kbpack-stage-"));
+    let whole = side.ancestors().find(|side| side.parent().is_some_and(is_run));
+    whole.unwrap_or(side).to_owned()
 }
 
 fn remove_dir(path: &Path) -> Result<()> {
@@ -92,7 +101,8 @@ fn unclone(
     }
     let ours = match open(path) {
         Ok(repo) => {
-            refs::fingerprint(&repo)? == new && work::everything_else(&repo, scope.carved)?.is_empty()
+            submodules::fingerprint(&repo, path, scope.carved)? == new
+                && submodules::everything_else(&repo, scope.carved)?.is_empty()
         }
         // Not all of it was there yet.
         Err(_) => done.len() < pieces.len(),

@@ -20,6 +20,7 @@ use self::settle::settle;
 use self::work_tree::is_content_of;
 use super::facts::{Facts, LargeFiles, Lfs, Profile, State};
 use super::header::Header;
+use super::left_behind::size;
 use super::names::Id;
 use super::open::{failed, shown};
 use super::plan::{Planned, Todo, Update};
@@ -68,7 +69,7 @@ impl Brought {
     pub fn changes(&self) -> Vec<(ChangeKind, String)> {
         let mut changes = Vec::new();
         if !self.new.is_empty() {
-            let what = format!("{} LFS objects, {} bytes", self.new.len(), self.bytes());
+            let what = format!("{} LFS objects, {}", self.new.len(), size(self.bytes()));
             changes.push((ChangeKind::Added, what));
         }
         if self.filled > 0 {

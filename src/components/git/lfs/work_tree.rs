@@ -266,3 +266,46 @@ pub fn take_back(repo: &Repository, commit: Id, side: &Path) -> Result<()> {
     }
     settle(repo, &places)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::digest::Digest;
+    use git2::{Signature, Time};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_symlink_on_the_way_to_a_pointer_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (work, side, outside) =
+            (dir.path().join("work"), dir.path().join("side"), dir.path().join("outside"));
+        [&work, &side, &outside].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        let repo = Repository::init(&work).unwrap();
+        let pointer = Pointer { oid: Digest::of(b"content"), size: 7 };
+        fs::write(Store::of(&repo).unwrap().make_room(pointer.oid).unwrap(), "content").unwrap();
+        let blob = |text: &str| repo.blob(text.as_bytes()).unwrap();
+        let mut inner = repo.treebuilder(None).unwrap();
+        inner.insert("big.bin", blob(&pointer.text()), 0o100644).unwrap();
+        let mut tree = repo.treebuilder(None).unwrap();
+        tree.insert("a", inner.write().unwrap(), 0o040000).unwrap();
+        tree.insert(".gitattributes", blob("*.bin filter=lfs\n"), 0o100644).unwrap();
+        let tree = repo.find_tree(tree.write().unwrap()).unwrap();
+        let who = Signature::new("Ada", "ada@example.com", &Time::new(1_700_000_000, 0)).unwrap();
+        let commit = Id(repo.commit(Some("HEAD"), &who, &who, "x", &tree, &[]).unwrap());
+        repo.checkout_head(Some(git2::build::CheckoutBuilder::new().force())).unwrap();
+
+        // As a file system without case makes of a tree with `a` and a symlink `A`.
+        fs::rename(work.join("a"), dir.path().join("away")).unwrap();
+        symlink(&outside, work.join("a")).unwrap();
+        fs::write(outside.join("big.bin"), pointer.text()).unwrap();
+        fill(&repo, commit, &side, &[]).unwrap();
+        assert_eq!(fs::read_to_string(outside.join("big.bin")).unwrap(), pointer.text());
+
+        fs::remove_file(work.join("a")).unwrap();
+        fs::rename(dir.path().join("away"), work.join("a")).unwrap();
+        fill(&repo, commit, &side, &[]).unwrap();
+        assert_eq!(fs::read_to_string(work.join("a/big.bin")).unwrap(), "content");
+        // The size in the index is the content's, and so it is unchanged.
+        assert!(repo.statuses(None).unwrap().iter().all(|entry| entry.status().is_empty()));
+    }
+}

@@ -26,7 +26,7 @@ mod streams;
 pub use ask::{Ask, Nobody, NotPacked};
 pub use error::{Error, Result};
 pub use host::Host;
-pub use plan::{Change, ChangeKind, Finding, Plan, Severity, UndoStrength};
+pub use plan::{Change, ChangeKind, Finding, LateBackup, Plan, Severity, UndoStrength};
 pub use streams::{Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
 
 /// What a component owns. Where claims nest, the deeper one owns; two equal ones are an error.

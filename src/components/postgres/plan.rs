@@ -11,8 +11,10 @@ use super::quote;
 use super::swap::Names;
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
-use crate::base::fault::Fault;
-use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity, StreamSource};
+use crate::base::fault::{Fault, Faulty};
+use crate::component::{
+    Change, ChangeKind, Error, Finding, LateBackup, Plan, Result, Scope, Severity, StreamSource,
+};
 use postgres::Client;
 
 /// The kind's part of a plan: all that staging and commit need.
@@ -66,7 +68,6 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     look.may_swap(&admin, live)?;
     if let Some(oid) = live {
         look.what_is_there(oid)?;
-        look.can_be_backed_up(server);
     }
     let new = match &postgres.facts()?.database {
         None if !streams.list().is_empty() => {
@@ -104,12 +105,24 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     let names = Names::new(&place.database, scope.run);
     let detail = Target { place, names, live, options: postgres.options.clone(), new, stays };
     let mut plan = Plan::new(detail);
-    plan.late_backup = live.filter(|_| !stays).map(|oid| size(&mut session, oid)).transpose()?;
+    if let Some(oid) = live.filter(|_| !stays) {
+        plan.late_backup =
+            Some(LateBackup { bytes: size(&mut session, oid)?, hindrance: no_backup_tools(server) });
+    }
     plan.destinations = vec![shown];
     plan.changes = changes;
     plan.findings = findings;
     plan.executes = executes;
     Ok(plan)
+}
+
+/// Why what is replaced could not be backed up, as far as it takes programs.
+fn no_backup_tools(server: Version) -> Option<Finding> {
+    let found = tools::pg_dump(server.major).and_then(|_| tools::pg_restore(server.major, server.major));
+    let error = found.err()?;
+    let finding = Finding::new(Severity::Refusal, format_args!("what is there cannot be backed up: {error}"));
+    let todo = error.remedy().unwrap_or_default();
+    Some(finding.todo(format_args!("{todo}; or go without a backup: --no-backup")))
 }
 
 /// Bytes of the database with this number; 0 where the role may not know.
@@ -261,18 +274,6 @@ impl Look<'_> {
         let what = format!("the bundle says that there is no database, and would remove {}", self.place);
         let todo = "set absent = \"remove\" for this component in this machine's own profile to remove it, or absent = \"ok\" to keep it";
         self.refuse(what, todo.to_owned());
-    }
-
-    /// The backup comes late: what keeps it from being made is better known now.
-    fn can_be_backed_up(&mut self, server: Version) {
-        let found = tools::pg_dump(server.major).and_then(|_| tools::pg_restore(server.major, server.major));
-        if let Err(error) = found {
-            let what = format!(
-                "the database that is replaced cannot be backed up, so that it will be put back: {error}"
-            );
-            let finding = Finding::new(Severity::Warning, what);
-            self.findings.push(finding.todo("put that right, or go without a backup: --no-backup"));
-        }
     }
 
     /// What the server lacks for the database that comes, and who restores it.

@@ -109,10 +109,10 @@ pub fn commit(target: &Target, run: &str, journal: &mut dyn Journal) -> Result<(
         ))
         .todo("run the import again"));
     }
-    let mark = match &target.new {
-        Some(new) => written::mark(&new.restorer, &names.side)?,
-        None => None,
-    };
+    // Whoever may not look there leaves it open whether it was written to.
+    let logins = [Some(&target.place.admin.0), target.new.as_ref().map(|new| &new.restorer)];
+    let looks = logins.into_iter().flatten().map(|login| written::mark(login, &names.side));
+    let mark = side.and_then(|_| looks.filter_map(Result::ok).next().flatten());
     let act = SwapAct::Swap {
         name: name.clone(),
         live,

@@ -3,7 +3,7 @@
 //! Where: [`options`], [`url`], [`service`] and [`pgpass`] say it, [`address`] settles it, [`connect`] goes there, by [`tls`] if need be.
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
 //! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
-//! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
+//! [`facts`] and [`index`] record it. Target: [`plan`] looks (at the [`previous`] one, too), [`stage`] builds a side database ([`load`],
 //! [`large_objects`], [`properties`]), [`verify`] holds it against the index, [`swap`] renames, and [`written`] tells an undo whether
 //! somebody wrote to it since.
 
@@ -23,6 +23,7 @@ mod load;
 mod options;
 mod pgpass;
 mod plan;
+mod previous;
 mod properties;
 mod quote;
 mod rows;
@@ -46,7 +47,7 @@ use crate::component::{
     Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
 };
 use address::{Address, Login};
-use facts::{Facts, Options};
+use facts::{Facts, Kept, Options};
 use options::{Absent, Profile};
 use select::Select;
 use serde_json::Value;
@@ -144,7 +145,7 @@ impl Kind for PostgresKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let own = Profile::read(name.as_str(), own.unwrap_or(&Value::Object(Default::default())))?;
-        Ok(Box::new(Postgres::on_target(Facts::read(name.as_str(), facts)?, own, Absent::Remove, host)))
+        Ok(Box::new(Postgres::on_target(Facts::of_backup(name.as_str(), facts)?, own, Absent::Remove, host)))
     }
 }
 
@@ -225,13 +226,15 @@ impl Component for Postgres {
         scope.require_whole("postgres")?;
         let place = self.place(scope.host)?;
         let login = place.admin.0.clone();
-        let Some(oid) = plan::Target::of(plan)?.live else {
+        let target = plan::Target::of(plan)?;
+        let Some(oid) = target.live else {
             return capture::absent(self, place);
         };
         let gone =
             || Error::not_ready(format_args!("database {} was dropped since the plan", place.database));
         let database = connect::database_name(&mut place.administer()?, oid)?.ok_or_else(gone)?;
-        capture::present(self, &Place { login, database, ..place }, scope, sink)
+        let kept = self.keep_previous.then(|| Kept { name: target.names.old.clone(), number: oid });
+        capture::present(self, &Place { login, database, ..place }, kept, scope, sink)
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {

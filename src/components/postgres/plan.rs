@@ -7,14 +7,13 @@ use super::error::failed;
 use super::facts::{Database, Options, Roles};
 use super::index::{self, Row};
 use super::options::Absent;
+use super::previous;
 use super::quote;
 use super::swap::Names;
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
-use crate::base::fault::{Fault, Faulty};
-use crate::component::{
-    Change, ChangeKind, Error, Finding, LateBackup, Plan, Result, Scope, Severity, StreamSource,
-};
+use crate::base::fault::Fault;
+use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity, StreamSource};
 use postgres::Client;
 
 /// The kind's part of a plan: all that staging and commit need.
@@ -31,6 +30,8 @@ pub struct Target {
     pub new: Option<New>,
     /// Whether the database stays as it is, though the source had none.
     pub stays: bool,
+    /// Whether the side database is the old one, which was kept: it is renamed, and not made.
+    pub kept: bool,
 }
 
 /// The database that is put there.
@@ -89,7 +90,7 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
             Some(look.what_comes(database, rows, &postgres.options, server, rights.superuser)?)
         }
     };
-    let Look { findings, executes, .. } = look;
+    let Look { mut findings, executes, .. } = look;
     let shown = place.to_string();
     let stays = new.is_none() && postgres.absent == Absent::Ok;
     let kind = match (&new, live) {
@@ -102,35 +103,22 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
         kind.map(|kind| Change { kind, what: shown.clone() }).into_iter().collect();
     let made = new.iter().flat_map(|new| &new.missing_roles);
     changes.extend(made.map(|role| Change { kind: ChangeKind::Added, what: format!("role {role}") }));
-    let names = Names::new(&place.database, scope.run);
-    let detail = Target { place, names, live, options: postgres.options.clone(), new, stays };
+    let mut names = Names::new(&place.database, scope.run);
+    let kept = previous::still_kept(&mut session, postgres.facts()?, &mut findings)?;
+    let is_kept = kept.is_some();
+    if let Some(kept) = kept {
+        names.side = kept;
+    }
+    let detail = Target { place, names, live, options: postgres.options.clone(), new, stays, kept: is_kept };
     let mut plan = Plan::new(detail);
     if let Some(oid) = live.filter(|_| !stays) {
-        plan.late_backup =
-            Some(LateBackup { bytes: size(&mut session, oid)?, hindrance: no_backup_tools(server) });
+        plan.late_backup = Some(previous::late_backup(&mut session, oid, server)?);
     }
     plan.destinations = vec![shown];
     plan.changes = changes;
     plan.findings = findings;
     plan.executes = executes;
     Ok(plan)
-}
-
-/// Why what is replaced could not be backed up, as far as it takes programs.
-fn no_backup_tools(server: Version) -> Option<Finding> {
-    let found = tools::pg_dump(server.major).and_then(|_| tools::pg_restore(server.major, server.major));
-    let error = found.err()?;
-    let finding = Finding::new(Severity::Refusal, format_args!("what is there cannot be backed up: {error}"));
-    let todo = error.remedy().unwrap_or_default();
-    Some(finding.todo(format_args!("{todo}; or go without a backup: --no-backup")))
-}
-
-/// Bytes of the database with this number; 0 where the role may not know.
-fn size(session: &mut Client, oid: u32) -> Result<u64> {
-    let sql = "SELECT CASE WHEN pg_catalog.has_database_privilege($1::oid, 'CONNECT') \
-        OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_catalog.pg_database_size($1::oid) ELSE 0 END";
-    let bytes: i64 = session.query_one(sql, &[&oid]).map_err(|e| failed("the database's size", &e))?.get(0);
-    Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
 /// What a role may do.

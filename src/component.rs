@@ -28,7 +28,7 @@ mod suggest;
 pub use ask::{Ask, Nobody, NotPacked};
 pub use error::{Error, Result};
 pub use host::Host;
-pub use plan::{Change, ChangeKind, Finding, Plan, Severity, UndoStrength};
+pub use plan::{Change, ChangeKind, Finding, LateBackup, Plan, Severity, UndoStrength};
 pub use streams::{Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
 pub use suggest::{Near, Suggestion};
 

@@ -75,6 +75,15 @@ pub struct Change {
     pub what: String,
 }
 
+/// What is known of a late backup before everything that it comes after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LateBackup {
+    /// Bytes that it takes, at most.
+    pub bytes: u64,
+    /// Why it could not be made, as far as that can be seen before: stops an import that makes backups.
+    pub hindrance: Option<Finding>,
+}
+
 /// What an import would do for one component: data that staging and commit consume.
 #[derive(Clone)]
 pub struct Plan {
@@ -95,8 +104,8 @@ pub struct Plan {
     pub not_packed: Vec<NotPacked>,
     /// Bytes that staging needs on the destination's file system, at most.
     pub space: u64,
-    /// There where the backup comes late, see [`Component::back_up`](super::Component::back_up): bytes that it takes, at most.
-    pub late_backup: Option<u64>,
+    /// There where the backup comes late, see [`Component::back_up`](super::Component::back_up).
+    pub late_backup: Option<LateBackup>,
     /// Bytes that it needs elsewhere on this machine, each in a folder: where a database server of its keeps its data.
     pub room: Vec<(PathBuf, u64)>,
     detail: Arc<dyn Any + Send + Sync>,

@@ -110,10 +110,11 @@ fn over(error: EngineError) -> EngineError {
     }
 }
 
-/// The parts of its backup that were made.
-fn parts(begin: &Begin) -> impl Iterator<Item = Part> {
+/// Whether all parts of its backup are there that were made, and any was.
+fn is_kept(begin: &Begin, state: &State) -> bool {
     let early = begin.backup.early().map(|_| Part::Early);
-    early.into_iter().chain(begin.late.map(|_| Part::Late))
+    let mut parts = early.into_iter().chain(begin.late.map(|_| Part::Late)).peekable();
+    parts.peek().is_some() && parts.all(|part| part.path(&begin.run, state).is_file())
 }
 
 /// What it was; `None` if nothing was begun.
@@ -122,11 +123,7 @@ fn past(record: Record, state: &State) -> Option<PastImport> {
     let backup = match begin.backup {
         Backup::None => KeptBackup::None,
         Backup::Unneeded => KeptBackup::Unneeded,
-        Backup::Made(_) | Backup::Late
-            if parts(&begin).all(|part| part.path(&begin.run, state).is_file()) =>
-        {
-            KeptBackup::Kept
-        }
+        Backup::Made(_) | Backup::Late if is_kept(&begin, state) => KeptBackup::Kept,
         Backup::Made(_) | Backup::Late => KeptBackup::Gone,
     };
     Some(PastImport {

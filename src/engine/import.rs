@@ -20,7 +20,7 @@ use crate::engine::log::{self, Log};
 use crate::engine::machine;
 use crate::engine::participants::{self, own_settings, participants, From, Participant};
 use crate::engine::plan::{
-    destinations, new_destinations, refuse, require_space, warn_of_room, ImportPlan, PlannedComponent,
+    destinations, look_at_late_backups, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
 };
 use crate::engine::profile::Profile;
 use crate::engine::receipt::make::{make, Made, Wanted};
@@ -131,7 +131,7 @@ impl Import<'_> {
             &From::Bundle(&overrides),
         )?;
         let mut plan = self.plan(&bundle, &participants, &run, events)?;
-        warn_of_room(&plan, self.state, self.no_backup, events);
+        look_at_late_backups(&mut plan, self.state, self.no_backup, events);
         if self.dry_run {
             return Ok(ImportReport::planned(plan));
         }

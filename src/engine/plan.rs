@@ -143,10 +143,16 @@ pub fn require_space(plan: &ImportPlan, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// A late backup that may not fit is found out when all else is done: so it is said before.
-pub fn warn_of_room(plan: &ImportPlan, state: &State, no_backup: bool, events: &dyn Events) {
-    let need: u64 = plan.components.iter().filter_map(|component| component.plan.late_backup).sum();
-    let Some(folder) = nearest_folder(&state.backups_dir()).filter(|_| need > 0 && !no_backup) else {
+/// What keeps a late backup from being made is found out when all else is done: what of it can be seen before is a
+/// refusal in the plan, and that it may not fit is said.
+pub fn look_at_late_backups(plan: &mut ImportPlan, state: &State, no_backup: bool, events: &dyn Events) {
+    let mut need = 0;
+    for component in plan.components.iter_mut().filter(|_| !no_backup) {
+        let Some(late) = &component.plan.late_backup else { continue };
+        need += late.bytes;
+        component.plan.findings.extend(late.hindrance.clone());
+    }
+    let Some(folder) = nearest_folder(&state.backups_dir()).filter(|_| need > 0) else {
         return;
     };
     let Ok(room) = rustix::fs::statvfs(&folder) else { return };
@@ -192,5 +198,71 @@ pub fn refuse(plan: &ImportPlan) -> Result<()> {
     match what.is_empty() {
         true => Ok(()),
         false => Err(EngineError::Refused(what, remedies)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::{LateBackup, Progress};
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Progress for Heard {
+        fn expect(&self, _: u64) {}
+        fn advance(&self, _: u64) {}
+    }
+
+    impl Events for Heard {
+        fn step(&self, _: &str) {}
+        fn finding(&self, _: &str, finding: &Finding) {
+            self.0.lock().unwrap().push(finding.what.clone());
+        }
+    }
+
+    fn planned(bytes: u64, hindrance: Option<&str>) -> ImportPlan {
+        let hindrance = hindrance.map(|what| Finding::new(Severity::Refusal, what));
+        let mut plan = Plan::new(());
+        plan.late_backup = Some(LateBackup { bytes, hindrance });
+        let component = PlannedComponent {
+            name: ComponentName::new("db").unwrap(),
+            kind: "postgres".to_owned(),
+            undo: UndoStrength::Exact,
+            left_out: Vec::new(),
+            plan,
+        };
+        ImportPlan {
+            id: BundleId([1; 32]),
+            signer: String::new(),
+            principal: String::new(),
+            profile: String::new(),
+            sequence: 1,
+            origin: String::new(),
+            created: String::new(),
+            rolls_back: None,
+            overrides: None,
+            components: vec![component],
+            hooks: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_keeps_a_late_backup_from_being_made_stops_only_who_wants_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new(dir.path().to_owned());
+        for (no_backup, refused) in [(false, true), (true, false)] {
+            let mut plan = planned(u64::MAX, Some("there is no pg_dump"));
+            let heard = Heard::default();
+            look_at_late_backups(&mut plan, &state, no_backup, &heard);
+            assert_eq!(refuse(&plan).is_err(), refused);
+            let heard = heard.0.into_inner().unwrap();
+            assert_eq!(heard.iter().any(|what| what.contains("may take up to")), !no_backup, "{heard:?}");
+        }
+        let (mut plan, heard) = (planned(1, None), Heard::default());
+        look_at_late_backups(&mut plan, &state, false, &heard);
+        assert!(refuse(&plan).is_ok() && heard.0.into_inner().unwrap().is_empty());
     }
 }

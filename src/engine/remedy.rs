@@ -75,6 +75,11 @@ impl Faulty for EngineError {
             Component { error, .. } => return error.remedy(),
             RolledBack(cause) => match **cause {
                 Interrupted(_) => "run it again when you are ready",
+                // Late, when all else was done.
+                Backup { ref error, .. } if error.fault() != Fault::Limit => {
+                    let todo = error.remedy().unwrap_or_default();
+                    return Some(format!("{todo}; or go without a backup: --no-backup"));
+                }
                 Backup { .. } => {
                     "make room in the state directory, name another with --state-dir, or go without a backup: --no-backup"
                 }

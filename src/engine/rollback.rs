@@ -18,7 +18,7 @@ use crate::engine::journal::{Begin, End, Record};
 use crate::engine::log::Log;
 use crate::engine::machine;
 use crate::engine::participants::{self, participants, From};
-use crate::engine::plan::{refuse, require_space, warn_of_room, ImportPlan};
+use crate::engine::plan::{look_at_late_backups, refuse, require_space, ImportPlan};
 use crate::engine::recover::recover_first;
 use crate::engine::selection::Selection;
 use crate::engine::state::State;
@@ -71,8 +71,8 @@ impl Rollback<'_> {
             participants(&opened, &host, &Selection::default(), &From::Backup(&past.components))?;
         let components = participants::plan(&participants, &host, &run, &Nobody, events)?;
         let hooks = of_rollback(&past.hooks, self.paths, !self.no_hooks)?;
-        let plan = ImportPlan { components, hooks, ..plan_of(&opened[0], past) };
-        warn_of_room(&plan, self.state, self.no_backup, events);
+        let mut plan = ImportPlan { components, hooks, ..plan_of(&opened[0], past) };
+        look_at_late_backups(&mut plan, self.state, self.no_backup, events);
         if self.dry_run {
             return Ok(ImportReport::planned(plan));
         }

@@ -241,6 +241,13 @@ fn streams_and_facts() {
             8,
             "",
         ),
+        // To have another database of the target's put in the place of this one.
+        (
+            "facts-kept",
+            place.with_facts(|f| f["kept"] = json!({"name": "source", "number": 1})),
+            6,
+            "those of a backup (rule D1)",
+        ),
         // To take away a database that the target has.
         (
             "facts-absent",

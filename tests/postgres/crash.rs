@@ -4,6 +4,7 @@
 //! The suite takes some of the calls; `KBPACK_CAMPAIGN=1` takes all.
 
 use crate::safety::{content, half_way, state, OLD};
+use crate::server::Server;
 use crate::support::{Home, Run, KBPACK};
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,7 +50,8 @@ struct Campaign<'a> {
     args: &'a [&'a str],
     /// Puts the server back as it was before the run.
     reset: &'a dyn Fn(),
-    /// Of the database, after a recovery: `old` or `new`.
+    server: &'a Server,
+    /// Of the database, after a recovery: `old` or `new`; and nothing lies about.
     state: &'a dyn Fn() -> String,
     /// The state that the run leads to.
     to: &'a str,
@@ -74,6 +76,8 @@ impl Campaign<'_> {
                 (self.reset)();
                 copy(&pristine, &self.home.path);
                 let run = killed(self.home, self.args, &call, nth);
+                // Also before anybody recovers, whoever uses it finds the one or the other, whole.
+                content(self.server);
                 // And killed again in the middle of the recovery, every other time.
                 if runs % 2 == 0 {
                     killed(self.home, &["recover", "-q"], "sendto", 10 + runs % 30);
@@ -122,6 +126,7 @@ fn killed_anywhere_it_is_the_old_or_the_new_database() {
     };
     let campaign = Campaign {
         home: &pair.world.target,
+        server: &pair.target,
         args: &["import", bundle.to_str().unwrap(), "--yes", "-q"],
         reset: &reset,
         state: &|| state(&pair.target),
@@ -146,6 +151,7 @@ fn a_rollback_killed_anywhere_is_the_old_or_the_new_database() {
     };
     let campaign = Campaign {
         home: &pair.world.target,
+        server: &pair.target,
         args: &["rollback", "--yes", "-q"],
         reset: &reset,
         state: &state,

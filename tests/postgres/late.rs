@@ -1,7 +1,7 @@
 //! The late backup: of the old database, when the new one is in place and checked.
 
 use crate::pair::{profile, Pair};
-use crate::safety::{half_way, state};
+use crate::safety::{content, half_way, state};
 use crate::support::Home;
 use serde_json::Value;
 use std::fs;
@@ -169,4 +169,85 @@ fn it_is_read_by_the_administrator() {
     pair.import(&pair.export("b.kbp")).ok();
     pair.world.target.kbpack(&["rollback", "--yes"]).ok();
     assert_eq!(pair.target.sql("app", "SELECT x FROM hidden"), "1");
+}
+
+/// `keep-previous`: the way back is a rename, as long as the old database is there and as it was.
+#[test]
+fn a_database_that_was_kept_is_renamed_and_not_restored() {
+    let (pair, bundle) = half_way();
+    let target = &pair.world.target;
+    profile(target, &pair.target.url("postgres", "app"), "keep-previous = true");
+    let number = || pair.target.sql("postgres", "SELECT oid FROM pg_database WHERE datname = 'app'");
+    let aside = || {
+        let databases = pair.target.databases();
+        assert!(databases.len() == 2 && databases[0] == "app", "{databases:?}");
+        assert!(databases[1].starts_with("kbpack_old_"), "{databases:?}");
+        databases[1].clone()
+    };
+    let last_run = || history(target).last().unwrap()["run"].as_str().unwrap().to_owned();
+    let old = number();
+    pair.import(&bundle).ok();
+    let new = number();
+    aside();
+    let run = target.kbpack(&["rollback", "--yes"]).ok();
+    assert!(run.stderr.contains("the old database is still there, as kbpack_old_"), "{}", run.stderr);
+    assert_eq!((number(), content(&pair.target).as_str()), (old.clone(), "old"));
+    // And forth again.
+    let rolled_back = last_run();
+    target.kbpack(&["rollback", "--yes", &rolled_back]).ok();
+    assert_eq!((number(), content(&pair.target).as_str()), (new, "new"));
+
+    // One that was changed is not taken for what it was.
+    let forth = last_run();
+    let kept = aside();
+    pair.target.sql(&kept, "INSERT INTO old VALUES (2)");
+    let refused =
+        target.kbpack(&["rollback", "--yes", &forth]).fails(6, "was changed since it was moved aside");
+    assert!(
+        refused.stderr.contains("table public.old has 2 rows, and 1 on the source"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(content(&pair.target), "new");
+    assert_eq!(aside(), kept);
+    // Under another name, or gone, it does not stand in the way of the backup.
+    pair.target.sql("postgres", &format!("DROP DATABASE \"{kept}\""));
+    let run = target.kbpack(&["rollback", "--yes", &forth]).ok();
+    assert!(run.stderr.contains("is restored from its backup"), "{}", run.stderr);
+    assert_eq!(content(&pair.target), "old");
+    assert_ne!(number(), old);
+}
+
+/// A rollback by renames that fails puts both back under the names that they had.
+#[test]
+fn a_rename_of_a_kept_database_is_undone() {
+    let (pair, bundle) = half_way();
+    let target = &pair.world.target;
+    profile(target, &pair.target.url("postgres", "app"), "keep-previous = true");
+    pair.import(&bundle).ok();
+    let before = pair.target.databases();
+    // At the write of the journal's word that all is kept, which comes after the renames and the late backup.
+    let killed = {
+        let mut command = Command::new("strace");
+        command.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=linkat",
+            "-e",
+            "inject=linkat:signal=SIGKILL:when=1",
+        ]);
+        command.arg(crate::support::KBPACK).args(["rollback", "--yes"]);
+        command.env_clear().env("HOME", &target.path).env("PATH", std::env::var_os("PATH").unwrap());
+        crate::support::Run::of(&mut command)
+    };
+    assert_ne!(killed.code, 0);
+    assert_eq!(content(&pair.target), "old");
+    target.kbpack(&["recover"]).ok();
+    assert_eq!(content(&pair.target), "new");
+    assert_eq!(pair.target.databases(), before);
+    target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(content(&pair.target), "old");
 }

@@ -26,7 +26,7 @@ fn the_new_database_is_kept_if_it_was_written_to_before_a_check_failed() {
         ("CREATE TABLE later (x int)", true),
         ("TRUNCATE new", true),
         ("SELECT lo_from_bytea(0, 'x')", true),
-        ("ANALYZE new", false),
+        ("ANALYZE", false),
         ("VACUUM new", false),
     ] {
         failing_check(&pair, sql);

@@ -10,7 +10,7 @@ use super::child::{self, Dumped, Reach};
 use super::connect;
 use super::contents;
 use super::copying::Copying;
-use super::facts::{Assertion, Database, Facts};
+use super::facts::{Assertion, Database, Facts, Kept};
 use super::index::{self, stream_name, Row, Sequence};
 use super::labels;
 use super::large_objects;
@@ -33,7 +33,7 @@ pub fn capture(postgres: &Postgres, scope: &Scope<'_>, sink: &dyn StreamSink) ->
     let place = postgres.place(scope.host)?;
     match is_absent(postgres, &place)? {
         true => absent(postgres, place),
-        false => present(postgres, &place, scope, sink),
+        false => present(postgres, &place, None, scope, sink),
     }
 }
 
@@ -49,14 +49,16 @@ fn is_absent(postgres: &Postgres, place: &Place) -> Result<bool> {
 
 /// Says that there is none.
 pub fn absent(postgres: &Postgres, place: Place) -> Result<Captured> {
-    let facts = Facts { address: place.address, options: postgres.options.clone(), database: None };
+    let facts =
+        Facts { address: place.address, options: postgres.options.clone(), database: None, kept: None };
     Ok(Captured { facts: facts.to_value()?, findings: Vec::new() })
 }
 
-/// Writes the database at `place`, as whoever logs in there.
+/// Writes the database at `place`, as whoever logs in there; and that it is `kept`.
 pub fn present(
     postgres: &Postgres,
     place: &Place,
+    kept: Option<Kept>,
     scope: &Scope<'_>,
     sink: &dyn StreamSink,
 ) -> Result<Captured> {
@@ -91,8 +93,12 @@ pub fn present(
     );
     write_archive(&archive, sink.create(&stream_name("dump")?, Holds::Data)?)?;
     index::write(&rows, sink.create(&stream_name("index")?, Holds::Data)?)?;
-    let facts =
-        Facts { address: place.address.clone(), options: postgres.options.clone(), database: Some(facts) };
+    let facts = Facts {
+        address: place.address.clone(),
+        options: postgres.options.clone(),
+        database: Some(facts),
+        kept,
+    };
     Ok(Captured { facts: facts.to_value()?, findings })
 }
 

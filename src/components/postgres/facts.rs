@@ -23,6 +23,19 @@ pub struct Facts {
     /// The database; absent if there was none.
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
+    /// In a backup only: where the database itself still stands, under another name.
+    #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// A database that was moved aside, and is to stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Kept {
+    /// Its name by now.
+    pub name: String,
+    /// Its number on the server.
+    pub number: u32,
 }
 
 /// What can be chosen, in a profile and in the facts.
@@ -171,8 +184,20 @@ impl Facts {
         serde_json::to_value(self).map_err(|e| Error::io("the facts", e.into()))
     }
 
-    /// From a manifest, held to the rules.
+    /// From a bundle's manifest, which says nothing of what is on this machine.
     pub fn read(component: &str, facts: &Value) -> Result<Facts> {
+        let facts = Facts::of_backup(component, facts)?;
+        match facts.kept {
+            None => Ok(facts),
+            Some(_) => Err(Error::rule(
+                "D1",
+                format_args!("facts of component {component}: they are those of a backup"),
+            )),
+        }
+    }
+
+    /// From the manifest of a bundle or a backup, held to the rules.
+    pub fn of_backup(component: &str, facts: &Value) -> Result<Facts> {
         let bad = |why: &dyn std::fmt::Display| {
             Error::rule("D1", format_args!("facts of component {component}: {why}"))
         };

@@ -3,8 +3,8 @@
 //! Where: [`options`] say it, [`address`] settles it (libpq's rules stand in [`base`](crate::base::libpq)), [`connect`] goes there.
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
 //! [`tools`] found ([`patterns`] tell it what to leave out), [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
-//! [`facts`] and [`index`] record it. Target: [`plan`] looks ([`fit`], [`room`], [`locale`], [`labels`]), [`stage`] builds a side database ([`load`],
-//! [`large_objects`], [`properties`], [`roles`], [`role_map`]), [`verify`] holds it against the index, [`swap`] renames, and [`written`]
+//! [`facts`] and [`index`] record it. Target: [`plan`] looks ([`fit`], [`room`], [`locale`], [`labels`]; at the [`previous`] one, too), [`stage`] builds a side
+//! database ([`load`], [`large_objects`], [`properties`], [`roles`], [`role_map`]), [`verify`] holds it against the index, [`swap`] renames, and [`written`]
 //! tells an undo whether somebody wrote to it since.
 
 mod capture;
@@ -26,6 +26,7 @@ mod options;
 mod patterns;
 mod pgpass;
 mod plan;
+mod previous;
 mod properties;
 mod quote;
 mod role_map;
@@ -52,7 +53,7 @@ use crate::component::{
     Near, Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
 };
 use address::{Address, Login};
-use facts::{Facts, Options, Roles};
+use facts::{Facts, Kept, Options, Roles};
 use options::{Absent, Profile};
 use role_map::RoleMap;
 use select::Select;
@@ -161,7 +162,7 @@ impl Kind for PostgresKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let own = Profile::read(name.as_str(), own.unwrap_or(&Value::Object(Default::default())))?;
-        let facts = Facts::read(name.as_str(), facts)?;
+        let facts = Facts::of_backup(name.as_str(), facts)?;
         let mut postgres = Postgres::on_target(facts, own, Absent::Remove, host);
         // Its roles are those of this server.
         (postgres.options.roles, postgres.options.role_map) = (Roles::Refuse, RoleMap::new());
@@ -248,13 +249,15 @@ impl Component for Postgres {
         scope.require_whole("postgres")?;
         let place = self.place(scope.host)?;
         let login = place.admin.0.clone();
-        let Some(oid) = plan::Target::of(plan)?.live else {
+        let target = plan::Target::of(plan)?;
+        let Some(oid) = target.live else {
             return capture::absent(self, place);
         };
         let gone =
             || Error::not_ready(format_args!("database {} was dropped since the plan", place.database));
         let database = connect::database_name(&mut place.administer()?, oid)?.ok_or_else(gone)?;
-        capture::present(self, &Place { login, database, ..place }, scope, sink)
+        let kept = self.keep_previous.then(|| Kept { name: target.names.old.clone(), number: oid });
+        capture::present(self, &Place { login, database, ..place }, kept, scope, sink)
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {

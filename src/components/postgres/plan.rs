@@ -9,6 +9,7 @@ use super::fit;
 use super::index::{self, Row};
 use super::locale;
 use super::options::Absent;
+use super::previous;
 use super::quote;
 use super::role_map::{self, RoleMap};
 use super::roles::{self, Known};
@@ -34,6 +35,8 @@ pub struct Target {
     pub new: Option<New>,
     /// Whether the database stays as it is, though the source had none.
     pub stays: bool,
+    /// Whether the side database is the old one, which was kept: it is renamed, and not made.
+    pub kept: bool,
 }
 
 /// The database that is put there.
@@ -75,7 +78,6 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     look.may_swap(&admin, live)?;
     if let Some(oid) = live {
         look.what_is_there(oid)?;
-        look.can_be_backed_up(server);
     }
     let new = match &postgres.facts()?.database {
         None if !streams.list().is_empty() => {
@@ -98,12 +100,6 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
         }
     };
     let Look { mut findings, executes, .. } = look;
-    let mut needs = Vec::new();
-    if let Some(new) = &new {
-        let rows = streams.list().iter().map(|stream| stream.size).sum();
-        let room = room::look(&mut session, &place.login, &new.database, new.no_tablespaces, rows)?;
-        (needs, findings) = (room.needs, findings.into_iter().chain(room.findings).collect());
-    }
     let shown = place.to_string();
     let stays = new.is_none() && postgres.absent == Absent::Ok;
     let kind = match (&new, live) {
@@ -127,24 +123,29 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
         };
         changes.push(Change { kind: ChangeKind::Added, what: format!("role {role}: {how}") });
     }
-    let names = Names::new(&place.database, scope.run);
-    let detail = Target { place, names, live, options: postgres.options.clone(), new, stays };
+    let mut names = Names::new(&place.database, scope.run);
+    let kept = previous::still_kept(&mut session, postgres.facts()?, &mut findings)?;
+    let is_kept = kept.is_some();
+    if let Some(kept) = kept {
+        names.side = kept;
+    }
+    let mut needs = Vec::new();
+    if let Some(new) = new.as_ref().filter(|_| !is_kept) {
+        let rows = streams.list().iter().map(|stream| stream.size).sum();
+        let room = room::look(&mut session, &place.login, &new.database, new.no_tablespaces, rows)?;
+        (needs, findings) = (room.needs, findings.into_iter().chain(room.findings).collect());
+    }
+    let detail = Target { place, names, live, options: postgres.options.clone(), new, stays, kept: is_kept };
     let mut plan = Plan::new(detail);
-    plan.late_backup = live.filter(|_| !stays).map(|oid| size(&mut session, oid)).transpose()?;
+    if let Some(oid) = live.filter(|_| !stays) {
+        plan.late_backup = Some(previous::late_backup(&mut session, oid, server)?);
+    }
     plan.destinations = destinations;
     plan.changes = changes;
     plan.findings = findings;
     plan.room = needs;
     plan.executes = executes;
     Ok(plan)
-}
-
-/// Bytes of the database with this number; 0 where the role may not know.
-fn size(session: &mut Client, oid: u32) -> Result<u64> {
-    let sql = "SELECT CASE WHEN pg_catalog.has_database_privilege($1::oid, 'CONNECT') \
-        OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_catalog.pg_database_size($1::oid) ELSE 0 END";
-    let bytes: i64 = session.query_one(sql, &[&oid]).map_err(|e| failed("the database's size", &e))?.get(0);
-    Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
 /// What a role may do.
@@ -288,18 +289,6 @@ impl Look<'_> {
         let what = format!("the bundle says that there is no database, and would remove {}", self.place);
         let todo = "set absent = \"remove\" for this component in this machine's own profile to remove it, or absent = \"ok\" to keep it";
         self.refuse(what, todo.to_owned());
-    }
-
-    /// The backup comes late: what keeps it from being made is better known now.
-    fn can_be_backed_up(&mut self, server: Version) {
-        let found = tools::pg_dump(server.major).and_then(|_| tools::pg_restore(server.major, server.major));
-        if let Err(error) = found {
-            let what = format!(
-                "the database that is replaced cannot be backed up, so that it will be put back: {error}"
-            );
-            let finding = Finding::new(Severity::Warning, what);
-            self.findings.push(finding.todo("put that right, or go without a backup: --no-backup"));
-        }
     }
 
     /// What the server lacks for the database that comes, and who restores it.

@@ -31,7 +31,7 @@ const NAP: Duration = Duration::from_millis(20);
 
 /// Builds it. A signal ends the sessions there: nobody waits for what the server is about to do.
 pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
-    let Some(new) = &target.new else { return Ok(()) };
+    let Some(new) = target.new.as_ref().filter(|_| !target.kept) else { return Ok(()) };
     thread::scope(|threads| {
         let builder = threads.spawn(|| build(target, new, scope, streams));
         while !builder.is_finished() {

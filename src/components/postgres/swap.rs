@@ -69,6 +69,9 @@ enum SwapAct {
         /// the import is not final.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comment: Option<String>,
+        /// Whether `side` is the old database, which was kept: an undo gives it its name back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        kept: bool,
     },
 }
 
@@ -110,10 +113,10 @@ pub fn commit(target: &Target, run: &str, journal: &mut dyn Journal) -> Result<(
         ))
         .todo("run the import again"));
     }
-    let mark = match &target.new {
-        Some(new) => written::mark(&new.restorer, &names.side)?,
-        None => None,
-    };
+    // Whoever may not look there leaves it open whether it was written to.
+    let logins = [Some(&target.place.admin.0), target.new.as_ref().map(|new| &new.restorer)];
+    let looks = logins.into_iter().flatten().map(|login| written::mark(login, &names.side));
+    let mark = side.and_then(|_| looks.filter_map(Result::ok).next().flatten());
     let act = SwapAct::Swap {
         name: name.clone(),
         live,
@@ -122,6 +125,7 @@ pub fn commit(target: &Target, run: &str, journal: &mut dyn Journal) -> Result<(
         old: names.old.clone(),
         mark,
         comment: target.new.as_ref().and_then(|new| new.database.comment.clone()),
+        kept: target.kept,
     };
     let act = serde_json::to_value(&act).map_err(|e| Error::io("the journal", e.into()))?;
     journal.intend(&[Act(act)])?;
@@ -146,13 +150,14 @@ pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
     let names = Names::new(&place.database, run);
     let mut findings = Vec::new();
     for act in acts.iter().rev() {
-        let SwapAct::Swap { name, live, side, mark, comment, .. } = SwapAct::read(act)?;
+        let SwapAct::Swap { name, live, side, side_name, mark, comment, kept: was_kept, .. } =
+            SwapAct::read(act)?;
         let called = |admin: &mut Client, oid: Option<u32>| match oid {
             None => Ok(None),
             Some(oid) => database_name(admin, oid),
         };
         let (side_is, live_is) = (called(&mut admin, side)?, called(&mut admin, live)?);
-        let mut renames = Vec::new();
+        let (mut renames, mut last) = (Vec::new(), Vec::new());
         if let (Some(oid), Some(is)) = (side, side_is.filter(|is| *is == name)) {
             if live.is_none() && properties::comment_of(&mut admin, oid)? == comment {
                 return Err(Error::new(
@@ -161,8 +166,13 @@ pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
                 )
                 .todo("use `kbpack rollback`"));
             }
-            // Under a name of its own before it is looked at: a kill in between leaves it to the next undo.
-            renames.push((oid, is, names.kept.clone()));
+            if was_kept {
+                last.push(properties::comment(&side_name, comment.as_deref()));
+                renames.push((oid, is, side_name));
+            } else {
+                // Under a name of its own before it is looked at: a kill in between leaves it to the next undo.
+                renames.push((oid, is, names.kept.clone()));
+            }
         }
         match (live, live_is) {
             (Some(oid), Some(is)) if is != name => renames.push((oid, is, name.clone())),
@@ -172,7 +182,7 @@ pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
             }
             _ => {}
         }
-        rename(place, &mut admin, &renames, Vec::new())?;
+        rename(place, &mut admin, &renames, last)?;
         if called(&mut admin, side)?.is_some_and(|is| is == names.kept) {
             match written::since(&place.admin.0, &names.kept, mark.as_ref()) {
                 Written::No => drop_database(&mut admin, &names.kept)?,

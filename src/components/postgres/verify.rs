@@ -17,7 +17,17 @@ use std::sync::{Mutex, PoisonError};
 pub fn staged(target: &Target, scope: &Scope<'_>) -> Result<Vec<CheckResult>> {
     match &target.new {
         None => Ok(Vec::new()),
-        Some(new) => content(&target.names.side, new, scope),
+        Some(new) => {
+            let mut results = content(&target.names.side, new, scope)?;
+            let changed = |failure: String| {
+                let name = &target.names.side;
+                format!("{failure}; {name} was changed since it was moved aside: give it another name, and the backup is restored")
+            };
+            for result in results.iter_mut().filter(|_| target.kept) {
+                result.failure = result.failure.take().map(changed);
+            }
+            Ok(results)
+        }
     }
 }
 

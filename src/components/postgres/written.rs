@@ -81,10 +81,13 @@ fn wait_for_collector(session: &mut Client) -> Result<()> {
 }
 
 fn look(session: &mut Client) -> Result<Option<Mark>> {
+    // The tables of ANALYZE, and those that their long values are moved to.
     let sql = "SELECT pg_catalog.pg_postmaster_start_time()::text, d.tup_inserted + d.tup_updated + d.tup_deleted - \
-        (SELECT pg_catalog.sum(pg_catalog.pg_stat_get_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_tuples_updated(c.oid) \
-            + pg_catalog.pg_stat_get_tuples_deleted(c.oid))::bigint FROM pg_catalog.pg_class c \
-         WHERE c.oid IN ('pg_catalog.pg_statistic'::pg_catalog.regclass, 'pg_catalog.pg_statistic_ext_data'::pg_catalog.regclass)) \
+        (SELECT pg_catalog.sum(pg_catalog.pg_stat_get_tuples_inserted(t.oid) + pg_catalog.pg_stat_get_tuples_updated(t.oid) \
+            + pg_catalog.pg_stat_get_tuples_deleted(t.oid))::bigint \
+         FROM pg_catalog.pg_class c CROSS JOIN LATERAL (VALUES (c.oid), (c.reltoastrelid)) t(oid) \
+         WHERE c.oid IN ('pg_catalog.pg_statistic'::pg_catalog.regclass, 'pg_catalog.pg_statistic_ext_data'::pg_catalog.regclass) \
+         AND t.oid <> 0) \
         FROM pg_catalog.pg_stat_database d WHERE d.datname = pg_catalog.current_database() \
         AND pg_catalog.current_setting('track_counts')::bool";
     let row = session.query_opt(sql, &[]).map_err(|e| failed("the server's counters", &e))?;
@@ -94,6 +97,7 @@ fn look(session: &mut Client) -> Result<Option<Mark>> {
 /// Sessions in this one's database, besides it.
 fn others(session: &mut Client) -> Result<i64> {
     let sql = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity \
-        WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()";
+        WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() \
+        AND backend_type = 'client backend'";
     Ok(session.query_one(sql, &[]).map_err(|e| failed("the database's sessions", &e))?.get(0))
 }

@@ -17,6 +17,7 @@ mod keys;
 mod kit;
 mod manifest;
 mod plugins;
+mod python;
 mod replay;
 mod seal;
 mod secrets;

@@ -20,6 +20,7 @@ mod messages;
 mod not_ours;
 mod policies;
 mod prune;
+mod python;
 mod receipts;
 mod recovery;
 mod rollback;

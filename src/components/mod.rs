@@ -7,12 +7,19 @@ mod conformance;
 pub mod files;
 pub mod git;
 pub mod postgres;
+pub mod python;
 pub mod secrets;
 pub mod sqlite;
 
 /// Every kind, in the order in which they are documented.
-pub static KINDS: &[&dyn Kind] =
-    &[&files::FilesKind, &secrets::SecretsKind, &postgres::PostgresKind, &sqlite::SqliteKind, &git::GitKind];
+pub static KINDS: &[&dyn Kind] = &[
+    &files::FilesKind,
+    &secrets::SecretsKind,
+    &postgres::PostgresKind,
+    &sqlite::SqliteKind,
+    &git::GitKind,
+    &python::PythonKind,
+];
 
 /// The kind called `name` in profiles and manifests.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {

@@ -22,6 +22,7 @@ mod kit;
 mod manifest;
 mod plugins;
 mod postgres;
+mod python;
 mod replay;
 mod seal;
 mod secrets;

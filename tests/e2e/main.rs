@@ -25,6 +25,7 @@ mod messages;
 mod not_ours;
 mod policies;
 mod prune;
+mod python;
 mod quiesced;
 mod receipts;
 mod recovery;

@@ -2,6 +2,7 @@
 
 use crate::crash::{killed, lived_in};
 use crate::postgres_server::{Server, SUPERUSER};
+use crate::python;
 use crate::support::{furnish, snapshot, snapshot_but_times_of_folders, Run, World, KBPACK, PROFILE};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -331,6 +332,47 @@ fn git_with_what_was_in_no_commit() {
 }
 
 const ZOO: &str = include_str!("../postgres/zoo.sql");
+
+#[test]
+fn python_environments() {
+    let world = World::new();
+    python::index(&world.source, &["kbdemo 1.0 py3-none-any kbother>=2", "kbother 2.1"]);
+    python::venv(&world.source, &["kbdemo"]);
+    let component = |name: &str| format!("[component.{name}]\nkind = \"python\"\npath = \"~/app/venv\"\n");
+    world.source.profile(&format!("{}wheels = true\n", component("venv")));
+    let opened = Opened::new(world);
+    let freeze = |place: &Path| Run::of(Command::new(place.join("bin/pip")).arg("freeze")).ok().text();
+    let place = opened.machine.home.join("with/venv");
+    opened.restore(&commands("python"), "venv", place.to_str().unwrap());
+    assert_eq!(freeze(&place), "kbdemo==1.0\nkbother==2.1\n");
+    // An index has newer ones by now.
+    python::index(&opened.world.source, &["kbother 2.2"]);
+    let pip = opened.world.source.read(".config/pip/pip.conf");
+    fs::create_dir_all(opened.machine.home.join(".config/pip")).unwrap();
+    fs::write(opened.machine.home.join(".config/pip/pip.conf"), pip).unwrap();
+    let place = opened.machine.home.join("without/venv");
+    opened.restore(&commands("python-index"), "venv", place.to_str().unwrap());
+    assert_eq!(freeze(&place), "kbdemo==1.0\nkbother==2.1\n");
+
+    // What an import replaced is in its backup, and works where it was.
+    let Opened { world, .. } = opened;
+    python::index(&world.target, &["kbdemo 0.9"]);
+    python::venv(&world.target, &["kbdemo"]);
+    let before = snapshot(&world.target.join("app/venv"));
+    world.import(&world.path("b.kbp"), &[]).ok();
+    let backups = fs::read_dir(world.target.join(".local/state/kbpack/backups")).unwrap();
+    let backup = backups.map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some()).unwrap();
+    let key = String::from_utf8(world.target.read(".config/kbpack/signing_key.pub")).unwrap();
+    let (machine, out) = (Machine::bare(world.path("barer")), world.path("old"));
+    open(&world, &machine, &backup, "kbpack-backup", key.trim(), &out);
+    let place = world.target.join("app/venv");
+    fs::remove_dir_all(&place).unwrap();
+    let words = [("OUT", out.to_str().unwrap()), ("NAME", "venv"), ("DIRECTORY", place.to_str().unwrap())];
+    machine.types(&commands("python-backup"), &words);
+    // The folder itself is made anew.
+    assert_eq!(snapshot(&place)[1..], before[1..]);
+    assert_eq!(freeze(&place), "kbdemo==0.9\n");
+}
 
 #[test]
 fn postgres() {

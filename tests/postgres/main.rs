@@ -6,6 +6,7 @@
 mod support;
 
 mod capture;
+mod in_place;
 mod round_trip;
 mod safety;
 mod server;

@@ -41,7 +41,7 @@ fn state(server: &Server) -> String {
 }
 
 /// kbpack under strace, killed at the `nth` of `call` in any of its threads.
-fn killed(home: &Home, args: &[&str], call: &str, nth: u32) -> Run {
+pub fn killed(home: &Home, args: &[&str], call: &str, nth: u32) -> Run {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     command.args(["-e", &format!("inject={call}:signal=SIGKILL:when={nth}")]).arg(KBPACK).args(args);
@@ -50,7 +50,7 @@ fn killed(home: &Home, args: &[&str], call: &str, nth: u32) -> Run {
 }
 
 /// How often the busiest thread of an undisturbed run makes each of `calls`.
-fn count(home: &Home, args: &[&str], calls: &str, log: &Path) -> BTreeMap<String, u32> {
+pub fn count(home: &Home, args: &[&str], calls: &str, log: &Path) -> BTreeMap<String, u32> {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &format!("trace={calls}")]);
     command.arg(KBPACK).args(args);
@@ -146,12 +146,12 @@ fn a_crash_of_the_server_in_the_middle_leaves_the_old_database() {
     assert_eq!(state(&pair.target), "old");
 }
 
-fn start(home: &Home, args: &[&str]) -> Child {
+pub fn start(home: &Home, args: &[&str]) -> Child {
     home.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 #[track_caller]
-fn wait_for(mut what: impl FnMut() -> bool) {
+pub fn wait_for(mut what: impl FnMut() -> bool) {
     let start = Instant::now();
     while !what() {
         assert!(start.elapsed() < Duration::from_secs(60), "it never came");
@@ -235,6 +235,7 @@ fn a_user_without_rights_is_told_what_it_lacks_and_an_administrator_helps() {
     pair.world.target.write(".pgpass", format!("{}:5432:*:locked:a\\:pass\\\\word\n", pair.target.folder()));
     let refused = pair.import(&bundle).fails(8, "role locked may not create databases");
     assert!(refused.stderr.contains("ALTER ROLE \"locked\" CREATEDB;"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("mode = \"in-place\""), "{}", refused.stderr);
     let own = format!("admin-url = \"{}\"", pair.target.url("postgres", "postgres"));
     profile(&pair.world.target, &pair.target.url("locked", "app"), &own);
     let mut strace = Command::new("strace");

@@ -34,6 +34,19 @@ pub struct Options {
     pub no_acl: bool,
     /// What becomes of roles that the target does not have.
     pub roles: Roles,
+    /// How the new content takes the old one's place.
+    pub mode: Mode,
+}
+
+/// How the new content takes the old one's place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// In a database of its own, which then takes the old one's name.
+    #[default]
+    Swap,
+    /// In the database that is there, in one transaction: what the role owns is replaced.
+    InPlace,
 }
 
 /// What an import does about roles that objects belong to, or that have privileges on them, and that are not there.

@@ -4,7 +4,7 @@
 //! Source: [`snapshot`] holds the state, [`catalog`] and [`select`] say what there is, [`child`] runs the pg_dump that
 //! [`tools`] found, [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks, [`stage`] builds a side database ([`load`],
-//! [`large_objects`], [`properties`]), [`verify`] holds it against the index, [`swap`] renames.
+//! [`large_objects`], [`properties`]), [`verify`] holds it against the index, [`swap`] renames. Or all of it is done [`in_place`].
 
 mod address;
 mod capture;
@@ -16,6 +16,7 @@ mod copying;
 mod error;
 mod facts;
 mod hash;
+mod in_place;
 mod index;
 mod large_objects;
 mod load;
@@ -42,7 +43,7 @@ use crate::component::{
     Plan, Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
 };
 use address::{Address, Login};
-use facts::{Facts, Options};
+use facts::{Facts, Mode, Options};
 use options::{Absent, Profile};
 use select::Select;
 use serde_json::Value;
@@ -67,6 +68,10 @@ struct Postgres {
     may_be_absent: bool,
     /// What the bundle says; `None` on the source.
     facts: Option<Facts>,
+    /// Whether that is a backup of this machine's own.
+    of_backup: bool,
+    /// The transaction of a replacement in place, between its stage and its commit.
+    held: in_place::Held,
 }
 
 /// Where a component's database is on this machine.
@@ -116,6 +121,8 @@ impl Kind for PostgresKind {
             keep_previous: profile.keep_previous,
             may_be_absent: profile.absent == Absent::Ok,
             facts: None,
+            of_backup: false,
+            held: in_place::Held::default(),
         }))
     }
 
@@ -139,24 +146,38 @@ impl Kind for PostgresKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let own = Profile::read(name.as_str(), own.unwrap_or(&Value::Object(Default::default())))?;
-        Ok(Box::new(Postgres::on_target(Facts::read(name.as_str(), facts)?, own, host)))
+        let mut postgres = Postgres::on_target(Facts::read(name.as_str(), facts)?, own, host);
+        postgres.of_backup = true;
+        if postgres.is_in_place() {
+            // What is put back was this machine's own: its roles are here.
+            (postgres.options.no_owner, postgres.options.no_acl) = (false, false);
+        }
+        Ok(Box::new(postgres))
     }
 }
 
 impl Postgres {
     fn on_target(facts: Facts, own: Profile, host: &Host) -> Postgres {
+        let options = own.over(facts.options.clone());
         Postgres {
-            options: own.over(facts.options.clone()),
+            // Captured is here only what an import is about to touch.
+            select: Select { own_only: options.mode == Mode::InPlace, ..Select::default() },
+            options,
             address: own.address,
             admin: own.admin,
             host: host.clone(),
-            select: Select::default(),
             refuse_when: None,
             assertions: BTreeMap::new(),
             keep_previous: own.keep_previous,
             may_be_absent: true,
             facts: Some(facts),
+            of_backup: false,
+            held: in_place::Held::default(),
         }
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.options.mode == Mode::InPlace
     }
 
     fn place(&self, host: &Host) -> Result<Place> {
@@ -194,7 +215,10 @@ impl Component for Postgres {
     }
 
     fn undo_strength(&self) -> UndoStrength {
-        UndoStrength::Exact
+        match self.options.mode {
+            Mode::Swap => UndoStrength::Exact,
+            Mode::InPlace => UndoStrength::ExactUntilWrittenTo,
+        }
     }
 
     fn secrets(&self) -> Result<Vec<NamedSecret>> {
@@ -214,10 +238,14 @@ impl Component for Postgres {
         capture::capture(self, scope, sink)
     }
 
-    /// By the administrator, if one is named: whoever may not read the old database must not keep it from its backup.
+    /// By the administrator, if one is named: whoever may not read the old database must not keep it from its backup. In
+    /// place nothing is touched but what the user owns.
     fn back_up(&self, scope: &Scope<'_>, _plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
         scope.require_whole("postgres")?;
         let place = self.place(scope.host)?;
+        if self.is_in_place() {
+            return capture::capture_from(self, place, scope, sink);
+        }
         let login = place.admin.0.clone();
         capture::capture_from(self, Place { login, ..place }, scope, sink)
     }
@@ -231,34 +259,56 @@ impl Component for Postgres {
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
         scope.require_whole("postgres")?;
+        if self.is_in_place() {
+            return in_place::plan(self, scope, streams);
+        }
         plan::plan(self, scope, streams)
     }
 
     fn stage(&self, scope: &Scope<'_>, plan: &Plan, streams: &dyn StreamSource) -> Result<()> {
+        if self.is_in_place() {
+            let place = self.place(scope.host)?;
+            return in_place::stage(in_place::Target::of(plan)?, &place, &self.held, scope, streams);
+        }
         stage::stage(plan::Target::of(plan)?, scope, streams)
     }
 
     fn check_staged(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        if self.is_in_place() {
+            return in_place::check_staged(in_place::Target::of(plan)?, &self.held);
+        }
         verify::staged(plan::Target::of(plan)?, scope)
     }
 
     fn commit(&self, _scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
+        if self.is_in_place() {
+            return in_place::commit(in_place::Target::of(plan)?, &self.held, journal);
+        }
         swap::commit(plan::Target::of(plan)?, journal)
     }
 
     fn describe(&self, act: &Act) -> String {
-        swap::describe(act)
+        in_place::describe(act).unwrap_or_else(|| swap::describe(act))
     }
 
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
+        if self.is_in_place() {
+            return in_place::undo(&self.place(scope.host)?, &self.held, self.options.roles, scope.run);
+        }
         swap::undo(&self.place(scope.host)?, scope.run, acts)
     }
 
     fn check(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        if self.is_in_place() {
+            return in_place::in_place(in_place::Target::of(plan)?);
+        }
         verify::in_place(plan::Target::of(plan)?)
     }
 
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
+        if self.is_in_place() {
+            return in_place::finalise(&self.place(scope.host)?, self.options.roles, scope.run);
+        }
         swap::finalise(&self.place(scope.host)?, self.keep_previous, scope.run, acts)
     }
 }

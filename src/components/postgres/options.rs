@@ -1,7 +1,7 @@
 //! The options of a postgres component, as a profile has them.
 
 use super::address::{Address, SslMode};
-use super::facts::{Options, Roles};
+use super::facts::{Mode, Options, Roles};
 use super::select::Select;
 use super::url;
 use crate::component::{Error, Result};
@@ -26,6 +26,7 @@ struct Table {
     exclude_schema: Vec<String>,
     exclude_table_data: Vec<String>,
     roles: Option<Roles>,
+    mode: Option<Mode>,
     no_owner: Option<bool>,
     no_acl: Option<bool>,
     keep_previous: bool,
@@ -62,6 +63,7 @@ pub struct Profile {
     no_owner: Option<bool>,
     no_acl: Option<bool>,
     roles: Option<Roles>,
+    mode: Option<Mode>,
 }
 
 impl Profile {
@@ -96,6 +98,7 @@ impl Profile {
             select: Select {
                 exclude_schema: table.exclude_schema,
                 exclude_table_data: table.exclude_table_data,
+                own_only: false,
             },
             refuse_when: table.refuse_when,
             assertions: table.assert,
@@ -104,6 +107,7 @@ impl Profile {
             no_owner: table.no_owner,
             no_acl: table.no_acl,
             roles: table.roles,
+            mode: table.mode,
         })
     }
 
@@ -113,6 +117,7 @@ impl Profile {
             no_owner: self.no_owner.unwrap_or(base.no_owner),
             no_acl: self.no_acl.unwrap_or(base.no_acl),
             roles: self.roles.unwrap_or(base.roles),
+            mode: self.mode.unwrap_or(base.mode),
         }
     }
 }

@@ -144,7 +144,8 @@ impl Look<'_> {
         }
         let user = &admin.user;
         let otherwise =
-            "or name an administrator with admin-url = \"postgresql://...\" in this machine's profile";
+            "or name an administrator with admin-url = \"postgresql://...\" in this machine's profile, or set \
+             mode = \"in-place\" there: what the role owns is replaced inside the database";
         if !admin.create_db {
             let grant = format!("ALTER ROLE {} CREATEDB;", quote::ident(user));
             self.refuse(

@@ -15,7 +15,7 @@ use std::process::Command;
 const CALLS: &str = "sendto,write,fsync,fdatasync,renameat,renameat2,linkat,unlink";
 
 /// kbpack under strace, killed at the `nth` of `call` in any of its threads.
-fn killed(home: &Home, args: &[&str], call: &str, nth: u32) -> Run {
+pub fn killed(home: &Home, args: &[&str], call: &str, nth: u32) -> Run {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     command.args(["-e", &format!("inject={call}:signal=SIGKILL:when={nth}")]).arg(KBPACK).args(args);
@@ -24,7 +24,7 @@ fn killed(home: &Home, args: &[&str], call: &str, nth: u32) -> Run {
 }
 
 /// How often the busiest thread of an undisturbed run makes each of `calls`.
-fn count(home: &Home, args: &[&str], calls: &str, log: &Path) -> BTreeMap<String, u32> {
+pub fn count(home: &Home, args: &[&str], calls: &str, log: &Path) -> BTreeMap<String, u32> {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", log.to_str().unwrap(), "-e", &format!("trace={calls}")]);
     command.arg(KBPACK).args(args);

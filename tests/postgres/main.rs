@@ -10,6 +10,7 @@ use support::run;
 mod capture;
 mod cluster;
 mod crash;
+mod in_place;
 mod late;
 mod many;
 mod odd;

@@ -178,6 +178,7 @@ fn a_user_without_rights_is_told_what_it_lacks_and_an_administrator_helps() {
     pair.world.target.write(".pgpass", format!("{}:5432:*:locked:a\\:pass\\\\word\n", pair.target.folder()));
     let refused = pair.import(&bundle).fails(8, "role locked may not create databases");
     assert!(refused.stderr.contains("ALTER ROLE \"locked\" CREATEDB;"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("mode = \"in-place\""), "{}", refused.stderr);
     let own = format!("admin-url = \"{}\"", pair.target.url("postgres", "postgres"));
     profile(&pair.world.target, &pair.target.url("locked", "app"), &own);
     let mut strace = Command::new("strace");

@@ -87,9 +87,11 @@ pub fn present(
             .iter()
             .map(|table| Row::Excluded { schema: table.schema.clone(), name: table.name.clone() }),
     );
-    rows.extend(sequences.into_iter().filter(|s| chosen.takes_schema(&s.schema)).map(Row::Sequence));
+    rows.extend(sequences.into_iter().filter(|s| chosen.takes(s)).map(Row::Sequence));
     rows.extend(
-        large_objects::capture(&mut snapshot.session, scope, sink)?.into_iter().map(Row::LargeObject),
+        large_objects::capture(&mut snapshot.session, scope, sink, postgres.select.own_only)?
+            .into_iter()
+            .map(Row::LargeObject),
     );
     write_archive(&archive, sink.create(&stream_name("dump")?, Holds::Data)?)?;
     index::write(&rows, sink.create(&stream_name("index")?, Holds::Data)?)?;
@@ -118,7 +120,9 @@ fn moment(postgres: &Postgres, place: &Place, scope: &Scope<'_>) -> Result<Momen
     let passfile = PrivateFile::create(login, name)?;
     let reach = Reach { login, database: name, passfile: &passfile };
     for _ in 0..ATTEMPTS {
-        let Some(mut snapshot) = take(login, name, scope.threads.max(1))? else { continue };
+        let Some(mut snapshot) = take(login, name, scope.threads.max(1), postgres.select.own_only)? else {
+            continue;
+        };
         let (facts, server) = describe(postgres, &mut snapshot)?;
         let chosen = select::choose(&postgres.select, &mut snapshot)?;
         let mut sequences = catalog::sequences(&mut snapshot.session)?;

@@ -6,7 +6,7 @@ use super::index::Sequence;
 use super::quote;
 use crate::component::Result;
 use postgres::GenericClient;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An ordinary table or a leaf partition.
 #[derive(Debug, Clone)]
@@ -99,6 +99,17 @@ pub fn tables(client: &mut impl GenericClient) -> Result<Vec<Relation>> {
         root: row.get::<_, Option<String>>(7).zip(row.get(8)),
     };
     Ok(rows.iter().map(relation).collect())
+}
+
+/// Every relation of users that the session's role does not own, and is no member of a role that does: schema and name.
+pub fn of_others(client: &mut impl GenericClient) -> Result<BTreeSet<(String, String)>> {
+    let sql = format!(
+        "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') \
+         AND {OF_USERS} AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')"
+    );
+    let rows = client.query(&sql, &[]).map_err(|e| failed("the list of tables", &e))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Every sequence of users, with its last value. Sequences stand outside of snapshots. In a transaction: the server locks

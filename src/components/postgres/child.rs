@@ -8,6 +8,7 @@ use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
 use crate::base::libpq::MORE_LOCKS;
 use crate::base::process::{Command, Output, ProcessError, Stdout, Talked, PLAIN_ENV};
+use crate::base::secret::Secret;
 use crate::component::{Error, Result};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -131,6 +132,15 @@ pub fn list(tool: &Tool, archive: &File) -> Result<String> {
     let output = command.run(b"", MAX_LIST).map_err(Error::of)?;
     succeeded(tool, output.status, &output.stderr)?;
     Ok(String::from_utf8_lossy(output.stdout.expose()).into_owned())
+}
+
+/// The SQL of a part of the archive.
+pub fn script(tool: &Tool, archive: &File, args: &[&str]) -> Result<Secret> {
+    let command = Command::new(&tool.path, LIMIT).called(tool.name).pass_env(PLAIN_ENV);
+    let command = command.args(["-f", "-"]).args(args).args(["/dev/stdin"]).stdin_file(rewound(archive)?);
+    let output = command.run(b"", MAX_LIST).map_err(Error::of)?;
+    succeeded(tool, output.status, &output.stderr)?;
+    Ok(output.stdout)
 }
 
 /// The same file, at its beginning.

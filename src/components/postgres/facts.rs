@@ -51,6 +51,19 @@ pub struct Options {
     /// See [`Roles::Map`].
     #[serde(skip_serializing_if = "RoleMap::is_empty")]
     pub role_map: RoleMap,
+    /// How the new content takes the old one's place.
+    pub mode: Mode,
+}
+
+/// How the new content takes the old one's place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// In a database of its own, which then takes the old one's name.
+    #[default]
+    Swap,
+    /// In the database that is there, in one transaction: what the role owns is replaced.
+    InPlace,
 }
 
 /// What an import does about roles that objects belong to, or that have privileges on them, and that are not there.

@@ -107,6 +107,25 @@ impl Table {
 }
 
 impl Row {
+    /// The table, if it is one with its rows.
+    pub fn table(&self) -> Option<&Table> {
+        if let Row::Table(table) = self {
+            Some(table)
+        } else {
+            None
+        }
+    }
+
+    /// The schema, and the name in it, of what has one.
+    pub fn name(&self) -> Option<(&str, &str)> {
+        match self {
+            Row::Table(Table { schema, name, .. }) => Some((schema, name)),
+            Row::Excluded { schema, name } => Some((schema, name)),
+            Row::Sequence(Sequence { schema, name, .. }) => Some((schema, name)),
+            Row::LargeObject(_) => None,
+        }
+    }
+
     fn streams(&self) -> Vec<&StreamName> {
         match self {
             Row::Table(table) => table.streams.iter().collect(),

@@ -18,11 +18,17 @@ const STREAM_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes of a line: its content as hex, and two numbers.
 const MAX_LINE: u64 = 2 * CHUNK as u64 + 64;
 
-/// Writes every large object's content.
-pub fn capture(session: &mut Client, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Vec<LargeObject>> {
+/// Writes every large object's content, or only those of the session's role.
+pub fn capture(
+    session: &mut Client,
+    scope: &Scope<'_>,
+    sink: &dyn StreamSink,
+    own_only: bool,
+) -> Result<Vec<LargeObject>> {
     let sql = "SELECT m.oid, pg_catalog.pg_get_userbyid(m.lomowner)::text, m.lomacl IS NULL, \
-        pg_catalog.obj_description(m.oid, 'pg_largeobject') FROM pg_catalog.pg_largeobject_metadata m ORDER BY 1";
-    let found = session.query(sql, &[]).map_err(|e| failed("the list of large objects", &e))?;
+        pg_catalog.obj_description(m.oid, 'pg_largeobject') FROM pg_catalog.pg_largeobject_metadata m \
+        WHERE NOT $1 OR pg_catalog.pg_has_role(m.lomowner, 'USAGE') ORDER BY 1";
+    let found = session.query(sql, &[&own_only]).map_err(|e| failed("the list of large objects", &e))?;
     let mut objects: Vec<LargeObject> = Vec::new();
     let mut open: Option<Box<dyn StreamWrite>> = None;
     let (mut streams, mut written) = (0, 0);
@@ -170,12 +176,28 @@ pub fn count(session: &mut Client) -> Result<u64> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
+/// The SQL that gives a new large object the owner, privileges and comment of the one with the number `oid`.
+pub fn properties(session: &mut Client, oid: u32) -> Result<String> {
+    let sql = "SELECT pg_catalog.pg_get_userbyid(m.lomowner)::text, m.lomacl IS NULL, \
+        pg_catalog.obj_description(m.oid, 'pg_largeobject') FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid = $1";
+    let row = session.query_one(sql, &[&oid]).map_err(|e| failed(format_args!("large object {oid}"), &e))?;
+    let acl = if row.get(1) { None } else { Some(acl_of(session, oid)?) };
+    let (owner, comment, sha256) = (row.get(0), row.get(2), Hasher::new().finish());
+    let object = LargeObject { oid, owner, acl, comment, size: 0, sha256, stream: None };
+    Ok(describe(&object, true, true))
+}
+
 /// What differs between `objects` and what the database of `session` has, in words.
 pub fn differences(session: &mut Client, objects: &[LargeObject]) -> Result<Option<String>> {
     let count = count(session)?;
     if count != objects.len() as u64 {
         return Ok(Some(format!("{count} are there, {} were packed", objects.len())));
     }
+    content_differs(session, objects)
+}
+
+/// The same, whatever else is there.
+pub fn content_differs(session: &mut Client, objects: &[LargeObject]) -> Result<Option<String>> {
     for object in objects {
         let mut hasher = Hasher::new();
         while hasher.len() < object.size {

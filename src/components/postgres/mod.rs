@@ -5,7 +5,7 @@
 //! [`tools`] found ([`patterns`] tell it what to leave out), [`copying`] copies the [`rows`] and [`hash`]es them, [`contents`] makes sure that nothing fell in between;
 //! [`facts`] and [`index`] record it. Target: [`plan`] looks ([`fit`], [`room`], [`locale`], [`labels`]; at the [`previous`] one, too), [`stage`] builds a side
 //! database ([`load`], [`large_objects`], [`properties`], [`roles`], [`role_map`]), [`verify`] holds it against the index, [`swap`] renames, and [`written`]
-//! tells an undo whether somebody wrote to it since.
+//! tells an undo whether somebody wrote to it since. Or all of it is done [`in_place`].
 
 mod capture;
 mod catalog;
@@ -17,6 +17,7 @@ mod error;
 mod facts;
 mod fit;
 mod hash;
+mod in_place;
 mod index;
 mod labels;
 mod large_objects;
@@ -53,7 +54,7 @@ use crate::component::{
     Near, Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
 };
 use address::{Address, Login};
-use facts::{Facts, Kept, Options, Roles};
+use facts::{Facts, Kept, Mode, Options, Roles};
 use options::{Absent, Profile};
 use role_map::RoleMap;
 use select::Select;
@@ -79,6 +80,10 @@ struct Postgres {
     absent: Absent,
     /// What the bundle says; `None` on the source.
     facts: Option<Facts>,
+    /// Whether that is a backup of this machine's own.
+    of_backup: bool,
+    /// The transaction of a replacement in place, between its stage and its commit.
+    held: in_place::Held,
 }
 
 /// Where a component's database is on this machine.
@@ -132,6 +137,8 @@ impl Kind for PostgresKind {
             keep_previous: profile.keep_previous,
             absent: profile.absent,
             facts: None,
+            of_backup: false,
+            held: in_place::Held::default(),
         }))
     }
 
@@ -166,24 +173,37 @@ impl Kind for PostgresKind {
         let mut postgres = Postgres::on_target(facts, own, Absent::Remove, host);
         // Its roles are those of this server.
         (postgres.options.roles, postgres.options.role_map) = (Roles::Refuse, RoleMap::new());
+        postgres.of_backup = true;
+        if postgres.is_in_place() {
+            // What is put back was this machine's own: its roles are here.
+            (postgres.options.no_owner, postgres.options.no_acl) = (false, false);
+        }
         Ok(Box::new(postgres))
     }
 }
 
 impl Postgres {
     fn on_target(facts: Facts, own: Profile, absent: Absent, host: &Host) -> Postgres {
+        let options = own.over(facts.options.clone());
         Postgres {
-            options: own.over(facts.options.clone()),
+            // Captured is here only what an import is about to touch.
+            select: Select { own_only: options.mode == Mode::InPlace, ..Select::default() },
+            options,
             address: own.address,
             admin: own.admin,
             host: host.clone(),
-            select: Select::default(),
             refuse_when: None,
             assertions: BTreeMap::new(),
             keep_previous: own.keep_previous,
             absent,
             facts: Some(facts),
+            of_backup: false,
+            held: in_place::Held::default(),
         }
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.options.mode == Mode::InPlace
     }
 
     fn place(&self, host: &Host) -> Result<Place> {
@@ -223,7 +243,10 @@ impl Component for Postgres {
     }
 
     fn undo_strength(&self) -> UndoStrength {
-        UndoStrength::Exact
+        match self.options.mode {
+            Mode::Swap => UndoStrength::Exact,
+            Mode::InPlace => UndoStrength::ExactUntilWrittenTo,
+        }
     }
 
     fn secrets(&self) -> Result<Vec<NamedSecret>> {
@@ -244,10 +267,14 @@ impl Component for Postgres {
     }
 
     /// The database that the plan saw, under the name that it has by now: it is called as before in what is written. By the
-    /// administrator, if one is named: whoever may not read the old database must not keep it from its backup.
+    /// administrator, if one is named: whoever may not read the old database must not keep it from its backup. In
+    /// place nothing is touched but what the user owns.
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
         scope.require_whole("postgres")?;
         let place = self.place(scope.host)?;
+        if self.is_in_place() {
+            return capture::present(self, &place, None, scope, sink);
+        }
         let login = place.admin.0.clone();
         let target = plan::Target::of(plan)?;
         let Some(oid) = target.live else {
@@ -269,38 +296,63 @@ impl Component for Postgres {
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
         scope.require_whole("postgres")?;
+        if self.is_in_place() {
+            return in_place::plan(self, scope, streams);
+        }
         plan::plan(self, scope, streams)
     }
 
     fn stage(&self, scope: &Scope<'_>, plan: &Plan, streams: &dyn StreamSource) -> Result<()> {
+        if self.is_in_place() {
+            let place = self.place(scope.host)?;
+            return in_place::stage(in_place::Target::of(plan)?, &place, &self.held, scope, streams);
+        }
         stage::stage(plan::Target::of(plan)?, scope, streams)
     }
 
     fn check_staged(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        if self.is_in_place() {
+            return in_place::check_staged(in_place::Target::of(plan)?, &self.held);
+        }
         verify::staged(plan::Target::of(plan)?, scope)
     }
 
     fn commit(&self, scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
+        if self.is_in_place() {
+            return in_place::commit(in_place::Target::of(plan)?, &self.held, journal);
+        }
         swap::commit(plan::Target::of(plan)?, scope.run, journal)
     }
 
     fn describe(&self, act: &Act) -> String {
-        swap::describe(act)
+        in_place::describe(act).unwrap_or_else(|| swap::describe(act))
     }
 
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
+        if self.is_in_place() {
+            return in_place::undo(&self.place(scope.host)?, &self.held, self.options.roles, scope.run);
+        }
         swap::undo(&self.place(scope.host)?, scope.run, acts)
     }
 
     fn check(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
+        if self.is_in_place() {
+            return in_place::in_place(in_place::Target::of(plan)?);
+        }
         verify::in_place(plan::Target::of(plan)?)
     }
 
     fn compare(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Option<Vec<CheckResult>>> {
+        if self.is_in_place() {
+            return Ok(None);
+        }
         verify::live(plan::Target::of(plan)?, scope).map(Some)
     }
 
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
+        if self.is_in_place() {
+            return in_place::finalise(&self.place(scope.host)?, self.options.roles, scope.run);
+        }
         swap::finalise(&self.place(scope.host)?, self.keep_previous, scope.run, acts)
     }
 }

@@ -1,7 +1,7 @@
 //! The options of a postgres component, as a profile has them.
 
 use super::address::{Address, SslMode};
-use super::facts::{Options, Roles};
+use super::facts::{Mode, Options, Roles};
 use super::role_map::RoleMap;
 use super::select::Select;
 use super::url;
@@ -28,6 +28,7 @@ struct Table {
     exclude_table_data: Vec<String>,
     roles: Option<Roles>,
     role_map: Option<RoleMap>,
+    mode: Option<Mode>,
     no_owner: Option<bool>,
     no_acl: Option<bool>,
     keep_previous: bool,
@@ -67,6 +68,7 @@ pub struct Profile {
     no_acl: Option<bool>,
     roles: Option<Roles>,
     role_map: Option<RoleMap>,
+    mode: Option<Mode>,
 }
 
 impl Profile {
@@ -107,6 +109,7 @@ impl Profile {
             select: Select {
                 exclude_schema: table.exclude_schema,
                 exclude_table_data: table.exclude_table_data,
+                own_only: false,
             },
             refuse_when: table.refuse_when,
             assertions: table.assert,
@@ -116,6 +119,7 @@ impl Profile {
             no_acl: table.no_acl,
             roles,
             role_map: table.role_map,
+            mode: table.mode,
         })
     }
 
@@ -130,6 +134,7 @@ impl Profile {
                 (None, None | Some(Roles::Map)) => base.role_map,
                 (None, Some(_)) => RoleMap::new(),
             },
+            mode: self.mode.unwrap_or(base.mode),
         }
     }
 }

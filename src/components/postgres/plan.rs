@@ -12,7 +12,7 @@ use super::options::Absent;
 use super::previous;
 use super::quote;
 use super::role_map::{self, RoleMap};
-use super::roles::{self, Known};
+use super::roles;
 use super::room;
 use super::swap::Names;
 use super::tools::{self, Tool, Version};
@@ -111,17 +111,10 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     let mut changes: Vec<Change> =
         kind.map(|kind| Change { kind, what: shown.clone() }).into_iter().collect();
     let mut destinations = vec![shown];
-    for role in new.iter().flat_map(|new| &new.missing_roles) {
-        let known = roles::known(&place.login, &place.database, role, scope.logins)?;
-        if known.is_some() {
-            destinations.push(format!("a login of role {role} on {}", place.login));
-        }
-        let how = match known {
-            Some(Known::Import(_)) => "may log in, with the password that this import brings to .pgpass",
-            Some(Known::Here(_)) => "may log in, with its password of this machine's .pgpass",
-            None => "may not log in: no line of .pgpass has a password for it",
-        };
-        changes.push(Change { kind: ChangeKind::Added, what: format!("role {role}: {how}") });
+    if let Some(new) = &new {
+        let made = roles::made(&place.login, &place.database, &new.missing_roles, scope.logins)?;
+        changes.extend(made.changes);
+        destinations.extend(made.destinations);
     }
     let mut names = Names::new(&place.database, scope.run);
     let kept = previous::still_kept(&mut session, postgres.facts()?, &mut findings)?;
@@ -196,7 +189,8 @@ impl Look<'_> {
         }
         let user = &admin.user;
         let otherwise =
-            "or name an administrator with admin-url = \"postgresql://...\" in this machine's profile";
+            "or name an administrator with admin-url = \"postgresql://...\" in this machine's profile, or set \
+             mode = \"in-place\" there: what the role owns is replaced inside the database";
         if !admin.create_db {
             let grant = format!("ALTER ROLE {} CREATEDB;", quote::ident(user));
             self.refuse(

@@ -4,7 +4,7 @@ use super::address::{Login, Place, SOCKET_FOLDERS};
 use crate::base::fault::Fault;
 use crate::base::libpq::pgpass::{self, Field};
 use crate::base::secret::Secret;
-use crate::component::{self, Error, Result};
+use crate::component::{self, Change, ChangeKind, Error, Result};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -42,6 +42,32 @@ pub fn known(
         pgpass::lines(&file).filter_map(pgpass::entry).filter(|(line, _)| is_its(line)).collect();
     lines.sort_by_key(|(line, _)| here(line));
     Ok(lines.into_iter().next().map(|(_, password)| Known::Here(password)))
+}
+
+/// What a plan says of roles that are made.
+pub struct Made {
+    /// Each of them, and whether it may log in.
+    pub changes: Vec<Change>,
+    /// Logins that there were not before.
+    pub destinations: Vec<String>,
+}
+
+/// What a plan says of `roles` that are made on the server of `login`.
+pub fn made(login: &Login, database: &str, roles: &[String], brought: &[component::Login]) -> Result<Made> {
+    let mut made = Made { changes: Vec::new(), destinations: Vec::new() };
+    for role in roles {
+        let known = known(login, database, role, brought)?;
+        if known.is_some() {
+            made.destinations.push(format!("a login of role {role} on {login}"));
+        }
+        let how = match known {
+            Some(Known::Import(_)) => "may log in, with the password that this import brings to .pgpass",
+            Some(Known::Here(_)) => "may log in, with its password of this machine's .pgpass",
+            None => "may not log in: no line of .pgpass has a password for it",
+        };
+        made.changes.push(Change { kind: ChangeKind::Added, what: format!("role {role}: {how}") });
+    }
+    Ok(made)
 }
 
 /// What the server may be called: on this machine, by any of the names for that.

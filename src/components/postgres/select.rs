@@ -2,6 +2,7 @@
 
 use super::catalog::{self, Relation};
 use super::error::failed;
+use super::index::Sequence;
 use super::patterns;
 use super::quote;
 use super::snapshot::Snapshot;
@@ -19,6 +20,8 @@ pub struct Select {
     pub exclude_schema: Vec<String>,
     /// Of tables, `schema.name`, or `name` in any schema, whose rows stay behind.
     pub exclude_table_data: Vec<String>,
+    /// Nothing but what the session's role owns: the backup of a replacement in place, which touches nothing else.
+    pub own_only: bool,
 }
 
 impl Select {
@@ -39,6 +42,8 @@ pub struct Chosen {
     pub partitioned: BTreeSet<u32>,
     /// Schemas that stay behind.
     pub left_out: BTreeSet<String>,
+    /// Relations of others that stay behind, by schema and name.
+    pub of_others: BTreeSet<(String, String)>,
 }
 
 /// Applies the profile's patterns to what the snapshot has.
@@ -47,6 +52,9 @@ pub fn choose(select: &Select, snapshot: &mut Snapshot) -> Result<Chosen> {
     let mut chosen = Chosen { partitioned: partitioned(&mut snapshot.session)?, ..Chosen::default() };
     let schemas = catalog::schemas(&mut snapshot.session)?;
     chosen.left_out = schemas.into_iter().filter(|schema| any(&select.exclude_schema, schema)).collect();
+    if select.own_only {
+        chosen.of_others = catalog::of_others(&mut snapshot.session)?;
+    }
     for table in snapshot.tables.iter().filter(|table| !chosen.left_out.contains(&table.schema)) {
         let full = format!("{}.{}", table.schema, table.name);
         let without_rows = select.exclude_table_data.iter().any(|pattern| match pattern.contains('.') {
@@ -62,9 +70,10 @@ pub fn choose(select: &Select, snapshot: &mut Snapshot) -> Result<Chosen> {
 }
 
 impl Chosen {
-    /// Whether the schema goes.
-    pub fn takes_schema(&self, schema: &str) -> bool {
-        !self.left_out.contains(schema)
+    /// Whether the sequence goes.
+    pub fn takes(&self, sequence: &Sequence) -> bool {
+        let name = (sequence.schema.clone(), sequence.name.clone());
+        !self.left_out.contains(&sequence.schema) && !self.of_others.contains(&name)
     }
 
     /// pg_dump's arguments: all but the rows of these tables and large objects. Names are matched exactly: a `*` in a
@@ -75,6 +84,8 @@ impl Chosen {
         args.push(format!("--snapshot={snapshot}"));
         let schemas = self.left_out.iter().map(|schema| format!("--exclude-schema={}", quote::ident(schema)));
         args.extend(schemas);
+        let others = self.of_others.iter().map(|(schema, name)| (schema.as_str(), name.as_str()));
+        args.extend(patterns::exactly(others).into_iter().map(|some| format!("--exclude-table={some}")));
         let without_rows = self.tables.iter().chain(&self.excluded);
         let names = without_rows.map(|table| (table.schema.as_str(), table.name.as_str()));
         args.extend(patterns::exactly(names).into_iter().map(|some| format!("--exclude-table-data={some}")));

@@ -38,16 +38,20 @@ pub struct Snapshot {
 }
 
 /// Takes a snapshot with so many readers, and holds its largest tables so that none will be written anew. `None`, after
-/// a nap, if one was in between: try again.
+/// a nap, if one was in between: try again. `own_only`: as if there were no tables but those of the role.
 ///
 /// Every reader holds them for itself: behind somebody who waits for a table alone, even another reader would wait.
-pub fn take(login: &Login, database: &str, readers: usize) -> Result<Option<Snapshot>> {
+pub fn take(login: &Login, database: &str, readers: usize, own_only: bool) -> Result<Option<Snapshot>> {
     interrupt::check().map_err(Error::of)?;
     let mut session = connect(login, database)?;
     session.batch_execute(BEGIN).map_err(|e| failed("a snapshot", &e))?;
     let row = session.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]);
     let id: String = row.map_err(|e| failed("a snapshot", &e))?.get(0);
-    let tables = catalog::tables(&mut session)?;
+    let mut tables = catalog::tables(&mut session)?;
+    if own_only {
+        let others = catalog::of_others(&mut session)?;
+        tables.retain(|table| !others.contains(&(table.schema.clone(), table.name.clone())));
+    }
     let empty = tables.iter().position(Relation::without_pages).unwrap_or(tables.len());
     let held = empty.min(LOCKS_AHEAD / readers.max(1));
     let mut sessions: Vec<Client> = (0..readers).map(|_| connect(login, database)).collect::<Result<_>>()?;

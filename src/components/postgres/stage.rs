@@ -69,7 +69,7 @@ fn build(target: &Target, new: &New, scope: &Scope<'_>, streams: &dyn StreamSour
     // 2.
     let passfile = PrivateFile::create(&new.restorer, side)?;
     let reach = Reach { login: &new.restorer, database: side, passfile: &passfile };
-    let archive = archive(streams, scope)?;
+    let archive = archive(streams, &|n| scope.progress.advance(n))?;
     let restore = |section: &str, jobs: &str| {
         interrupt::check().map_err(Error::of)?;
         let section = format!("--section={section}");
@@ -116,17 +116,22 @@ fn content(rule: &str, error: Error) -> Error {
 
 /// Tables with their rows.
 pub fn tables(new: &New) -> impl Iterator<Item = &Table> {
-    new.rows.iter().filter_map(|row| if let Row::Table(table) = row { Some(table) } else { None })
+    new.rows.iter().filter_map(Row::table)
 }
 
 /// Large objects.
 pub fn objects(new: &New) -> Vec<LargeObject> {
+    objects_of(&new.rows)
+}
+
+/// The large objects among the lines of an index.
+pub fn objects_of(rows: &[Row]) -> Vec<LargeObject> {
     let object = |row: &Row| if let Row::LargeObject(object) = row { Some(object.clone()) } else { None };
-    new.rows.iter().filter_map(object).collect()
+    rows.iter().filter_map(object).collect()
 }
 
 /// The archive, in memory: it is small, for rows are not in it, and pg_restore must seek in it.
-fn archive(streams: &dyn StreamSource, scope: &Scope<'_>) -> Result<File> {
+pub fn archive(streams: &dyn StreamSource, advance: &dyn Fn(u64)) -> Result<File> {
     let place = |e| Error::io("pg_dump's archive", e);
     let mut file = memory_file("kbpack-dump")?;
     let mut from = streams.open(&stream_name("dump")?)?;
@@ -137,7 +142,7 @@ fn archive(streams: &dyn StreamSource, scope: &Scope<'_>) -> Result<File> {
             return Ok(file);
         }
         file.write_all(&buffer[..n]).map_err(place)?;
-        scope.progress.advance(n as u64);
+        advance(n as u64);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Target: the side database, or the live one, against what was counted on the source; and whether it is in place.
 
-use super::catalog;
+use super::catalog::{self, Relation};
 use super::connect::{connect, database_oid};
 use super::error::failed;
 use super::hash::RowHash;
@@ -52,7 +52,7 @@ fn content(database: &str, new: &New, scope: &Scope<'_>) -> Result<Vec<CheckResu
     };
     let mut results = vec![
         result("rows", tables(database, new, scope)?),
-        result("sequences", sequences(&mut session, new)?),
+        result("sequences", sequences_alone(&mut session, &new.rows)?),
         result("large objects", differences),
     ];
     let path = super::facts::search_path(&new.database.settings);
@@ -69,7 +69,8 @@ fn content(database: &str, new: &New, scope: &Scope<'_>) -> Result<Vec<CheckResu
     Ok(results)
 }
 
-fn result(name: &str, failure: Option<String>) -> CheckResult {
+/// One result.
+pub fn result(name: &str, failure: Option<String>) -> CheckResult {
     CheckResult::new(name, failure)
 }
 
@@ -94,18 +95,23 @@ fn tables(database: &str, new: &New, scope: &Scope<'_>) -> Result<Option<String>
         }
     })?;
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(compare(&new.rows, &there, found))
+}
+
+/// The first table of `rows` that differs from the tables `there`, in which so many rows were `found`.
+pub fn compare(rows: &[Row], there: &[Relation], found: Vec<RowHash>) -> Option<String> {
     let mut content: HashMap<(&str, &str), (RowHash, &[String])> = HashMap::new();
     for (table, hash) in there.iter().zip(found) {
         content.insert((&table.schema, &table.name), (hash, &table.columns));
     }
     // By the table that was loaded: its partitions share its rows among them as they do here.
     let mut sums: BTreeMap<(&str, &str), (RowHash, RowHash)> = BTreeMap::new();
-    for table in stage::tables(new) {
+    for table in rows.iter().filter_map(Row::table) {
         let name = format!("{}.{}", table.schema, table.name);
         match content.remove(&(table.schema.as_str(), table.name.as_str())) {
-            None => return Ok(Some(format!("table {name} is missing"))),
+            None => return Some(format!("table {name} is missing")),
             Some((_, columns)) if columns != table.columns => {
-                return Ok(Some(format!("table {name} has other columns")))
+                return Some(format!("table {name} has other columns"))
             }
             Some((hash, _)) => {
                 let (here, packed) = sums.entry(table.entrance()).or_default();
@@ -117,25 +123,33 @@ fn tables(database: &str, new: &New, scope: &Scope<'_>) -> Result<Option<String>
     if let Some(((schema, name), (here, packed))) = differs {
         let what = format!("table {schema}.{name} has {} rows, and {} on the source", here.rows, packed.rows);
         let same_count = format!("table {schema}.{name} has other rows than on the source");
-        return Ok(Some(if here.rows == packed.rows { same_count } else { what }));
+        return Some(if here.rows == packed.rows { same_count } else { what });
     }
     // What is left was packed without its rows, or must not be there.
-    for row in &new.rows {
+    for row in rows {
         if let Row::Excluded { schema, name } = row {
             content.remove(&(schema.as_str(), name.as_str()));
         }
     }
-    Ok(content.keys().next().map(|(schema, name)| format!("table {schema}.{name} is not in the bundle")))
+    content.keys().next().map(|(schema, name)| format!("table {schema}.{name} is not in the bundle"))
+}
+
+/// [`sequences`], in a transaction of its own.
+fn sequences_alone(session: &mut postgres::Client, rows: &[Row]) -> Result<Option<String>> {
+    session.batch_execute("BEGIN READ ONLY").map_err(|e| failed("the side database", &e))?;
+    let differences = sequences(session, rows)?;
+    session.batch_execute("ROLLBACK").map_err(|e| failed("the side database", &e))?;
+    Ok(differences)
 }
 
 /// A sequence that others used until pg_dump read it may stand further than it was counted at.
-fn sequences(session: &mut postgres::Client, new: &New) -> Result<Option<String>> {
-    session.batch_execute("BEGIN READ ONLY").map_err(|e| failed("the side database", &e))?;
+///
+/// In a transaction.
+pub fn sequences(session: &mut postgres::Client, rows: &[Row]) -> Result<Option<String>> {
     let there = catalog::sequences(session)?;
-    session.batch_execute("ROLLBACK").map_err(|e| failed("the side database", &e))?;
     let last: HashMap<(&str, &str), Option<i64>> =
         there.iter().map(|s| ((s.schema.as_str(), s.name.as_str()), s.last)).collect();
-    for row in &new.rows {
+    for row in rows {
         let Row::Sequence(sequence) = row else { continue };
         let name = format!("{}.{}", sequence.schema, sequence.name);
         let here = last.get(&(sequence.schema.as_str(), sequence.name.as_str()));

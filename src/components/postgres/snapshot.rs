@@ -19,6 +19,8 @@ use std::time::Duration;
 const LOCKS_AHEAD: usize = 2000;
 /// How often it is tried anew where tables are locked, or written anew, by others.
 pub const ATTEMPTS: u32 = 60;
+/// Tables without pages that one transaction opens.
+const OPENED_AT_ONCE: usize = 200;
 const NAP: Duration = Duration::from_millis(500);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -59,7 +61,8 @@ pub fn take(login: &Login, database: &str, readers: usize, own_only: bool) -> Re
     if let Some(first) = sessions.first_mut() {
         // A table without pages is neither held nor read: if it has the file still that the snapshot knows, then that is
         // the one whose size was asked, and there is no row in it. Only a session without a transaction hears of changes.
-        undisturbed = !changed(first, &tables[empty..])?;
+        // Each is opened, for one whose file was lost has no pages either.
+        undisturbed = opened(first, &tables[empty..])? && !changed(first, &tables[empty..])?;
     }
     for reader in &mut sessions {
         follow(reader, &id)?;
@@ -126,6 +129,27 @@ fn hold(session: &mut Client, tables: &[Relation]) -> Result<bool> {
         Err(error) => return Err(failed("locking the tables", &error)),
     }
     Ok(!changed(session, tables)?)
+}
+
+/// Has the server open the files of `tables`, some at a time, for each takes a lock. False if one is locked by somebody, or
+/// gone; an error if its file cannot be opened, or the role may not read it.
+fn opened(session: &mut Client, tables: &[Relation]) -> Result<bool> {
+    for some in tables.chunks(OPENED_AT_ONCE) {
+        interrupt::check().map_err(Error::of)?;
+        // Planning asks the file for its length; no row is read.
+        let each = some.iter().map(|table| format!("SELECT FROM ONLY {} LIMIT 0;", table.sql()));
+        let sql =
+            format!("BEGIN READ ONLY; SET LOCAL lock_timeout = '1s'; {} ROLLBACK", each.collect::<String>());
+        match session.batch_execute(&sql) {
+            Ok(()) => {}
+            Err(error) if matches!(code_of(&error), "55P03" | "42P01" | "42809" | "3F000") => {
+                session.batch_execute("ROLLBACK").map_err(|e| failed("the snapshot", &e))?;
+                return Ok(false);
+            }
+            Err(error) => return Err(failed("opening the tables that seem to be empty", &error)),
+        }
+    }
+    Ok(true)
 }
 
 /// Whether one of `tables` is not what it was in the snapshot: its rows are in another file, or its name is another's. In a

@@ -185,7 +185,10 @@ pub fn undo(place: &Place, run: &str, acts: &[Act]) -> Result<Vec<Finding>> {
         rename(place, &mut admin, &renames, last)?;
         if called(&mut admin, side)?.is_some_and(|is| is == names.kept) {
             match written::since(&place.admin.0, &names.kept, mark.as_ref()) {
-                Written::No => drop_database(&mut admin, &names.kept)?,
+                Written::No => {
+                    subscriptions::forget(place, &names.kept)?;
+                    drop_database(&mut admin, &names.kept)?;
+                }
                 written => findings.push(kept(&name, &names.kept, written)),
             }
         }

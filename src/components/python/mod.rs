@@ -111,6 +111,11 @@ impl Kind for PythonKind {
         }))
     }
 
+    fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
+        let environment = Facts::read(facts).ok().and_then(|facts| facts.environment);
+        vec![("distributions", environment.map_or(0, |environment| environment.distributions))]
+    }
+
     fn from_backup(
         &self,
         name: &ComponentName,

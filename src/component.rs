@@ -42,6 +42,19 @@ pub enum Claim {
 #[serde(transparent)]
 pub struct Act(pub Value);
 
+impl Act {
+    /// A step of a kind's own, for the journal.
+    pub fn of(step: &impl Serialize) -> Result<Act> {
+        serde_json::to_value(step).map(Act).map_err(|e| Error::io("the journal", e.into()))
+    }
+
+    /// The steps that acts are, from the journal.
+    pub fn steps<T: for<'de> Deserialize<'de>>(acts: &[Act]) -> Result<Vec<T>> {
+        let read = |act: &Act| T::deserialize(&act.0).map_err(|e| Error::io("the journal", e.into()));
+        acts.iter().map(read).collect()
+    }
+}
+
 /// Where a commit writes down each act before it does it.
 pub trait Journal {
     /// Returns when `acts` are on disk. A commit that gets an error here must not do them.

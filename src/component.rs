@@ -152,6 +152,13 @@ pub trait Kind: Sync {
         Value::Object(serde_json::Map::new())
     }
 
+    /// Target: of what is at `place`, a destination of an earlier import in its portable form, that which a source may leave
+    /// out when it packs for this machine alone: see [`Component::capture_upon`]. For a ticket; as [`offer`](Kind::offer)
+    /// read-only, quick, and never a secret. `None` if nothing of this kind is there.
+    fn has(&self, _host: &Host, _place: &str) -> Option<Value> {
+        None
+    }
+
     /// A component as a backup of this machine's own describes it, see [`Component::back_up`]. It may do what a
     /// bundle from elsewhere may not, such as remove what was not there. `own` is what this machine's profile said at the
     /// import: of it, a kind takes the ways to a place (a server, a role), never another place.
@@ -193,6 +200,13 @@ pub trait Component: Send + Sync {
 
     /// Source: writes the component's streams. Changes nothing on the machine.
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured>;
+
+    /// Source: [`capture`](Component::capture) without what all targets have already. `there` has for each what its ticket says
+    /// of this kind, from outside: its [`Kind::offer`], and in `has`, by place, its [`Kind::has`]. What is left out, the
+    /// facts have to say, and a plan to require.
+    fn capture_upon(&self, scope: &Scope<'_>, _there: &[&Value], sink: &dyn StreamSink) -> Result<Captured> {
+        self.capture(scope, sink)
+    }
 
     /// Target: writes what `plan` is about to touch as it is now, so that an import of what is written puts exactly
     /// that back; absence is a state. What [`capture`](Component::capture) writes, unless the kind knows how to write less.

@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-const PROFILE: &str = "[bundle]\nname = \"repo\"\n[component.code]\nkind = \"git\"\npath = \"~/code\"\n";
+pub const PROFILE: &str = "[bundle]\nname = \"repo\"\n[component.code]\nkind = \"git\"\npath = \"~/code\"\n";
 
 /// Stock git, in nobody's environment.
-fn git_command(dir: &Path) -> Command {
+pub fn git_command(dir: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(dir).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", dir);
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
@@ -22,19 +22,19 @@ fn git_command(dir: &Path) -> Command {
 }
 
 #[track_caller]
-fn git(dir: &Path, args: &str) -> String {
+pub fn git(dir: &Path, args: &str) -> String {
     git_args(dir, &args.split(' ').collect::<Vec<_>>())
 }
 
 #[track_caller]
-fn git_args(dir: &Path, args: &[&str]) -> String {
+pub fn git_args(dir: &Path, args: &[&str]) -> String {
     let run = Run::of(git_command(dir).args(args));
     assert_eq!(run.code, 0, "git {args:?}: {}", run.stderr);
     run.text()
 }
 
 /// A repository with some of everything.
-fn zoo(dir: &Path) {
+pub fn zoo(dir: &Path) {
     fs::create_dir_all(dir).unwrap();
     git(dir, "init -q -b main");
     fs::write(dir.join("a.txt"), "one\n").unwrap();
@@ -73,7 +73,7 @@ fn zoo(dir: &Path) {
 }
 
 /// All refs that travel, and HEAD.
-fn refs(dir: &Path) -> String {
+pub fn refs(dir: &Path) -> String {
     let shown = git(
         dir,
         "for-each-ref --format=%(objectname)%20%(refname) refs/heads refs/tags refs/notes refs/stash",
@@ -84,7 +84,7 @@ fn refs(dir: &Path) -> String {
 }
 
 /// Everything in the work tree but `.git`, without times.
-fn files(dir: &Path) -> Vec<String> {
+pub fn files(dir: &Path) -> Vec<String> {
     let rows = snapshot(dir).into_iter().filter(|row| !row.starts_with(".git/") && !row.starts_with(".git "));
     rows.skip(1)
         .map(|row| {
@@ -94,21 +94,21 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 #[track_caller]
-fn sound(dir: &Path) {
+pub fn sound(dir: &Path) {
     git(dir, "fsck --strict");
     if dir.join(".git").exists() {
         assert_eq!(git(dir, "status --porcelain"), "");
     }
 }
 
-fn world() -> World {
+pub fn world() -> World {
     let world = World::new();
     world.source.profile(PROFILE);
     zoo(&world.source.join("code"));
     world
 }
 
-fn extract(world: &World, bundle: &Path) -> std::path::PathBuf {
+pub fn extract(world: &World, bundle: &Path) -> std::path::PathBuf {
     let out = world.path("out");
     let _ = fs::remove_dir_all(&out);
     let args = ["extract", bundle.to_str().unwrap(), "code", "-C", out.to_str().unwrap()];
@@ -270,7 +270,7 @@ fn uncommitted_work_stops_an_export_or_stays_behind() {
 }
 
 /// Staged, unstaged and untracked work, a file removed, one staged and changed again.
-fn dabble(dir: &Path) {
+pub fn dabble(dir: &Path) {
     fs::write(dir.join("a.txt"), "staged\n").unwrap();
     git(dir, "add a.txt");
     fs::write(dir.join("a.txt"), "and changed again\n").unwrap();
@@ -322,6 +322,23 @@ fn uncommitted_work_travels_if_it_is_to() {
     sound(&target);
     world.import(&bundle, &[]).ok();
     same();
+    // A rollback takes it away again, also from where nothing was.
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!((refs(&target), files(&target)), old);
+    sound(&target);
+    fs::remove_dir_all(&target).unwrap();
+    world.import(&bundle, &[]).ok();
+    same();
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert!(!target.exists());
+    assert_eq!(leftovers(&files(&world.target.path)), Vec::<&String>::new());
+    // But not if somebody went on with it.
+    world.import(&bundle, &[]).ok();
+    fs::write(target.join("new.txt"), "edited\n").unwrap();
+    world.target.kbpack(&["rollback", "--yes"]).fails(8, "changes that are in no commit");
+    assert_eq!(world.target.read("code/new.txt"), b"edited\n");
+    fs::write(target.join("new.txt"), "untracked\n").unwrap();
+    same();
     // A target with work of its own is left alone.
     fs::write(target.join("a.txt"), "mine\n").unwrap();
     world.import(&bundle, &[]).fails(8, "changes that are in no commit");
@@ -329,7 +346,7 @@ fn uncommitted_work_travels_if_it_is_to() {
 }
 
 /// A commit in `dir` that changes `a.txt`, adds one file and removes another.
-fn go_on(dir: &Path, word: &str) {
+pub fn go_on(dir: &Path, word: &str) {
     fs::write(dir.join("a.txt"), format!("{word}\n")).unwrap();
     fs::create_dir_all(dir.join("deep/er")).unwrap();
     fs::write(dir.join(format!("deep/er/{word}")), word).unwrap();
@@ -462,10 +479,13 @@ fn killed_anywhere_the_repository_is_the_old_or_the_new_one() {
         if there {
             world.import(&world.export("1.kbp"), &[]).ok();
             go_on(&source, "more");
+            fs::write(source.join("a.txt"), "stashed, too\n").unwrap();
+            git(&source, "stash -q");
         }
-        let state = || target.exists().then(|| (refs(&target), files(&target)));
+        let stashes = |dir: &Path| git(dir, "stash list --format=%H%x20%gs");
+        let state = || target.exists().then(|| (refs(&target), files(&target), stashes(&target)));
         let old = state();
-        let new = Some((refs(&source), files(&source)));
+        let new = Some((refs(&source), files(&source), stashes(&source)));
         let bundle = world.export("2.kbp");
         let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
         let pristine = world.path("pristine");
@@ -500,6 +520,40 @@ fn killed_anywhere_the_repository_is_the_old_or_the_new_one() {
         println!("{olds} times the old repository, {news} times the new one");
         assert!(olds > 0 && (news > 0 || !all));
     }
+}
+
+#[test]
+fn a_rollback_that_takes_uncommitted_work_away_may_be_killed_anywhere() {
+    let world = world();
+    let (source, target) = (world.source.join("code"), world.target.join("code"));
+    world.import(&world.export("1.kbp"), &[]).ok();
+    world.source.profile(&format!("{PROFILE}uncommitted = \"include\"\n"));
+    dabble(&source);
+    world.import(&world.export("2.kbp"), &[]).ok();
+    let state = || (refs(&target), files(&target), git(&target, "status --porcelain"));
+    let with = state();
+    let args = ["rollback", "--yes", "-q"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let points = points(&world.target, &args, &world.path("calls"));
+    let without = state();
+    assert_eq!(without.2, "");
+    let step = if std::env::var_os("KBPACK_CAMPAIGN").is_some() { 1 } else { points.len() / 15 };
+    let mut taken_back = 0;
+    for (call, nth) in points.iter().step_by(step.max(1)) {
+        copy(&pristine, &world.target.path);
+        killed(&world.target, &args, call, *nth);
+        world.target.kbpack(&["recover"]).ok();
+        let now = state();
+        assert!(now == with || now == without, "killed at {call} number {nth}: {now:#?}");
+        git(&target, "fsck --strict");
+        if now == with {
+            world.target.kbpack(&args).ok();
+            assert_eq!(state(), without, "killed at {call} number {nth}");
+            taken_back += 1;
+        }
+    }
+    assert!(taken_back > 0);
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod crash;
 mod edited;
 mod files;
 mod git;
+mod git_incremental;
+mod git_stashes;
 mod independent_reader;
 mod keys;
 mod logs;

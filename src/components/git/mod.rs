@@ -1,19 +1,22 @@
 //! The kind `git`: a repository.
 //!
-//! Source: [`capture`] writes a git bundle ([`header`], [`pack`]) and the list of its commits ([`graph`]).
-//! Target: [`plan`] decides ref by ref; [`stage`] makes a whole repository, or the new objects alone, and holds them to
-//! the rules ([`trees`], [`names`]); [`commit`] puts it in place; [`undo`] takes that back from the acts ([`act`]).
+//! Source: [`capture`] writes a git bundle, for those who have some of it already ([`upon`]) without that ([`header`], [`pack`], by [`stock`] git where it is) and the list of its commits ([`graph`]).
+//! Target: [`plan`] decides ref by ref ([`draft`], [`update`]); [`stage`] makes a whole repository, or the new objects alone, and holds them to
+//! the rules ([`objects`], [`trees`], [`names`]); [`commit`] puts it in place; [`undo`] takes that back from the acts ([`act`]).
 
 mod act;
 mod capture;
 mod check;
 mod commit;
+mod draft;
+mod exchange;
 mod facts;
 mod graph;
 mod header;
 mod left;
 mod locks;
 mod names;
+mod objects;
 mod open;
 mod pack;
 mod pending;
@@ -21,13 +24,18 @@ mod plan;
 mod refs;
 mod site;
 mod stage;
+mod stashes;
+mod stock;
 mod trees;
 mod undo;
+mod update;
+mod upon;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
+use self::capture::For;
 use self::facts::{Facts, Profile, State};
 use self::header::Header;
 use self::left::Left;
@@ -35,8 +43,8 @@ use self::site::Found;
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan, Result,
-    Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, NotPacked,
+    Plan, Result, Scope, Severity, StreamSink, StreamSource, Survey, UndoStrength,
 };
 use serde_json::Value;
 use std::io::BufReader;
@@ -100,6 +108,11 @@ impl Kind for GitKind {
         }))
     }
 
+    /// Commits that its refs name, all of whose history is there: `["0f1e...", ...]`.
+    fn has(&self, host: &Host, place: &str) -> Option<Value> {
+        upon::has(&host.expand(place)?)
+    }
+
     fn from_backup(
         &self,
         name: &ComponentName,
@@ -157,11 +170,16 @@ impl Git {
         }
     }
 
-    /// Writes the streams of a bundle, or of a backup (`exact`). Returns the facts, and what was noticed.
-    fn read(&self, exact: bool, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<(Facts, Vec<Finding>)> {
+    /// Writes the streams of a bundle, or of a backup. Returns the facts, and what was noticed.
+    fn read(
+        &self,
+        purpose: For<'_>,
+        scope: &Scope<'_>,
+        sink: &dyn StreamSink,
+    ) -> Result<(Facts, Vec<Finding>)> {
         scope.require_whole("git")?;
         match self.source(scope)? {
-            Some(path) => capture::capture(&path, &self.path_text, &self.taken(), exact, scope, sink),
+            Some(path) => capture::capture(&path, &self.path_text, &self.taken(), purpose, scope, sink),
             None => Ok((Facts::absent(&self.path_text), Vec::new())),
         }
     }
@@ -210,13 +228,30 @@ impl Component for Git {
     }
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
-        let (facts, findings) = self.read(false, scope, sink)?;
+        let (facts, findings) = self.read(For::Anybody, scope, sink)?;
         Ok(Captured { facts: facts.to_value()?, findings })
+    }
+
+    fn capture_upon(&self, scope: &Scope<'_>, there: &[&Value], sink: &dyn StreamSink) -> Result<Captured> {
+        let known = match self.source(scope)? {
+            Some(path) => upon::known(&path, &self.path_text, there)?,
+            None => Vec::new(),
+        };
+        let (facts, mut findings) = self.read(For::WhoeverHas(&known), scope, sink)?;
+        if known.is_empty() {
+            let what = format!("{}: the tickets name no commit of it: all of it is packed", self.path_text);
+            findings.push(Finding::new(Severity::Warning, what));
+        }
+        Ok(Captured { facts: facts.to_value()?, findings })
+    }
+
+    fn not_packed(&self) -> Vec<NotPacked> {
+        self.facts.as_ref().filter(|facts| facts.needs > 0).map(upon::not_packed).into_iter().collect()
     }
 
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
         let plan = plan::of(plan)?;
-        let (mut facts, findings) = self.read(true, scope, sink)?;
+        let (mut facts, findings) = self.read(For::Backup, scope, sink)?;
         if facts.state == State::Absent {
             facts.above = plan.dirs.len() as u32;
         }

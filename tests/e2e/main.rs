@@ -14,6 +14,7 @@ mod edited;
 mod files;
 mod git;
 mod git_incremental;
+mod git_odd;
 mod git_stashes;
 mod independent_reader;
 mod keys;

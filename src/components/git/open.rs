@@ -41,10 +41,14 @@ pub fn open(path: &Path) -> Result<Repository> {
     let repo = Repository::open_ext(path, flags, &[] as &[&OsStr]).map_err(|e| match e.code() {
         ErrorCode::NotFound => Error::not_ready(format_args!("{}: not a git repository", shown(path)))
             .todo("name the folder that has .git in it, or a bare repository"),
-        // An extension that this libgit2 does not know: sha256, reftable.
+        // An extension that this libgit2 does not know.
+        _ if e.message().to_lowercase().contains("refstorage") => {
+            Error::not_ready(format_args!("{}: its refs are kept in a reftable", shown(path)))
+                .todo("git refs migrate --ref-format=files (git 2.46 and later)")
+        }
         _ if e.class() == git2::ErrorClass::Repository => {
             Error::not_ready(format_args!("{}: git: {}", shown(path), e.message()))
-                .todo("repositories with SHA-256 objects or a reftable cannot be carried; use `git bundle` and kind files")
+                .todo("a repository with SHA-256 objects cannot be carried; use `git bundle` and kind files")
         }
         _ => failed(path, &e),
     })?;

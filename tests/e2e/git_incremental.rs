@@ -119,6 +119,16 @@ fn where_a_needed_commit_is_missing_the_plan_says_so() {
     assert!(!target.exists());
     fs::rename(world.target.join("elsewhere"), &target).unwrap();
     git_args(&target, &["reset", "-q", "--hard", main.trim()]);
+    // Its objects may lie with another repository, which names a third.
+    let (first, second) = (world.path("first"), world.path("second"));
+    fs::create_dir_all(first.join("info")).unwrap();
+    fs::rename(target.join(".git/objects"), &second).unwrap();
+    fs::create_dir_all(target.join(".git/objects/info")).unwrap();
+    fs::write(first.join("info/alternates"), format!("# no path\n{}\n", second.display())).unwrap();
+    fs::write(target.join(".git/objects/info/alternates"), format!("{}\n", first.display())).unwrap();
+    sound(&target);
+    // A stash that is dropped meanwhile is none of what is needed.
+    git(&target, "stash drop -q");
     world.import(&bundle, &[]).ok();
     assert_eq!(refs(&target), refs(&source));
     sound(&target);

@@ -124,6 +124,8 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
     }
     // Objects that no ref leads to yet are no change.
     bring_objects(&repo, &objects_in(&plan.side))?;
+    // Anew: a folder of packs that was not there before is not looked into.
+    let repo = open(&plan.path)?;
     Step::Update {
         path: ShownPath(plan.path.clone()),
         side: ShownPath(plan.side.clone()),
@@ -187,7 +189,7 @@ fn is_done(repo: &Repository, change: &Update, carved: &[PathBuf]) -> Result<boo
     Ok(work_is_done && stashed && change.refs.iter().all(set) && refs::head(repo)? == change.head.1)
 }
 
-/// Moves the staged packs among the repository's own.
+/// Moves the staged packs among the repository's own, which an open one may not see.
 fn bring_objects(repo: &Repository, staged: &Path) -> Result<()> {
     let (from, to) = (staged.join("objects/pack"), repo.commondir().join("objects/pack"));
     let io = |e: io::Error| Error::io(shown(&to), e);
@@ -211,8 +213,7 @@ fn bring_objects(repo: &Repository, staged: &Path) -> Result<()> {
             moved => moved.map_err(io)?,
         }
     }
-    sync_dir(&to).map_err(io)?;
-    repo.odb().and_then(|odb| odb.refresh()).map_err(|e| failed(repo.path(), &e))
+    sync_dir(&to).map_err(io)
 }
 
 /// Makes work tree and index those of `commit`, and touches nothing that is in no commit.

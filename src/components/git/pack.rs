@@ -2,7 +2,7 @@
 
 use super::open::{failed, shown};
 use super::stock::{self, Stock};
-use super::{objects, trees};
+use super::{objects, trees, upon};
 use crate::base::interrupt;
 use crate::component::{Error, Result};
 use git2::{Indexer, Oid, Repository};
@@ -128,23 +128,8 @@ pub fn read_upon(
         Err(Stock::Failed(error)) => return Err(error),
         Ok(()) => {}
     }
-    stand_upon(repo, base)?;
+    upon::stand(repo, base)?;
     trees::check(repo, tips, known)
-}
-
-/// Has `repo` find the objects of `base` as if they were its own, until it is closed.
-pub fn stand_upon(repo: &Repository, base: &Repository) -> Result<()> {
-    let git = |e: git2::Error| failed(repo.path(), &e);
-    let objects = base.commondir().join("objects");
-    let odb = repo.odb().map_err(git)?;
-    let text = objects.to_str().ok_or_else(|| {
-        Error::not_ready(format_args!(
-            "{}: git cannot look up objects at a path that is not UTF-8",
-            shown(&objects)
-        ))
-        .todo("export without --incremental")
-    })?;
-    odb.add_disk_alternate(text).and_then(|()| odb.refresh()).map_err(git)
 }
 
 /// A pack that breaks a rule.

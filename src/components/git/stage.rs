@@ -6,7 +6,7 @@ use super::names::Id;
 use super::open::{failed, open, shown};
 use super::plan::{Planned, Todo, Update};
 use super::work::few;
-use super::{pack, pending, refs, stashes, stream_name, trees, BUNDLE, UNCOMMITTED};
+use super::{pack, pending, refs, stashes, stream_name, trees, upon, BUNDLE, UNCOMMITTED};
 use crate::base::fsx::sync_dir;
 use crate::base::path::path_text;
 use crate::base::side::make_side;
@@ -33,7 +33,7 @@ pub fn objects_in(side: &Path) -> PathBuf {
 pub fn staged_objects(plan: &Planned) -> Result<Repository> {
     let repo = open(&objects_in(&plan.side))?;
     if !plan.header.needs.is_empty() {
-        pack::stand_upon(&repo, &open(&plan.path)?)?;
+        upon::stand(&repo, &open(&plan.path)?)?;
     }
     Ok(repo)
 }

@@ -46,6 +46,19 @@ pub enum Claim {
 #[serde(transparent)]
 pub struct Act(pub Value);
 
+impl Act {
+    /// A step of a kind's own, for the journal.
+    pub fn of(step: &impl Serialize) -> Result<Act> {
+        serde_json::to_value(step).map(Act).map_err(|e| Error::io("the journal", e.into()))
+    }
+
+    /// The steps that acts are, from the journal.
+    pub fn steps<T: for<'de> Deserialize<'de>>(acts: &[Act]) -> Result<Vec<T>> {
+        let read = |act: &Act| T::deserialize(&act.0).map_err(|e| Error::io("the journal", e.into()));
+        acts.iter().map(read).collect()
+    }
+}
+
 /// Where a commit writes down each act before it does it.
 pub trait Journal {
     /// Returns when `acts` are on disk. A commit that gets an error here must not do them.
@@ -183,6 +196,13 @@ pub trait Kind: Sync {
         Vec::new()
     }
 
+    /// Target: of what is at `place`, a destination of an earlier import in its portable form, that which a source may leave
+    /// out when it packs for this machine alone: see [`Component::capture_upon`]. For a ticket; as [`offer`](Kind::offer)
+    /// read-only, quick, and never a secret. `None` if nothing of this kind is there.
+    fn has(&self, _host: &Host, _place: &str) -> Option<Value> {
+        None
+    }
+
     /// A component as a backup of this machine's own describes it, see [`Component::back_up`]. It may do what a
     /// bundle from elsewhere may not, such as remove what was not there. `own` is what this machine's profile said at the
     /// import: of it, a kind takes the ways to a place (a server, a role), never another place.
@@ -224,6 +244,13 @@ pub trait Component: Send + Sync {
 
     /// Source: writes the component's streams. Changes nothing on the machine.
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured>;
+
+    /// Source: [`capture`](Component::capture) without what all targets have already. `there` has for each what its ticket says
+    /// of this kind, from outside: its [`Kind::offer`], and in `has`, by place, its [`Kind::has`]. What is left out, the
+    /// facts have to say, and a plan to require.
+    fn capture_upon(&self, scope: &Scope<'_>, _there: &[&Value], sink: &dyn StreamSink) -> Result<Captured> {
+        self.capture(scope, sink)
+    }
 
     /// Target: writes what `plan` is about to touch as it is now, so that an import of what is written puts exactly
     /// that back; absence is a state. What [`capture`](Component::capture) writes, unless the kind knows how to write less.

@@ -44,6 +44,9 @@ pub struct Args {
     /// Export even if the target of a ticket has too little room for all of it: most of it may be there already
     #[arg(long, requires = "tickets")]
     no_space_check: bool,
+    /// Leave out commits that the machines of the tickets have: such a bundle needs what is there, and is no archive
+    #[arg(long, requires = "tickets")]
+    incremental: bool,
     /// Write the bundle to FILE; - is standard output [default: NAME-DATE.kbp]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -167,7 +170,7 @@ impl Args {
         let paths = KeyPaths::new(&context.dirs.config);
         let believe = Believe { paths: &paths, pins: &self.trust, at: machine::now() };
         let tickets = self.tickets.iter().map(|file| believe.open(file)).collect::<Result<_, _>>()?;
-        Ok(For { tickets, no_space_check: self.no_space_check })
+        Ok(For { tickets, no_space_check: self.no_space_check, incremental: self.incremental })
     }
 }
 

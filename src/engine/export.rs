@@ -292,7 +292,11 @@ impl Export<'_> {
                 trusted: true,
                 logins: &[],
             };
-            let captured = component.capture(&scope, &sink).within(name)?;
+            let captured = match self.tickets.incremental {
+                true => component.capture_upon(&scope, &self.tickets.say_of(&self.kind(name)), &sink),
+                false => component.capture(&scope, &sink),
+            };
+            let captured = captured.within(name)?;
             refuse(name, &captured.findings)?;
             captured.findings.iter().for_each(|finding| events.finding(name.as_str(), finding));
             let streams = sink.finish();

@@ -322,6 +322,14 @@ impl State {
         self.save_mark(&SignerMark { signer: signer.to_owned(), profiles: BTreeMap::new() })
     }
 
+    /// Every destination that a bundle of a trusted signer was ever written to. What is damaged is passed by: this says
+    /// only where to look.
+    pub fn destinations(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.dir.join("signers")).into_iter().flatten().flatten();
+        let marks = entries.filter_map(|entry| self.load::<SignerMark>(&entry.path()).ok().flatten());
+        marks.flat_map(|mark| mark.profiles.into_values()).flat_map(|profile| profile.destinations).collect()
+    }
+
     /// Forgets a signer that is trusted no more.
     pub fn drop_mark(&self, signer: &str) -> Result<()> {
         remove_if_there(self.mark_path(signer))

@@ -118,6 +118,16 @@ fn facts() {
             f("head-climbs", "rule G2", &|f| f["head"] = json!({"branch": "refs/heads/../../config"})),
             f("head-is-an-option", "rule G2", &|f| f["head"] = json!({"branch": "refs/heads/-x"})),
             f("head-of-another-commit", "rule G4", &|f| f["head"] = json!({"detached": "1".repeat(40)})),
+            f("needs-what-the-bundle-does-not-say", "rule G4", &|f| f["needs"] = json!(1)),
+            f("stash-that-is-not-there", "rule G15", &|f| {
+                f["stashes"] = json!([{"id": "1".repeat(40), "message": "x"}])
+            }),
+            f("stash-of-two-lines", "rule G15", &|f| {
+                f["stashes"] = json!([{"id": "1".repeat(40), "message": "x\n0000 1111 E <e@e> 1 +0000\tx"}])
+            }),
+            f("stash-with-more", "rule G1", &|f| {
+                f["stashes"] = json!([{"id": "1".repeat(40), "message": "x", "ref": "refs/heads/main"}])
+            }),
             f("head-no-id", "rule G1", &|f| f["head"] = json!({"detached": "HEAD"})),
             url("url-is-an-option", "-oProxyCommand=touch pwned"),
             url("url-is-a-command", "ext::sh -c touch% pwned"),
@@ -146,6 +156,18 @@ fn bundles() {
         let at = plain.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
         with(name, words, [&plain[..at], to.as_bytes(), &plain[at + from.len()..]].concat())
     };
+    // Both say that it needs a commit, and nobody has that.
+    let mut needing = kit.inside.clone();
+    needing.facts(NAME)["needs"] = json!(1);
+    let head = format!("# v2 git bundle\n-{} x\n", "1".repeat(40));
+    let needing = needing.with_plain(NAME, BUNDLE, [head.as_bytes(), &plain[16..]].concat());
+    let needing = attack(
+        "prerequisite-that-nobody-has",
+        needing.sealed(&kit.source),
+        8,
+        "needs commit 111",
+        Seen::ByImport,
+    );
     let end = plain.windows(6).position(|w| w == b"\n\nPACK").unwrap() + 2;
     let graph = |name: &str, change: &dyn Fn(String) -> String| {
         let graph = String::from_utf8(kit.inside.stream(NAME, "graph").plain.clone()).unwrap();
@@ -161,6 +183,7 @@ fn bundles() {
         &kit,
         vec![
             text("bundle-version", "rule G4", "# v2", "# v3"),
+            needing,
             text(
                 "bundle-prerequisite",
                 "rule G4",
@@ -169,6 +192,8 @@ fn bundles() {
             ),
             text("ref-climbs", "rule G2", "refs/heads/main", "refs/../../x"),
             text("ref-is-kbpacks", "rule G2", "refs/heads/main", "refs/kbpack/x"),
+            text("ref-is-a-stash", "rule G15", "refs/heads/main", "refs/kbpack/stash/1"),
+            text("ref-is-uncommitted-work", "rule G15", "refs/heads/main", "refs/kbpack/work"),
             text("ref-is-the-config", "rule G2", " refs/heads/main", " config"),
             text("ref-twice", "rule G4", " HEAD\n", " refs/heads/main\n"),
             text("ref-elsewhere", "rule G4", "refs/heads/main", "refs/heads/mine"),
@@ -263,6 +288,20 @@ fn objects() {
         let tree = shop.tree("60660", b"x", &blob);
         let commit = shop.commit(&tree);
         (commit.clone(), shop.pack(&[&blob, &tree, &commit]))
+    });
+    add("file-is-a-tree", "rule G6", &|shop| {
+        let inner = shop.object("tree", b"");
+        let tree = shop.tree("100644", b"x", &inner);
+        let commit = shop.commit(&tree);
+        (commit.clone(), shop.pack(&[&inner, &tree, &commit]))
+    });
+    add("tag-of-another-kind", "rule G6", &|shop| {
+        let blob = shop.object("blob", b"x");
+        let tree = shop.tree("100644", b"x", &blob);
+        let commit = shop.commit(&tree);
+        let text = format!("object {blob}\ntype commit\ntag x\ntagger E <e@e> 1 +0000\n\nx\n");
+        let tag = shop.object("tag", text.as_bytes());
+        (commit.clone(), shop.pack(&[&blob, &tree, &commit, &tag]))
     });
     add("pack-lacks-a-blob", "rule G6", &|shop| {
         let blob = shop.object("blob", b"x");
@@ -537,6 +576,7 @@ fn submodules() {
             inner("module-elsewhere", "rule G13", &|f| f["path"] = json!("~/.ssh")),
             inner("module-bare", "rule G13", &|f| f["state"] = json!("bare")),
             inner("module-exact", "rule G13", &|f| f["exact"] = json!(true)),
+            inner("module-that-needs-more", "rule G13", &|f| f["needs"] = json!(1)),
             inner("module-remote-is-a-command", "rule G2", &|f| {
                 f["remotes"] = json!([{"name": "origin", "url": "ext::sh -c touch% pwned"}])
             }),

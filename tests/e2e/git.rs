@@ -101,14 +101,14 @@ pub fn sound(dir: &Path) {
     }
 }
 
-fn world() -> World {
+pub fn world() -> World {
     let world = World::new();
     world.source.profile(PROFILE);
     zoo(&world.source.join("code"));
     world
 }
 
-fn extract(world: &World, bundle: &Path) -> std::path::PathBuf {
+pub fn extract(world: &World, bundle: &Path) -> std::path::PathBuf {
     let out = world.path("out");
     let _ = fs::remove_dir_all(&out);
     let args = ["extract", bundle.to_str().unwrap(), "code", "-C", out.to_str().unwrap()];
@@ -233,7 +233,7 @@ const NOT_CARRIED: [(&str, &[&str]); 4] = [
         &["clone", "-q", "--filter=blob:none", "URL", "code"],
     ),
     ("its objects have SHA-256 ids", &["init", "-q", "--object-format=sha256", "code"]),
-    ("its refs are in a reftable", &["init", "-q", "--ref-format=reftable", "code"]),
+    ("its refs are kept in a reftable", &["init", "-q", "--ref-format=reftable", "code"]),
 ];
 
 /// Makes one of them in `home`. False if this git is too old for it.
@@ -327,7 +327,7 @@ fn what_git_ignores_is_said_to_stay_behind() {
 }
 
 /// Staged, unstaged and untracked work, a file removed, one staged and changed again.
-fn dabble(dir: &Path) {
+pub fn dabble(dir: &Path) {
     fs::write(dir.join("a.txt"), "staged\n").unwrap();
     git(dir, "add a.txt");
     fs::write(dir.join("a.txt"), "and changed again\n").unwrap();
@@ -379,6 +379,23 @@ fn uncommitted_work_travels_if_it_is_to() {
     sound(&target);
     world.import(&bundle, &[]).ok();
     same();
+    // A rollback takes it away again, also from where nothing was.
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!((refs(&target), files(&target)), old);
+    sound(&target);
+    fs::remove_dir_all(&target).unwrap();
+    world.import(&bundle, &[]).ok();
+    same();
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert!(!target.exists());
+    assert_eq!(leftovers(&files(&world.target.path)), Vec::<&String>::new());
+    // But not if somebody went on with it.
+    world.import(&bundle, &[]).ok();
+    fs::write(target.join("new.txt"), "edited\n").unwrap();
+    world.target.kbpack(&["rollback", "--yes"]).fails(8, "changes that are in no commit");
+    assert_eq!(world.target.read("code/new.txt"), b"edited\n");
+    fs::write(target.join("new.txt"), "untracked\n").unwrap();
+    same();
     // A target with work of its own is left alone.
     fs::write(target.join("a.txt"), "mine\n").unwrap();
     world.import(&bundle, &[]).fails(8, "changes that are in no commit");
@@ -386,7 +403,7 @@ fn uncommitted_work_travels_if_it_is_to() {
 }
 
 /// A commit in `dir` that changes `a.txt`, adds one file and removes another.
-fn go_on(dir: &Path, word: &str) {
+pub fn go_on(dir: &Path, word: &str) {
     fs::write(dir.join("a.txt"), format!("{word}\n")).unwrap();
     fs::create_dir_all(dir.join("deep/er")).unwrap();
     fs::write(dir.join(format!("deep/er/{word}")), word).unwrap();
@@ -519,10 +536,13 @@ fn killed_anywhere_the_repository_is_the_old_or_the_new_one() {
         if there {
             world.import(&world.export("1.kbp"), &[]).ok();
             go_on(&source, "more");
+            fs::write(source.join("a.txt"), "stashed, too\n").unwrap();
+            git(&source, "stash -q");
         }
-        let state = || target.exists().then(|| (refs(&target), files(&target)));
+        let stashes = |dir: &Path| git(dir, "stash list --format=%H%x20%gs");
+        let state = || target.exists().then(|| (refs(&target), files(&target), stashes(&target)));
         let old = state();
-        let new = Some((refs(&source), files(&source)));
+        let new = Some((refs(&source), files(&source), stashes(&source)));
         let bundle = world.export("2.kbp");
         let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
         let pristine = world.path("pristine");
@@ -557,6 +577,40 @@ fn killed_anywhere_the_repository_is_the_old_or_the_new_one() {
         println!("{olds} times the old repository, {news} times the new one");
         assert!(olds > 0 && (news > 0 || !all));
     }
+}
+
+#[test]
+fn a_rollback_that_takes_uncommitted_work_away_may_be_killed_anywhere() {
+    let world = world();
+    let (source, target) = (world.source.join("code"), world.target.join("code"));
+    world.import(&world.export("1.kbp"), &[]).ok();
+    world.source.profile(&format!("{PROFILE}uncommitted = \"include\"\n"));
+    dabble(&source);
+    world.import(&world.export("2.kbp"), &[]).ok();
+    let state = || (refs(&target), files(&target), git(&target, "status --porcelain"));
+    let with = state();
+    let args = ["rollback", "--yes", "-q"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let points = points(&world.target, &args, &world.path("calls"));
+    let without = state();
+    assert_eq!(without.2, "");
+    let step = if std::env::var_os("KBPACK_CAMPAIGN").is_some() { 1 } else { points.len() / 15 };
+    let mut taken_back = 0;
+    for (call, nth) in points.iter().step_by(step.max(1)) {
+        copy(&pristine, &world.target.path);
+        killed(&world.target, &args, call, *nth);
+        world.target.kbpack(&["recover"]).ok();
+        let now = state();
+        assert!(now == with || now == without, "killed at {call} number {nth}: {now:#?}");
+        git(&target, "fsck --strict");
+        if now == with {
+            world.target.kbpack(&args).ok();
+            assert_eq!(state(), without, "killed at {call} number {nth}");
+            taken_back += 1;
+        }
+    }
+    assert!(taken_back > 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::crash::{copy, injected, killed, leftovers, points};
 use crate::git::{files, git, git_args, git_command, refs, sound, PROFILE};
+use crate::git_incremental::{answer, believe, ticket};
 use crate::support::{snapshot, Run, World};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -230,6 +231,55 @@ fn uncommitted_large_files_travel_if_they_are_to() {
     let again = world.import(&bundle, &["--json"]).ok().json();
     let plan = &again["components"][0]["plan"];
     assert_eq!((&plan["added"], &plan["changed"]), (&0.into(), &0.into()), "{again}");
+}
+
+#[test]
+fn a_rollback_takes_uncommitted_large_files_away_again() {
+    let (world, source, target) = world();
+    world.import(&world.export("1.kbp"), &[]).ok();
+    world.source.profile(&format!("{PROFILE}uncommitted = \"include\"\n"));
+    // One staged as a pointer, one that comes, and one with contents that no store has.
+    fs::write(source.join("big.bin"), noise(7, 3_000)).unwrap();
+    fs::write(source.join("deep/new.bin"), noise(9, 2_000)).unwrap();
+    lfs(&source, "add -A");
+    fs::write(source.join("deep/run.bin"), noise(8, 4_000)).unwrap();
+    let state = || (refs(&target), files(&target), lfs(&target, "status --porcelain"));
+    let old = state();
+    world.import(&world.export("2.kbp"), &[]).ok();
+    let new = state();
+    assert_eq!(new.2, lfs(&source, "status --porcelain"));
+    assert_eq!(new.1, files(&source));
+    let args = ["rollback", "--yes", "-q"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let points = points(&world.target, &args, &world.path("calls"));
+    assert_eq!(state(), old);
+    sound_with_lfs(&target);
+    // Killed on its way, it has either all of them or none.
+    for (call, nth) in points.iter().step_by((points.len() / 12).max(1)) {
+        copy(&pristine, &world.target.path);
+        killed(&world.target, &args, call, *nth);
+        world.target.kbpack(&["recover"]).ok();
+        let now = state();
+        assert!(now == old || now == new, "killed at {call} number {nth}: {now:#?}");
+        lfs(&target, "lfs fsck --objects");
+    }
+}
+
+/// A bundle that leaves out what its target has brings the large files of what is new.
+#[test]
+fn large_files_come_with_what_a_target_has_not() {
+    let (world, source, target) = world();
+    world.import(&world.export("1.kbp"), &[]).ok();
+    believe(&world);
+    go_on(&source);
+    let ticket = ticket(&world, "beta.ticket");
+    let report = answer(&world, &ticket, "2.kbp", &["--incremental"]).ok().stderr;
+    assert!(report.contains("are needed to import it"), "{report}");
+    world.import(&world.path("2.kbp"), &[]).ok();
+    assert_eq!((refs(&target), files(&target)), (refs(&source), files(&source)));
+    assert_eq!(objects(&target), objects(&source));
+    sound_with_lfs(&target);
 }
 
 #[test]

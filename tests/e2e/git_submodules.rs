@@ -2,6 +2,7 @@
 
 use crate::crash::{copy, injected, killed, leftovers, points};
 use crate::git::{files, git, git_args, git_command, refs, PROFILE};
+use crate::git_incremental::{answer, believe, ticket};
 use crate::support::{snapshot, Run, World};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -149,7 +150,7 @@ fn submodules_that_are_there_move_along_and_back() {
     assert_eq!(state(&target), old);
     // A failure takes all of it back.
     let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
-    let failed = (1..60).step_by(4).filter(|nth| {
+    let failed = (1..40).step_by(2).filter(|nth| {
         let code = injected(&world.target, &args, "rename", *nth, "error=EIO").code;
         if code == 10 {
             world.target.kbpack(&["recover"]).ok();
@@ -164,6 +165,23 @@ fn submodules_that_are_there_move_along_and_back() {
     assert!(failed.count() > 2);
     world.import(&bundle, &[]).ok();
     same(&target, &source);
+}
+
+#[test]
+fn submodules_travel_whole_with_what_a_target_has_not() {
+    let (world, source, target) = world();
+    world.import(&world.export("1.kbp"), &[]).ok();
+    believe(&world);
+    go_on(&source);
+    fs::write(source.join("vendor/lib/a.txt"), "stashed\n").unwrap();
+    git(&source.join("vendor/lib"), "stash -q");
+    let ticket = ticket(&world, "beta.ticket");
+    let report = answer(&world, &ticket, "2.kbp", &["--incremental"]).ok().stderr;
+    assert!(report.contains("are needed to import it"), "{report}");
+    world.import(&world.path("2.kbp"), &[]).ok();
+    same(&target, &source);
+    let stashed = |dir: &Path| git(&dir.join("vendor/lib"), "stash list --format=%H%gs");
+    assert_eq!(stashed(&target), stashed(&source));
 }
 
 #[test]
@@ -185,6 +203,26 @@ fn work_in_submodules_is_refused_or_travels_and_is_kept() {
     world.import(&bundle, &[]).ok();
     same(&target, &source);
     assert_eq!(world.target.read("code/vendor/lib/below/deep/new.txt"), b"new\n");
+    // A rollback takes it away again, and leaves no copy of it; nor does an import that fails.
+    world.target.kbpack(&["rollback", "--yes"]).ok();
+    assert!(!target.exists());
+    assert_eq!(leftovers(&files(&world.target.path)), Vec::<&String>::new());
+    world.source.write("last/file", "x");
+    profile(&world, "uncommitted = \"include\"\n[component.z]\nkind = \"files\"\npath = \"~/last\"\n");
+    let bundle = world.export("2.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "--accept-new", "-q"];
+    // The later ones are those of the other component, when this one is in place.
+    let failed = (1..8).filter(|nth| {
+        let code = injected(&world.target, &args, "renameat2", *nth, "error=EIO").code;
+        if code == 0 {
+            world.target.kbpack(&["rollback", "--yes"]).ok();
+        }
+        assert!(!target.exists());
+        assert_eq!(leftovers(&files(&world.target.path)), Vec::<&String>::new(), "renameat2 {nth}");
+        code == 9
+    });
+    assert!(failed.count() > 1);
+    world.import(&bundle, &[]).ok();
     // What is done in a submodule since is not lost by a rollback.
     world.target.write("code/vendor/lib/below/deep/mine.txt", "mine");
     world.target.kbpack(&["rollback", "--yes"]).ok();

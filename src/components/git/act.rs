@@ -3,9 +3,11 @@
 use super::facts::Head;
 use super::names::Id;
 use super::plan::RefChange;
+use super::stashes::Stashes;
+use super::submodules::Uncommitted;
 use crate::base::digest::Digest;
 use crate::base::path::ShownPath;
-use crate::component::{Act, Error, Journal, Result};
+use crate::component::{Act, Journal, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -38,6 +40,9 @@ pub enum Step {
         pieces: Vec<Piece>,
         /// All its refs and HEAD.
         refs: Digest,
+        /// What is in no commit and comes with it.
+        #[serde(default, skip_serializing_if = "Uncommitted::is_empty")]
+        pending: Uncommitted,
     },
     /// The repository at `path` gets other refs, HEAD and work tree.
     Update {
@@ -47,6 +52,9 @@ pub enum Step {
         side: ShownPath,
         /// The refs.
         refs: Vec<RefChange>,
+        /// The stashes, if they change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stashes: Option<Stashes>,
         /// HEAD as it was.
         old_head: Head,
         /// HEAD as it will be.
@@ -78,26 +86,25 @@ pub enum Step {
 impl Step {
     /// Writes it down before it is done.
     pub fn intend(&self, journal: &mut dyn Journal) -> Result<()> {
-        let act = serde_json::to_value(self).map_err(|e| Error::io("the journal", e.into()))?;
-        journal.intend(&[Act(act)])
+        journal.intend(&[Act::of(self)?])
     }
 
     /// From the journal.
     pub fn read_all(acts: &[Act]) -> Result<Vec<Step>> {
-        let read = |act: &Act| Step::deserialize(&act.0).map_err(|e| Error::io("the journal", e.into()));
-        acts.iter().map(read).collect()
+        Act::steps(acts)
     }
 
     /// In words.
     pub fn describe(&self) -> String {
         match self {
             Step::MakeDir { path } => format!("make the folder {path}"),
-            Step::Clone { path, refs: _, pieces, .. } => {
+            Step::Clone { path, pieces, .. } => {
                 format!("put the new repository {path} in place, in {} pieces", pieces.len())
             }
-            Step::Update { path, refs, work, .. } => {
+            Step::Update { path, refs, stashes, work, .. } => {
+                let stashes = if stashes.is_some() { ", and the stashes" } else { "" };
                 let work = if *work { ", and the work tree" } else { "" };
-                format!("move {} refs of {path}{work}", refs.len())
+                format!("move {} refs of {path}{stashes}{work}", refs.len())
             }
             Step::Empty { path } => format!("remove the folder {path} in the end, if it is empty"),
             Step::Remove { path, .. } => format!("take the repository {path} away"),

@@ -2,9 +2,11 @@
 
 use super::facts::{Facts, Profile, Remote, State, Uncommitted, Upstream};
 use super::header::Header;
+use super::names::Id;
 use super::open::{failed, open, shown};
 use super::{
-    graph, left_behind, lfs, pack, pending, refs, stream_name, submodules, work, BUNDLE, GRAPH, UNCOMMITTED,
+    graph, left_behind, lfs, pack, pending, refs, stashes, stream_name, submodules, work, BUNDLE, GRAPH,
+    UNCOMMITTED,
 };
 use crate::component::{
     Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
@@ -60,19 +62,30 @@ fn uncommitted(repo: &Repository, profile: &Profile, scope: &Scope<'_>) -> Resul
     }))
 }
 
-/// Writes the streams of the repository at `path`; `shown_as` is the path for the manifest. A backup (`exact`) takes what
-/// is committed, whatever else is there: an import that would touch more is refused in its plan. Returns the facts, and what
-/// was noticed.
+/// What a capture is for.
+#[derive(Clone, Copy)]
+pub enum For<'a> {
+    /// Whoever gets it.
+    Anybody,
+    /// Targets that have these commits already, and all that they lead to.
+    WhoeverHas(&'a [Oid]),
+    /// A rollback. It takes what is committed, whatever else is there: an import that would touch more is refused in its plan.
+    Backup,
+}
+
+/// Writes the streams of the repository at `path`; `shown_as` is the path for the manifest. Returns the facts, and what was
+/// noticed.
 pub fn capture(
     path: &Path,
     shown_as: &str,
     profile: &Profile,
-    exact: bool,
+    purpose: For<'_>,
     scope: &Scope<'_>,
     sink: &dyn StreamSink,
 ) -> Result<(Facts, Vec<Finding>)> {
+    let exact = matches!(purpose, For::Backup);
     let repo = open(path)?;
-    let header = refs::header(&repo, profile)?;
+    let mut header = refs::header(&repo, profile)?;
     let mut findings = Vec::new();
     match uncommitted(&repo, profile, scope)?.filter(|_| !exact) {
         Some(found) if found.severity == Severity::Refusal => {
@@ -91,9 +104,28 @@ pub fn capture(
     if !exact {
         findings.extend(left_behind::finding(&repo, scope)?);
     }
+    if header.refs.contains_key(stashes::REF) {
+        facts.stashes = stashes::list(&repo)?;
+        facts.stashes.truncate(stashes::MAX);
+        header.own = stashes::own_refs(&facts.stashes);
+    }
+    let known = match purpose {
+        For::WhoeverHas(known) => known,
+        _ => &[],
+    };
     // A repository without a commit has nothing to be packed.
     if !header.refs.is_empty() || header.head.is_some() {
-        write(&repo, &header, scope, sink)?;
+        write(&repo, &mut header, known, scope, sink)?;
+    }
+    facts.needs = header.needs.len() as u64;
+    if facts.needs > 0 {
+        let what = format!(
+            "{shown_as}: packed without what the target has: {} commits of its own are needed to import it",
+            facts.needs
+        );
+        findings.push(
+            Finding::new(Severity::Warning, what).todo("no archive: export without --incremental for that"),
+        );
     }
     if profile.uncommitted == Uncommitted::Include
         && !exact
@@ -115,23 +147,38 @@ pub fn capture(
     Ok((facts, findings))
 }
 
-fn write(repo: &Repository, header: &Header, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<()> {
-    let mut tips: Vec<Oid> = header.refs.values().chain(&header.head).map(|id| id.0).collect();
-    tips.sort_unstable();
-    tips.dedup();
+/// Writes `graph` and the git bundle, and into `header` what it leaves out.
+fn write(
+    repo: &Repository,
+    header: &mut Header,
+    known: &[Oid],
+    scope: &Scope<'_>,
+    sink: &dyn StreamSink,
+) -> Result<()> {
+    let tips = header.tips();
     let mut list = sink.create(&stream_name(GRAPH)?, Holds::Data)?;
     list.label("graph");
     let mut buffered = io::BufWriter::with_capacity(64 * 1024, Told { to: list, progress: None });
-    graph::write(repo, &tips, &mut buffered)?;
+    let needs = graph::write(repo, &tips, known, &mut buffered)?;
     let list = buffered.into_inner().map_err(|e| Error::io("stream graph", e.into_error()))?;
     list.to.finish()?;
+    header.needs = needs.into_iter().map(|id| (id, subject(repo, id))).collect();
 
     let mut bundle =
         Told { to: sink.create(&stream_name(BUNDLE)?, Holds::Data)?, progress: Some(scope.progress) };
     bundle.to.label("bundle");
     bundle.write_all(&header.to_bytes()).map_err(|e| Error::io("the git bundle", e))?;
-    pack::write(repo, &tips, scope.threads, &mut bundle)?;
+    // What is left out is what the prerequisites lead to, and nothing else that the target may have.
+    let left_out: Vec<Oid> = header.needs.keys().map(|id| id.0).collect();
+    pack::write(repo, (&tips, &left_out), scope.threads, &mut bundle)?;
     bundle.to.finish()
+}
+
+/// What a commit says of itself, for people.
+fn subject(repo: &Repository, id: Id) -> String {
+    let commit = repo.find_commit(id.0).ok();
+    let summary = commit.as_ref().and_then(|commit| commit.summary_bytes()).unwrap_or_default();
+    String::from_utf8_lossy(summary).replace(char::is_control, " ")
 }
 
 /// A stream that says how far it is.
@@ -184,13 +231,9 @@ fn describe(repo: &Repository, shown_as: &str, exact: bool, findings: &mut Vec<F
             }
         }
     }
-    // Where there is no stash, libgit2 would make a log to read it.
-    let stashes = match repo.find_reference("refs/stash") {
-        Ok(_) => repo.reflog("refs/stash").map_or(0, |log| log.len()),
-        Err(_) => 0,
-    };
-    if stashes > 1 && !exact {
-        warn(format!("of its {stashes} stashes only the last one travels: git keeps the others in a log"));
+    let stashes = stashes::list(repo)?.len();
+    if stashes > stashes::MAX {
+        warn(format!("of its {stashes} stashes only the newest {} travel", stashes::MAX));
     }
     let submodules = submodules_in_head(repo)?;
     let state = if repo.is_bare() { State::Bare } else { State::WorkTree };
@@ -201,6 +244,8 @@ fn describe(repo: &Repository, shown_as: &str, exact: bool, findings: &mut Vec<F
         exact,
         head,
         refs: 0,
+        stashes: Vec::new(),
+        needs: 0,
         uncommitted: None,
         remotes,
         upstreams,

@@ -5,7 +5,8 @@ use super::header::Header;
 use super::open::{open, shown};
 use super::pending::Pending;
 use super::plan::{Planned, Todo, Update};
-use super::stage::{objects_in, repo_in};
+use super::stage::{repo_in, staged_objects};
+use super::stashes::{self, Stash};
 use super::{lfs, pending, refs, work};
 use crate::component::{CheckResult, Result, Scope};
 use git2::Repository;
@@ -34,12 +35,13 @@ fn staged_one(plan: &Planned, at: &Path) -> Result<Vec<CheckResult>> {
             let repo = open(at)?;
             let mut results =
                 vec![refs_are(&repo, &plan.header, &name)?, head_is(&repo, &plan.facts, &name)?];
+            results.push(stashes_are(&repo, &plan.facts.stashes, &name)?);
             results.push(work_is(&repo, plan.facts.uncommitted, &[], &name)?);
             results.extend(lfs::check(&repo, plan, &name)?);
             Ok(results)
         }
         Todo::Update(_) => {
-            let repo = open(&objects_in(&plan.side))?;
+            let repo = staged_objects(plan)?;
             let missing = plan.header.refs.iter().find(|(_, id)| repo.find_object(id.0, None).is_err());
             let failure = missing.map(|(name, _)| format!("what {name} names is missing"));
             Ok(vec![result(format!("{name}: what the refs name is there"), failure)])
@@ -70,6 +72,9 @@ fn on_refs(repo: &Repository, plan: &Planned, scope: &Scope<'_>, name: &str) -> 
     match &plan.todo {
         Todo::Update(update) => {
             let mut results = vec![changed_as_planned(repo, update, name)?];
+            if let Some(change) = &update.stashes {
+                results.push(stashes_are(repo, &change.new, name)?);
+            }
             if update.work.is_some() {
                 results.push(work_is(repo, update.pending, scope.carved, name)?);
             }
@@ -78,6 +83,7 @@ fn on_refs(repo: &Repository, plan: &Planned, scope: &Scope<'_>, name: &str) -> 
         Todo::Clone => Ok(vec![
             refs_are(repo, &plan.header, name)?,
             head_is(repo, &plan.facts, name)?,
+            stashes_are(repo, &plan.facts.stashes, name)?,
             work_is(repo, plan.facts.uncommitted, scope.carved, name)?,
         ]),
         _ => Ok(vec![result(format!("{name}: it has all that the bundle has"), has_all(repo, &plan.header))]),
@@ -90,6 +96,11 @@ fn refs_are(repo: &Repository, header: &Header, name: &str) -> Result<CheckResul
     let more = now.keys().find(|name| !header.refs.contains_key(*name));
     let failure = wrong.map(|(name, _)| name).or(more).map(|name| format!("{name} differs"));
     Ok(result(format!("{name}: the refs are the bundle's"), failure))
+}
+
+fn stashes_are(repo: &Repository, wanted: &[Stash], name: &str) -> Result<CheckResult> {
+    let failure = (stashes::list(repo)? != wanted).then(|| "they differ".to_owned());
+    Ok(result(format!("{name}: the stashes are as they should be"), failure))
 }
 
 fn head_is(repo: &Repository, facts: &Facts, name: &str) -> Result<CheckResult> {

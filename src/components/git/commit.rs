@@ -1,13 +1,15 @@
 //! Puts the staged state in place. Each step is in the journal before it is done.
 
 use super::act::{Piece, Step};
+use super::exchange::exchange;
 use super::facts::State;
 use super::names::Id;
 use super::open::{failed, open, shown};
+use super::pending::Pending;
 use super::plan::{Planned, RefChange, Todo, Update};
 use super::site::{look, parent, resolve, Found};
 use super::stage::{objects_in, old_in, repo_in};
-use super::{lfs, pending, refs, submodules, work};
+use super::{lfs, pending, refs, stashes, submodules, work};
 use crate::base::digest::Digest;
 use crate::base::fsx::sync_dir;
 use crate::base::path::ShownPath;
@@ -34,7 +36,7 @@ pub fn commit(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> R
         // Its submodules are in it.
         Todo::Clone => return clone(plan, scope, journal),
         Todo::Update(change) => update(plan, change, scope, journal)?,
-        Todo::Remove { seen, keep } => return remove(plan, (*seen, *keep), scope, journal),
+        Todo::Remove { seen, keep, going } => return remove(plan, (*seen, *keep, *going), scope, journal),
     }
     submodules::commit(plan, scope, journal)
 }
@@ -66,7 +68,8 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
     pieces.sort_by_key(|piece| piece.to.0 == plan.path.join(mark));
     let refs = submodules::fingerprint(&open(&from)?, &plan.path, scope.carved)?;
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
-    Step::Clone { path, side, pieces: pieces.clone(), refs }.intend(journal)?;
+    let pending = submodules::uncommitted(plan)?;
+    Step::Clone { path, side, pieces: pieces.clone(), refs, pending }.intend(journal)?;
     pieces.iter().try_for_each(|piece| move_new(&piece.from.0, &piece.to.0))?;
     match pieces.len() {
         1 => Ok(()),
@@ -118,16 +121,24 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
     if refs::fingerprint(&repo)? != change.seen {
         return Err(changed(&plan.path));
     }
-    if change.work.is_some() && !work::changes(&repo, scope.carved)?.is_empty() {
-        return Err(changed(&plan.path));
+    if change.work.is_some() {
+        require_as_planned(&repo, change.going, scope.carved)?;
+    }
+    if let Some(stashes) = &change.stashes {
+        if stashes::list(&repo)? != stashes.old {
+            return Err(changed(&plan.path));
+        }
     }
     // Objects that no ref leads to yet are no change.
     bring_objects(&repo, &objects_in(&plan.side))?;
+    // Anew: a folder of packs that was not there before is not looked into.
+    let repo = open(&plan.path)?;
     lfs::Store::of(&repo)?.take(&lfs::Store::within(&objects_in(&plan.side)), &plan.lfs.new)?;
     Step::Update {
         path: ShownPath(plan.path.clone()),
         side: ShownPath(plan.side.clone()),
         refs: change.refs.clone(),
+        stashes: change.stashes.clone(),
         old_head: change.head.0.clone(),
         new_head: change.head.1.clone(),
         work: change.work.is_some(),
@@ -137,34 +148,61 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
     .intend(journal)?;
     if let Some((old, new)) = change.work {
         lfs::empty(&repo, (old, new), &plan.side)?;
-        // Before HEAD moves: what it says is what the work tree is compared with.
-        check_out(&repo, new)?;
+        match change.going {
+            Some(going) => {
+                // What is there is as that says: none of it is anybody else's.
+                exchange(&repo, (Some(new.0), going.work.0), scope.run, &mut Vec::new())?;
+                pending::put_index(&repo, new)?;
+            }
+            // Before HEAD moves: what it says is what the work tree is compared with.
+            None => check_out(&repo, new)?,
+        }
     }
     if let Some(pending) = change.pending {
-        pending::put_index(&repo, pending)?;
+        pending::put_index(&repo, pending.index)?;
     }
     if let (Some((_, new)), true) = (change.work, lfs::is_involved(&plan.side)) {
         lfs::fill(&repo, new, &plan.side, scope.carved)?;
     }
     change.refs.iter().try_for_each(|one| set_ref(&repo, &one.name, one.old, one.new))?;
+    if let Some(change) = &change.stashes {
+        stashes::set(&repo, &change.new)?;
+    }
     if change.head.0 != change.head.1 {
         refs::set_head(&repo, &change.head.1)?;
     }
     Ok(())
 }
 
+/// Refuses a work tree that has changes other than those that are to go.
+fn require_as_planned(repo: &Repository, going: Option<Pending>, carved: &[PathBuf]) -> Result<()> {
+    let as_planned = match going {
+        Some(pending) => pending::differs(repo, pending, carved)?.is_none(),
+        None => work::changes(repo, carved)?.is_empty(),
+    };
+    match as_planned {
+        true => Ok(()),
+        false => Err(changed(repo.workdir().unwrap_or(repo.path()))),
+    }
+}
+
 /// Whether an earlier call did it.
 fn is_done(repo: &Repository, change: &Update, carved: &[PathBuf]) -> Result<bool> {
     let now = refs::all(repo)?;
     let set = |one: &RefChange| now.get(&one.name).copied() == one.new;
-    let put_back = match change.pending {
-        Some(pending) => pending::differs(repo, pending, carved)?.is_none(),
+    let work_is_done = match (change.pending, change.going) {
+        (Some(pending), _) => pending::differs(repo, pending, carved)?.is_none(),
+        (None, Some(_)) => work::changes(repo, carved)?.is_empty(),
+        (None, None) => true,
+    };
+    let stashed = match &change.stashes {
+        Some(change) => stashes::list(repo)? == change.new,
         None => true,
     };
-    Ok(put_back && change.refs.iter().all(set) && refs::head(repo)? == change.head.1)
+    Ok(work_is_done && stashed && change.refs.iter().all(set) && refs::head(repo)? == change.head.1)
 }
 
-/// Moves the staged packs among the repository's own.
+/// Moves the staged packs among the repository's own, which an open one may not see.
 fn bring_objects(repo: &Repository, staged: &Path) -> Result<()> {
     let (from, to) = (staged.join("objects/pack"), repo.commondir().join("objects/pack"));
     let io = |e: io::Error| Error::io(shown(&to), e);
@@ -188,8 +226,7 @@ fn bring_objects(repo: &Repository, staged: &Path) -> Result<()> {
             moved => moved.map_err(io)?,
         }
     }
-    sync_dir(&to).map_err(io)?;
-    repo.odb().and_then(|odb| odb.refresh()).map_err(|e| failed(repo.path(), &e))
+    sync_dir(&to).map_err(io)
 }
 
 /// Makes work tree and index those of `commit`, and touches nothing that is in no commit.
@@ -229,7 +266,7 @@ pub fn set_ref(repo: &Repository, name: &str, old: Option<Id>, new: Option<Id>) 
 
 fn remove(
     plan: &Planned,
-    (seen, keep): (Digest, bool),
+    (seen, keep, going): (Digest, bool, Option<Pending>),
     scope: &Scope<'_>,
     journal: &mut dyn Journal,
 ) -> Result<()> {
@@ -238,9 +275,10 @@ fn remove(
         return Ok(());
     }
     let repo = open(&plan.path)?;
-    if refs::fingerprint(&repo)? != seen || !work::changes(&repo, scope.carved)?.is_empty() {
+    if refs::fingerprint(&repo)? != seen {
         return Err(changed(&plan.path));
     }
+    require_as_planned(&repo, going, scope.carved)?;
     for dir in &plan.empties {
         Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
     }

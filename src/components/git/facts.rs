@@ -2,6 +2,7 @@
 
 use super::names::{self, Id};
 use super::pending::Pending;
+use super::stashes::{self, Stash};
 use crate::component::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -178,6 +179,12 @@ pub struct Facts {
     /// How many refs the bundle has, HEAD not counted.
     #[serde(default)]
     pub refs: u64,
+    /// Its stashes, the newest first, if they travel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stashes: Vec<Stash>,
+    /// How many commits the bundle leaves out that whoever imports it has to have.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub needs: u64,
     /// What was in no commit, if that travels.
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub uncommitted: Option<Pending>,
@@ -205,6 +212,10 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+fn is_none(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Facts {
     /// Of a path where nothing is.
     pub fn absent(path: &str) -> Facts {
@@ -214,6 +225,8 @@ impl Facts {
             exact: true,
             head: None,
             refs: 0,
+            stashes: Vec::new(),
+            needs: 0,
             uncommitted: None,
             remotes: Vec::new(),
             upstreams: Vec::new(),
@@ -243,7 +256,8 @@ impl Facts {
         if facts.head.is_some() == (facts.state == State::Absent) {
             return broken("G1", &"HEAD where the state says otherwise");
         }
-        if facts.state == State::Absent && (facts.refs != 0 || !facts.exact) {
+        let has_refs = facts.refs != 0 || facts.needs != 0 || !facts.stashes.is_empty();
+        if facts.state == State::Absent && (has_refs || !facts.exact) {
             return broken("G1", &"refs of a repository that is not there");
         }
         if facts.above > 0 && facts.state != State::Absent {
@@ -252,6 +266,10 @@ impl Facts {
         if facts.uncommitted.is_some() && (facts.state != State::WorkTree || facts.exact) {
             return broken("G1", &"uncommitted work where no work tree was");
         }
+        if facts.needs > 0 && facts.exact {
+            return broken("G1", &"a backup that leaves commits out");
+        }
+        stashes::require_sound(&facts.stashes)?;
         match &facts.head {
             Some(Head::Branch(name)) if !names::is_branch(name) => {
                 return broken("G2", &format_args!("HEAD is not a branch: {name:?}"))

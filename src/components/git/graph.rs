@@ -3,7 +3,7 @@
 
 use super::names::Id;
 use crate::component::{Error, Result};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 
 /// The most commits of one repository.
@@ -16,8 +16,8 @@ const MAX_LINE: u64 = 64 * 1024;
 pub struct Graph(HashMap<Id, Vec<Id>>);
 
 impl Graph {
-    /// Whether `ancestor` is `commit`, or comes before it.
-    pub fn leads_to(&self, ancestor: Id, commit: Id) -> bool {
+    /// Whether `ancestor` is `commit`, or comes before it; `beyond` tells of commits that are not in the graph.
+    pub fn leads_to(&self, ancestor: Id, commit: Id, beyond: &dyn Fn(Id) -> bool) -> bool {
         let mut left = vec![commit];
         let mut seen = HashSet::new();
         while let Some(id) = left.pop() {
@@ -25,7 +25,11 @@ impl Graph {
                 return true;
             }
             if seen.insert(id) {
-                left.extend(self.0.get(&id).into_iter().flatten());
+                match self.0.get(&id) {
+                    Some(parents) => left.extend(parents),
+                    None if beyond(id) => return true,
+                    None => {}
+                }
             }
         }
         false
@@ -58,24 +62,41 @@ impl Graph {
     }
 }
 
-/// Writes all commits that the `tips` lead to.
-pub fn write(repo: &git2::Repository, tips: &[git2::Oid], to: &mut dyn Write) -> Result<()> {
+/// Writes all commits that the `tips` lead to, but those that the commits `known` lead to. Returns which of these the others
+/// and the tips need.
+pub fn write(
+    repo: &git2::Repository,
+    tips: &[git2::Oid],
+    known: &[git2::Oid],
+    to: &mut dyn Write,
+) -> Result<BTreeSet<Id>> {
     let git = |e: git2::Error| super::open::failed(repo.path(), &e);
     let mut walk = repo.revwalk().map_err(git)?;
+    let mut named = HashSet::new();
     for tip in tips {
         // A tag may name a tree or a blob, which has no history.
         if let Ok(commit) = repo.find_object(*tip, None).and_then(|object| object.peel_to_commit()) {
             walk.push(commit.id()).map_err(git)?;
+            named.insert(commit.id());
         }
     }
+    known.iter().try_for_each(|id| walk.hide(*id)).map_err(git)?;
+    let mut written = HashSet::new();
     for id in walk {
         let commit = repo.find_commit(id.map_err(git)?).map_err(git)?;
         let mut line = commit.id().to_string();
         commit.parent_ids().for_each(|parent| line.push_str(&format!(" {parent}")));
         line.push('\n');
         to.write_all(line.as_bytes()).map_err(|e| Error::io("stream graph", e))?;
+        if !known.is_empty() {
+            written.insert(commit.id());
+            named.extend(commit.parent_ids());
+        }
     }
-    Ok(())
+    match known.is_empty() {
+        true => Ok(BTreeSet::new()),
+        false => Ok(named.difference(&written).map(|id| Id(*id)).collect()),
+    }
 }
 
 #[cfg(test)]
@@ -88,8 +109,12 @@ mod tests {
         let row = |ids: &str| ids.chars().map(|c| id(c).to_string()).collect::<Vec<_>>().join(" ") + "\n";
         let text = row("4").replace('\n', " ") + &row("32") + &row("31") + &row("21") + &row("1");
         let graph = Graph::read(text.replacen(&row("31"), "", 1).as_bytes()).unwrap();
-        assert!(graph.leads_to(id('1'), id('4')) && graph.leads_to(id('4'), id('4')));
-        assert!(!graph.leads_to(id('4'), id('1')) && !graph.leads_to(id('9'), id('4')));
+        let leads_to = |from: char, to: char| graph.leads_to(id(from), id(to), &|_| false);
+        assert!(leads_to('1', '4') && leads_to('4', '4'));
+        assert!(!leads_to('4', '1') && !leads_to('9', '4'));
+        // What is beyond the graph's end is told by another.
+        assert!(graph.leads_to(id('9'), id('5'), &|end| end == id('5')));
+        assert!(!graph.leads_to(id('9'), id('4'), &|end| end == id('5')));
         for bad in ["x\n", "\n", row("1").trim(), &(row("1") + &row("1"))] {
             assert!(Graph::read(bad.as_bytes()).unwrap_err().to_string().contains("G5"), "{bad:?}");
         }

@@ -4,27 +4,31 @@ use super::facts::Head;
 use super::header::Header;
 use super::names::{self, Id};
 use super::open::open;
+use super::pending::Pending;
 use super::plan::{Planned, Todo, Update};
+use super::stashes::{self, Stashes};
 use super::{refs, stream_name, LEFT};
 use crate::component::{Error, Holds, Result, StreamSink, StreamSource};
 use git2::Repository;
 use std::io::{BufReader, Write};
 
-/// Refs, and the commit of HEAD, in the form that the head of a git bundle has.
+/// Refs, the commit of HEAD, older stashes and what is in no commit, in the form that the head of a git bundle has.
 pub struct Left(Header);
 
 impl Left {
     /// What `plan` leaves.
     pub fn by(plan: &Planned) -> Result<Left> {
+        let is_there = super::open::is_repository(&plan.path);
         let mut left = match &plan.todo {
             Todo::Remove { .. } => Header::default(),
-            Todo::Clone => plan.header.clone(),
-            Todo::Nothing if !super::open::is_repository(&plan.path) => Header::default(),
+            Todo::Nothing if !is_there => Header::default(),
+            Todo::Clone => of_bundle(plan),
             Todo::Nothing => of(&open(&plan.path)?)?,
             Todo::Update(update) => after(update, of(&open(&plan.path)?)?),
         };
         // Of others a rollback takes it that they are new: they are kept.
         left.refs.retain(|name, _| names::is_ref(name));
+        left.own.retain(|name, _| names::is_own(name));
         Ok(Left(left))
     }
 
@@ -58,6 +62,18 @@ impl Left {
         self.0.refs.get(name) == Some(&now)
     }
 
+    /// Whether a stash was left.
+    pub fn has_stash(&self, id: Id) -> bool {
+        let Header { refs, own, .. } = &self.0;
+        refs.get(stashes::REF) == Some(&id)
+            || own.iter().any(|(name, left)| *left == id && stashes::is_own(name))
+    }
+
+    /// What was in no commit and was put back.
+    pub fn pending(&self) -> Option<Pending> {
+        Pending::of(&self.0)
+    }
+
     /// Whether `commit` is where HEAD was left, or a ref.
     pub fn leads_to(&self, commit: Id) -> bool {
         self.0.head == Some(commit) || self.0.refs.values().any(|id| *id == commit)
@@ -71,9 +87,18 @@ impl Left {
     }
 }
 
+/// What a new repository has.
+fn of_bundle(plan: &Planned) -> Header {
+    let mut header = plan.header.clone();
+    header.needs.clear();
+    plan.facts.uncommitted.iter().for_each(|pending| pending.put(&mut header.own));
+    header
+}
+
 /// What a repository has.
 fn of(repo: &Repository) -> Result<Header> {
-    Ok(Header { refs: refs::all(repo)?, head: refs::head_commit(repo)? })
+    let own = stashes::own_refs(&stashes::list(repo)?);
+    Ok(Header { refs: refs::all(repo)?, head: refs::head_commit(repo)?, own, ..Header::default() })
 }
 
 /// The same after an update.
@@ -84,6 +109,14 @@ fn after(update: &Update, mut header: Header) -> Header {
             None => header.refs.remove(&one.name),
         };
     }
+    if let Some(Stashes { new, .. }) = &update.stashes {
+        header.own = stashes::own_refs(new);
+        match new.first() {
+            Some(newest) => header.refs.insert(stashes::REF.to_owned(), newest.id),
+            None => header.refs.remove(stashes::REF),
+        };
+    }
+    update.pending.iter().for_each(|pending| pending.put(&mut header.own));
     header.head = match &update.head.1 {
         Head::Branch(name) => header.refs.get(name).copied(),
         Head::Detached(id) => Some(*id),

@@ -16,6 +16,8 @@ pub fn release(repo: &Repository, changes: &[RefChange], side: &Path) {
     let names = ["index", "HEAD", "packed-refs", "config"];
     let mut locks: Vec<PathBuf> = names.iter().map(|name| repo.path().join(format!("{name}.lock"))).collect();
     locks.push(repo.commondir().join("packed-refs.lock"));
+    locks.push(repo.commondir().join("refs/stash.lock"));
+    locks.push(repo.commondir().join("logs/refs/stash.lock"));
     locks.extend(changes.iter().map(|one| repo.commondir().join(format!("{}.lock", one.name))));
     locks.retain(|lock| is_newer(lock, side));
     let start = Instant::now();

@@ -1,14 +1,16 @@
 //! The kind `git`: a repository.
 //!
-//! Source: [`capture`] writes a git bundle ([`header`], [`pack`]) and the list of its commits ([`graph`]).
-//! Target: [`plan`] decides ref by ref; [`stage`] makes a whole repository, or the new objects alone, and holds them to
-//! the rules ([`trees`], [`names`]); [`commit`] puts it in place; [`undo`] takes that back from the acts ([`act`]).
+//! Source: [`capture`] writes a git bundle, for those who have some of it already ([`upon`]) without that ([`header`], [`pack`], by [`stock`] git where it is) and the list of its commits ([`graph`]).
+//! Target: [`plan`] decides ref by ref ([`draft`], [`update`]); [`stage`] makes a whole repository, or the new objects alone, and holds them to
+//! the rules ([`objects`], [`trees`], [`names`]); [`commit`] puts it in place; [`undo`] takes that back from the acts ([`act`]).
 //! Large files ([`lfs`]) and submodules ([`submodules`]) have a part in each of these.
 
 mod act;
 mod capture;
 mod check;
 mod commit;
+mod draft;
+mod exchange;
 mod facts;
 mod graph;
 mod header;
@@ -17,6 +19,7 @@ mod left_behind;
 mod lfs;
 mod locks;
 mod names;
+mod objects;
 mod open;
 mod pack;
 mod pending;
@@ -24,23 +27,28 @@ mod plan;
 mod refs;
 mod site;
 mod stage;
+mod stashes;
+mod stock;
 mod submodules;
 mod suggest;
 mod trees;
 mod undo;
+mod update;
+mod upon;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
+use self::capture::For;
 use self::facts::{Facts, Lfs, Profile, State};
 use self::header::Header;
 use self::site::Found;
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near, Plan,
-    Result, Scope, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
+    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near,
+    NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
 };
 use serde_json::Value;
 use std::io::BufReader;
@@ -114,6 +122,11 @@ impl Kind for GitKind {
         Facts::read(facts).map_or_else(|_| Vec::new(), |facts| vec![("refs", facts.refs)])
     }
 
+    /// Commits that its refs name, all of whose history is there: `["0f1e...", ...]`.
+    fn has(&self, host: &Host, place: &str) -> Option<Value> {
+        upon::has(&host.expand(place)?)
+    }
+
     fn from_backup(
         &self,
         name: &ComponentName,
@@ -171,17 +184,17 @@ impl Git {
         }
     }
 
-    /// Writes the streams of a bundle, or of a backup (`exact`). Returns the facts, and what was noticed.
+    /// Writes the streams of a bundle, or of a backup. Returns the facts, and what was noticed.
     fn read(
         &self,
         taken: &Profile,
-        exact: bool,
+        purpose: For<'_>,
         scope: &Scope<'_>,
         sink: &dyn StreamSink,
     ) -> Result<(Facts, Vec<Finding>)> {
         scope.require_whole("git")?;
         match self.source(scope)? {
-            Some(path) => capture::capture(&path, &self.path_text, taken, exact, scope, sink),
+            Some(path) => capture::capture(&path, &self.path_text, taken, purpose, scope, sink),
             None => Ok((Facts::absent(&self.path_text), Vec::new())),
         }
     }
@@ -247,8 +260,25 @@ impl Component for Git {
     }
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
-        let (facts, findings) = submodules::capture(self, scope, sink)?;
+        let (facts, findings) = submodules::capture(self, For::Anybody, scope, sink)?;
         Ok(Captured { facts: facts.to_value()?, findings })
+    }
+
+    fn capture_upon(&self, scope: &Scope<'_>, there: &[&Value], sink: &dyn StreamSink) -> Result<Captured> {
+        let known = match self.source(scope)? {
+            Some(path) => upon::known(&path, &self.path_text, there)?,
+            None => Vec::new(),
+        };
+        let (facts, mut findings) = submodules::capture(self, For::WhoeverHas(&known), scope, sink)?;
+        if known.is_empty() {
+            let what = format!("{}: the tickets name no commit of it: all of it is packed", self.path_text);
+            findings.push(Finding::new(Severity::Warning, what));
+        }
+        Ok(Captured { facts: facts.to_value()?, findings })
+    }
+
+    fn not_packed(&self) -> Vec<NotPacked> {
+        self.facts.as_ref().filter(|facts| facts.needs > 0).map(upon::not_packed).into_iter().collect()
     }
 
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {

@@ -55,6 +55,15 @@ pub fn is_ref(name: &str) -> bool {
         && !name.starts_with("refs/kbpack/")
 }
 
+/// Whether `name` is that of a ref of kbpack's own, which no repository has: an older stash, or what was in no commit.
+pub fn is_own(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("refs/kbpack/") else { return false };
+    let number =
+        |text: &str| text.len() <= 4 && text.bytes().all(|c| c.is_ascii_digit()) && !text.starts_with('0');
+    matches!(rest, "index" | "work")
+        || rest.strip_prefix("stash/").is_some_and(|n| !n.is_empty() && number(n))
+}
+
 /// Whether `name` is a branch's full name. `HEAD` as a branch would be taken for HEAD.
 pub fn is_branch(name: &str) -> bool {
     is_ref(name) && name.strip_prefix("refs/heads/").is_some_and(|short| short != "HEAD")
@@ -146,6 +155,25 @@ mod tests {
         assert!(
             is_branch("refs/heads/main") && !is_branch("refs/tags/main") && !is_branch("refs/heads/HEAD")
         );
+    }
+
+    #[test]
+    fn own_refs() {
+        for good in ["refs/kbpack/stash/1", "refs/kbpack/stash/999", "refs/kbpack/index", "refs/kbpack/work"]
+        {
+            assert!(is_own(good), "{good}");
+        }
+        for bad in [
+            "refs/kbpack/stash/",
+            "refs/kbpack/stash/0",
+            "refs/kbpack/stash/01",
+            "refs/kbpack/stash/x",
+            "refs/kbpack/stash/12345",
+            "refs/kbpack/x",
+            "refs/stash/1",
+        ] {
+            assert!(!is_own(bad), "{bad}");
+        }
     }
 
     #[test]

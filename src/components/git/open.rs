@@ -41,11 +41,14 @@ pub fn open(path: &Path) -> Result<Repository> {
     let repo = Repository::open_ext(path, flags, &[] as &[&OsStr]).map_err(|e| match e.code() {
         ErrorCode::NotFound => Error::not_ready(format_args!("{}: not a git repository", shown(path)))
             .todo("name the folder that has .git in it, or a bare repository"),
-        // An extension that this libgit2 does not know: sha256, reftable.
+        // An extension that this libgit2 does not know.
+        _ if e.message().to_lowercase().contains("refstorage") => {
+            Error::not_ready(format_args!("{}: its refs are kept in a reftable", shown(path)))
+                .todo("git refs migrate --ref-format=files (git 2.46 and later)")
+        }
         _ if e.class() == git2::ErrorClass::Repository => {
             let what = match e.message() {
                 text if text.contains("object format") => "its objects have SHA-256 ids".to_owned(),
-                text if text.contains("refstorage") => "its refs are in a reftable".to_owned(),
                 text => format!("git: {text}"),
             };
             Error::not_ready(format_args!("{}: {what}, and such a repository cannot be carried", shown(path)))

@@ -1,100 +1,63 @@
 //! Packs: written and indexed by stock git where it is installed, far the fastest, and by libgit2 where it is not.
 
 use super::open::{failed, shown};
+use super::stock::{self, Stock};
+use super::{objects, trees, upon};
 use crate::base::interrupt;
-use crate::base::process::{Command, ProcessError};
 use crate::component::{Error, Result};
 use git2::{Indexer, Oid, Repository};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
-/// Nobody's repository takes longer.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
-
-/// Writes a pack of all that the `tips` lead to.
-pub fn write(repo: &Repository, tips: &[Oid], threads: usize, to: &mut dyn Write) -> Result<()> {
-    match stock(repo, tips, threads, to) {
-        Err(Stock::Missing) => by_libgit2(repo, tips, threads, to),
+/// Writes a pack of all that the `tips` lead to, but what the commits `known` lead to.
+pub fn write(
+    repo: &Repository,
+    (tips, known): (&[Oid], &[Oid]),
+    threads: usize,
+    to: &mut dyn Write,
+) -> Result<()> {
+    match by_stock(repo, (tips, known), threads, to) {
+        Err(Stock::Missing) => by_libgit2(repo, (tips, known), threads, to),
         Err(Stock::Failed(error)) => Err(error),
         Ok(()) => Ok(()),
     }
 }
 
-/// Why stock git gave no pack.
-pub(super) enum Stock {
-    /// It is not installed. Nothing was written.
-    Missing,
-    /// Anything else.
-    Failed(Error),
-}
-
-/// Stock git on `repo`, whose config it reads: no hook, no filter, no network and nobody else's config is of its business.
-fn git(repo: &Repository) -> Command {
-    Command::new("git", PATIENCE)
-        .args(["--no-replace-objects", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
-        .args(["-c", "protocol.allow=never"])
-        .pass_env(&["PATH"])
-        .env("GIT_DIR", repo.path())
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_NO_LAZY_FETCH", "1")
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_TERMINAL_PROMPT", "0")
-}
-
 /// `git pack-objects`.
-fn stock(
+fn by_stock(
     repo: &Repository,
-    tips: &[Oid],
+    (tips, known): (&[Oid], &[Oid]),
     threads: usize,
     to: &mut dyn Write,
 ) -> std::result::Result<(), Stock> {
-    let mut revs = String::new();
-    tips.iter().for_each(|tip| revs.push_str(&format!("{tip}\n")));
-    let command = git(repo)
+    let command = stock::git(repo)
         .args(["pack-objects", "--revs", "--stdout", "--delta-base-offset", "-q"])
         .args([format!("--threads={threads}")]);
+    let mut revs = stock::lines(tips);
+    known.iter().for_each(|id| revs.push_str(&format!("^{id}\n")));
     let talked = command.talk(|mut stdin, mut stdout| {
         thread::scope(|scope| {
             // Another thread writes, for git may answer before it has heard everything.
             scope.spawn(move || stdin.write_all(revs.as_bytes()));
-            copy(&mut stdout, to)
+            stock::copy(&mut stdout, to).map_err(|e| Error::io("the pack", e))
         })
     });
-    let talked = talked.map_err(|e| match e {
-        ProcessError::NotFound { .. } => Stock::Missing,
-        e => Stock::Failed(Error::of(e)),
-    })?;
-    talked.said.map_err(|e| Stock::Failed(Error::io("the pack", e)))?;
-    match talked.status.success() {
-        true => Ok(()),
-        false => {
-            let why = talked.stderr.lines().last().unwrap_or("it did not say why").to_owned();
-            let what = format!("{}: git pack-objects failed: {why}", shown(repo.path()));
-            Err(Stock::Failed(Error::not_ready(what).todo("see what `git fsck` says of the repository")))
-        }
-    }
-}
-
-fn copy(from: &mut impl Read, to: &mut dyn Write) -> io::Result<()> {
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        interrupt::check().map_err(|e| io::Error::other(e.to_string()))?;
-        match from.read(&mut buffer)? {
-            0 => return Ok(()),
-            n => to.write_all(&buffer[..n])?,
-        }
-    }
+    stock::judge(talked, |why| stock::unreadable(repo, "pack-objects", why))
 }
 
 /// libgit2's pack builder.
-pub(super) fn by_libgit2(repo: &Repository, tips: &[Oid], threads: usize, to: &mut dyn Write) -> Result<()> {
+fn by_libgit2(
+    repo: &Repository,
+    (tips, known): (&[Oid], &[Oid]),
+    threads: usize,
+    to: &mut dyn Write,
+) -> Result<()> {
     let git = |e: git2::Error| failed(repo.path(), &e);
     let mut builder = repo.packbuilder().map_err(git)?;
     builder.set_threads(threads as u32);
     let mut walk = repo.revwalk().map_err(git)?;
+    known.iter().try_for_each(|id| walk.hide(*id)).map_err(git)?;
     for tip in tips {
         let object = repo.find_object(*tip, None).map_err(git)?;
         match object.peel_to_commit() {
@@ -126,7 +89,7 @@ pub(super) fn by_libgit2(repo: &Repository, tips: &[Oid], threads: usize, to: &m
     done.map_err(git)
 }
 
-/// Reads a pack into `repo`, with its index: every object, and that all that they and the `tips` name is there. Rule G6.
+/// Reads a pack into `repo`, which has nothing yet, with its index, and holds it to the rules G6 and G7.
 pub fn read(
     repo: &Repository,
     tips: &[Oid],
@@ -134,25 +97,54 @@ pub fn read(
     stream: &mut impl Read,
     each: &mut dyn FnMut(u64),
 ) -> Result<()> {
+    let refresh = || repo.odb().and_then(|odb| odb.refresh()).map_err(|e| failed(repo.path(), &e));
     match index_by_stock(repo, threads, stream, each) {
-        Err(Stock::Missing) => read_by_libgit2(None, stream, &repo.path().join("objects/pack"), each),
+        Err(Stock::Missing) => {
+            read_by_libgit2(None, stream, &repo.path().join("objects/pack"), each)?;
+            refresh()?;
+            return trees::check(repo, tips, &[]);
+        }
+        Err(Stock::Failed(error)) => return Err(error),
+        Ok(()) => refresh()?,
+    }
+    match objects::check(repo, tips) {
+        Err(Stock::Missing) => trees::check(repo, tips, &[]),
         Err(Stock::Failed(error)) => Err(error),
-        Ok(()) => require_connected(repo, tips),
+        Ok(()) => Ok(()),
     }
 }
 
-fn broken(what: impl std::fmt::Display) -> Error {
+/// Reads a pack that leaves out what the commits `known` lead to: those of `base`, whose objects `repo` then has, too. Every
+/// object of it is whole, as in any other, and none is a delta of one that it has not.
+pub fn read_upon(
+    (repo, base): (&Repository, &Repository),
+    (tips, known): (&[Oid], &[Oid]),
+    threads: usize,
+    stream: &mut impl Read,
+    each: &mut dyn FnMut(u64),
+) -> Result<()> {
+    match index_by_stock(repo, threads, stream, each) {
+        Err(Stock::Missing) => read_by_libgit2(Some(base), stream, &repo.path().join("objects/pack"), each)?,
+        Err(Stock::Failed(error)) => return Err(error),
+        Ok(()) => {}
+    }
+    upon::stand(repo, base)?;
+    trees::check(repo, tips, known)
+}
+
+/// A pack that breaks a rule.
+pub fn broken(what: impl std::fmt::Display) -> Error {
     Error::rule("G6", format_args!("the pack: {what}"))
 }
 
-/// `git index-pack`, several times as fast as libgit2.
+/// `git index-pack`.
 fn index_by_stock(
     repo: &Repository,
     threads: usize,
     stream: &mut impl Read,
     each: &mut dyn FnMut(u64),
 ) -> std::result::Result<(), Stock> {
-    let command = git(repo).args(["index-pack", "--stdin"]).args([format!("--threads={threads}")]);
+    let command = stock::git(repo).args(["index-pack", "--stdin"]).args([format!("--threads={threads}")]);
     let talked = command.talk(|mut stdin, mut stdout| {
         thread::scope(|scope| {
             let said = scope.spawn(move || {
@@ -165,20 +157,13 @@ fn index_by_stock(
             Ok::<_, Error>((sent?, said.unwrap_or_default()))
         })
     });
-    let talked = talked.map_err(|e| match e {
-        ProcessError::NotFound { .. } => Stock::Missing,
-        e => Stock::Failed(Error::of(e)),
-    })?;
-    let (sent, said) = talked.said.map_err(Stock::Failed)?;
-    let why = talked.stderr.lines().last().unwrap_or_default().trim_start_matches("fatal: ").to_owned();
+    let (sent, said) = stock::judge(talked, |why| broken(why))?;
     // It says the pack's checksum. What follows a pack it would pass by: then the file is shorter than what was sent.
     let name = said.strip_prefix("pack\t").and_then(|rest| rest.strip_suffix('\n')).unwrap_or_default();
     let file = repo.path().join(format!("objects/pack/pack-{name}.pack"));
-    let whole = std::fs::metadata(&file).is_ok_and(|meta| meta.len() == sent);
-    match (talked.status.success(), whole) {
-        (true, true) => Ok(()),
-        (true, false) => Err(Stock::Failed(broken("something follows it"))),
-        (false, _) => Err(Stock::Failed(broken(why))),
+    match std::fs::metadata(&file).is_ok_and(|meta| meta.len() == sent) {
+        true => Ok(()),
+        false => Err(Stock::Failed(broken("something follows it"))),
     }
 }
 
@@ -196,18 +181,6 @@ fn feed(stream: &mut impl Read, to: &mut impl Write, each: &mut dyn FnMut(u64)) 
         sent += n as u64;
         listens = listens && to.write_all(&buffer[..n]).is_ok();
         each(n as u64);
-    }
-}
-
-/// That all that the `tips` lead to is there.
-fn require_connected(repo: &Repository, tips: &[Oid]) -> Result<()> {
-    let mut revs = String::new();
-    tips.iter().for_each(|tip| revs.push_str(&format!("{tip}\n")));
-    let command = git(repo).args(["rev-list", "--objects", "--quiet", "--stdin"]);
-    let output = command.run(revs.as_bytes(), 1024).map_err(Error::of)?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(broken("an object that it names is not there")),
     }
 }
 

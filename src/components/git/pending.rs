@@ -1,6 +1,7 @@
 //! Work that is in no commit, as two commits: what is staged, a child of HEAD, and all of the work tree, a child of that.
 //! On the source they are made in memory.
 
+use super::header::Header;
 use super::names::Id;
 use super::open::{failed, open, shown};
 use super::{lfs, pack, work};
@@ -9,6 +10,7 @@ use crate::base::interrupt;
 use crate::component::{Error, Result};
 use git2::{DiffOptions, IndexAddOption, Oid, Repository, Signature, Time, Tree};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -26,12 +28,26 @@ pub struct Pending {
     pub work: Id,
 }
 
+/// The refs of the two in the head of a git bundle.
+const INDEX: &str = "refs/kbpack/index";
+const WORK: &str = "refs/kbpack/work";
+
 impl Pending {
+    /// Writes the two down as refs.
+    pub fn put(self, refs: &mut BTreeMap<String, Id>) {
+        refs.insert(INDEX.to_owned(), self.index);
+        refs.insert(WORK.to_owned(), self.work);
+    }
+
+    /// The two, if a head names them.
+    pub fn of(header: &Header) -> Option<Pending> {
+        Some(Pending { index: *header.own.get(INDEX)?, work: *header.own.get(WORK)? })
+    }
+
     /// What stands before the pack of the bundle that has them.
     fn header(self, head: Id) -> Vec<u8> {
         let Pending { index, work } = self;
-        let text =
-            format!("# v2 git bundle\n-{head} \n{index} refs/kbpack/index\n{work} refs/kbpack/work\n\n");
+        let text = format!("# v2 git bundle\n-{head} \n{index} {INDEX}\n{work} {WORK}\n\n");
         text.into_bytes()
     }
 }
@@ -122,11 +138,11 @@ fn tree(repo: &Repository, id: Id) -> Result<Tree<'_>> {
     repo.find_commit(id.0).and_then(|commit| commit.tree()).map_err(|e| failed(repo.path(), &e))
 }
 
-/// Makes the index what was staged. The work tree is there already.
-pub fn put_index(repo: &Repository, pending: Pending) -> Result<()> {
+/// Makes the index what `commit` has: what was staged. The work tree is there already.
+pub fn put_index(repo: &Repository, commit: Id) -> Result<()> {
     let git = |e: git2::Error| failed(repo.path(), &e);
     let mut index = repo.index().map_err(git)?;
-    index.read_tree(&tree(repo, pending.index)?).map_err(git)?;
+    index.read_tree(&tree(repo, commit)?).map_err(git)?;
     index.write().map_err(git)
 }
 
@@ -152,4 +168,16 @@ pub fn differs(repo: &Repository, pending: Pending, carved: &[PathBuf]) -> Resul
     };
     let wrong = paths.find(|path| !right(path));
     Ok(wrong.map(|path| format!("{} differs", shown(&path))))
+}
+
+/// Whether nothing is in a work tree but what HEAD has, or, if it was put back, what was in no commit.
+pub fn is_all(repo: &Repository, pending: Option<Pending>, carved: &[PathBuf]) -> Result<bool> {
+    let all = work::everything_else(repo, carved)?;
+    match pending {
+        None => Ok(all.is_empty()),
+        // What git ignores is in neither.
+        Some(pending) => {
+            Ok(all.len() == work::changes(repo, carved)?.len() && differs(repo, pending, carved)?.is_none())
+        }
+    }
 }

@@ -55,7 +55,7 @@ pub fn header(repo: &Repository, profile: &Profile) -> Result<Header> {
         Head::Branch(name) => refs.get(&name).copied(),
         Head::Detached(id) => Some(id),
     };
-    Ok(Header { refs, head })
+    Ok(Header { refs, head, ..Header::default() })
 }
 
 /// What HEAD says.
@@ -78,6 +78,22 @@ pub fn head_commit(repo: &Repository) -> Result<Option<Id>> {
         Err(e) if matches!(e.code(), git2::ErrorCode::UnbornBranch | git2::ErrorCode::NotFound) => Ok(None),
         Err(e) => Err(failed(repo.path(), &e)),
     }
+}
+
+/// Whether a ref, or HEAD, leads to `commit`.
+pub fn lead_to(repo: &Repository, commit: Id) -> Result<bool> {
+    let git = |e: git2::Error| failed(repo.path(), &e);
+    if repo.find_commit(commit.0).is_err() {
+        return Ok(false);
+    }
+    let mut walk = repo.revwalk().map_err(git)?;
+    walk.push(commit.0).map_err(git)?;
+    for id in all(repo)?.values().chain(&head_commit(repo)?) {
+        if let Ok(tip) = repo.find_object(id.0, None).and_then(|object| object.peel_to_commit()) {
+            walk.hide(tip.id()).map_err(git)?;
+        }
+    }
+    Ok(walk.next().is_none())
 }
 
 /// Makes HEAD say this.

@@ -3,10 +3,10 @@
 use super::facts::{Head, State};
 use super::header::Header;
 use super::names::Id;
-use super::open::{failed, shown};
+use super::open::{failed, open, shown};
 use super::plan::{Planned, Todo, Update};
 use super::work::few;
-use super::{lfs, pack, pending, refs, stream_name, submodules, trees, BUNDLE, UNCOMMITTED};
+use super::{lfs, pack, pending, refs, stashes, stream_name, submodules, trees, upon, BUNDLE, UNCOMMITTED};
 use crate::base::fsx::sync_dir;
 use crate::base::path::path_text;
 use crate::base::side::make_side;
@@ -27,6 +27,15 @@ pub fn repo_in(side: &Path) -> PathBuf {
 /// New objects for a repository that is there.
 pub fn objects_in(side: &Path) -> PathBuf {
     side.join("objects.git")
+}
+
+/// The same, opened, with what the bundle leaves out.
+pub fn staged_objects(plan: &Planned) -> Result<Repository> {
+    let repo = open(&objects_in(&plan.side))?;
+    if !plan.header.needs.is_empty() {
+        upon::stand(&repo, &open(&plan.path)?)?;
+    }
+    Ok(repo)
 }
 
 /// The index as it was.
@@ -89,14 +98,19 @@ fn fill(repo: &Repository, plan: &Planned, scope: &Scope<'_>, streams: &dyn Stre
     progress.expect(bundle.size);
     let mut stream = BufReader::with_capacity(128 * 1024, streams.open(&stream_name(BUNDLE)?)?);
     Header::read(&mut stream)?;
-    let mut tips: Vec<_> = plan.header.refs.values().chain(&plan.header.head).map(|id| id.0).collect();
-    pack::read(repo, &tips, scope.threads, &mut stream, &mut |n| progress.advance(n))?;
-    repo.odb().and_then(|odb| odb.refresh()).map_err(|e| failed(repo.path(), &e))?;
-    if let (Some(pending), Some(head)) = (plan.facts.uncommitted, plan.header.head) {
-        tips.push(pending.work.0);
-        pending::read(repo, pending, head, &mut streams.open(&stream_name(UNCOMMITTED)?)?)?;
+    let tips = plan.header.tips();
+    let each = &mut |n| progress.advance(n);
+    if plan.header.needs.is_empty() {
+        pack::read(repo, &tips, scope.threads, &mut stream, each)?;
+    } else {
+        let needs: Vec<_> = plan.header.needs.keys().map(|id| id.0).collect();
+        let target = open(&plan.path)?;
+        pack::read_upon((repo, &target), (&tips, &needs), scope.threads, &mut stream, each)?;
     }
-    trees::check(repo, &tips)?;
+    if let (Some(pending), Some(head)) = (plan.facts.uncommitted, plan.header.head) {
+        pending::read(repo, pending, head, &mut streams.open(&stream_name(UNCOMMITTED)?)?)?;
+        trees::check(repo, &[pending.work.0], &[head.0])?;
+    }
     lfs::stage(repo, plan, progress, streams)
 }
 
@@ -134,8 +148,8 @@ pub fn build(repo: &Repository, plan: &Planned, scope: &Scope<'_>, streams: &dyn
         local.set_str(&format!("{key}.remote"), &upstream.remote).map_err(git)?;
         local.set_str(&format!("{key}.merge"), &upstream.merge).map_err(git)?;
     }
-    if plan.header.refs.contains_key("refs/stash") {
-        log_stash(repo, &plan.header)?;
+    if !plan.facts.stashes.is_empty() {
+        stashes::set(repo, &plan.facts.stashes)?;
     }
     if !bare && plan.header.head.is_some() {
         repo.checkout_head(Some(CheckoutBuilder::new().force())).map_err(git)?;
@@ -143,7 +157,7 @@ pub fn build(repo: &Repository, plan: &Planned, scope: &Scope<'_>, streams: &dyn
     if let Some(pending) = plan.facts.uncommitted {
         let work = repo.find_object(pending.work.0, None).map_err(git)?;
         repo.checkout_tree(&work, Some(CheckoutBuilder::new().force())).map_err(git)?;
-        pending::put_index(repo, pending)?;
+        pending::put_index(repo, pending.index)?;
     }
     lfs::fill_clone(repo, plan)?;
     submodules::build(repo, plan, scope, streams)
@@ -177,17 +191,6 @@ fn require_commit(name: &str, object: &git2::Object<'_>) -> Result<()> {
     }
 }
 
-/// A stash is known by its log.
-fn log_stash(repo: &Repository, header: &Header) -> Result<()> {
-    let git = |e: git2::Error| failed(repo.path(), &e);
-    let Some(id) = header.refs.get("refs/stash") else { return Ok(()) };
-    let commit = repo.find_commit(id.0).map_err(git)?;
-    let message = commit.summary().ok().flatten().unwrap_or("stash").to_owned();
-    let mut log = repo.reflog("refs/stash").map_err(git)?;
-    log.append(id.0, &commit.committer(), Some(&message)).map_err(git)?;
-    log.write().map_err(git)
-}
-
 fn give(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
     if path.is_dir() && !path.is_symlink() {
         for entry in fs::read_dir(path)? {
@@ -208,8 +211,8 @@ fn objects(plan: &Planned, update: &Update, scope: &Scope<'_>, streams: &dyn Str
     if let Some(Head::Detached(id)) = &plan.facts.head {
         repo.find_commit(id.0).map_err(|_| missing("HEAD"))?;
     }
-    if let Some((_, new)) = update.work {
-        let target = super::open::open(&plan.path)?;
+    if let Some((old, new)) = update.work {
+        let target = open(&plan.path)?;
         require_room(&repo, new, &target)?;
         let (from, to) = (target.path().join("index"), index_in(&plan.side));
         match fs::copy(&from, &to) {
@@ -217,7 +220,7 @@ fn objects(plan: &Planned, update: &Update, scope: &Scope<'_>, streams: &dyn Str
             copied => drop(copied.map_err(|e| Error::io(shown(&from), e))?),
         }
         if plan.facts.lfs.is_some() || lfs::is_used(&target)? {
-            lfs::record(&target, refs::head_commit(&target)?, &plan.side)?;
+            lfs::record(&target, old, &plan.side)?;
         }
     }
     Ok(())

@@ -327,3 +327,72 @@ fn all_stashes_made_since_are_kept_by_a_rollback() {
         assert_eq!(String::from_utf8_lossy(blob.content()), text);
     }
 }
+
+/// A source that has gone on with `more` on main since the target's only commit, and what it packs for that target.
+fn upon(more: impl Fn(&Repository, git2::Oid)) -> (Machine, Machine, Value, Streams) {
+    let code = Code { bare: false, lfs: false, submodule: false };
+    let (source, target) = (Machine::new(), Machine::new());
+    code.furnish(&source.host, State::Other);
+    code.furnish(&target.host, State::Other);
+    let repo = code.open(&source.host);
+    let first = repo.refname_to_id("refs/heads/main").unwrap();
+    more(&repo, first);
+    let has = |component: &dyn Kind| component.has(&target.host, "~/src/code").unwrap();
+    let there = json!({ "has": { "~/src/code": has(&GitKind) } });
+    assert_eq!(there["has"]["~/src/code"], json!([first.to_string()]));
+    let from = GitKind.from_options(&name(), &code.options(&source.host), &source.host).unwrap();
+    let mut streams = Streams::default();
+    let facts = from.capture_upon(&source.scope(), &[&there], &streams).unwrap().facts;
+    streams.seal();
+    assert_eq!(facts["needs"], 1);
+    (source, target, facts, streams)
+}
+
+/// Stages it, and gives the error.
+fn stage_error(target: &Machine, facts: &Value, streams: &Streams) -> String {
+    let component = GitKind.from_facts(&name(), facts, None, &target.host).unwrap();
+    let plan = component.plan(&target.scope(), streams).unwrap();
+    assert!(plan.findings.iter().all(|f| f.severity != Severity::Refusal), "{:?}", plan.findings);
+    component.stage(&target.scope(), &plan, streams).unwrap_err().to_string()
+}
+
+#[test]
+fn a_pack_that_leaves_out_more_than_the_prerequisites_lead_to_is_refused() {
+    let (source, target, facts, mut streams) =
+        upon(|repo, _| _ = commit(repo, "main", &[("a.txt", "two\n"), ("new.txt", "new\n")]));
+    let component = GitKind.from_facts(&name(), &facts, None, &target.host).unwrap();
+    assert!(component.not_packed()[0].name.contains("1 commits"), "{:?}", component.not_packed());
+    let (repo, whole) =
+        (Code { bare: false, lfs: false, submodule: false }.open(&source.host), streams.get(BUNDLE));
+    let head = repo.head().unwrap().peel_to_commit().unwrap();
+    let mut builder = repo.packbuilder().unwrap();
+    builder.insert_object(head.id(), None).unwrap();
+    builder.insert_object(head.tree_id(), None).unwrap();
+    let mut pack = git2::Buf::new();
+    builder.write_buf(&mut pack).unwrap();
+    let end = whole.windows(6).position(|w| w == b"\n\nPACK").unwrap() + 2;
+    streams.set(BUNDLE, [&whole[..end], &pack].concat());
+    let error = stage_error(&target, &facts, &streams);
+    assert!(error.contains("is not there") && error.contains("rule G6"), "{error}");
+    streams.set(BUNDLE, whole);
+    import(&*component, &target, &streams);
+    let there = Code { bare: false, lfs: false, submodule: false }.open(&target.host);
+    assert_eq!(there.head().unwrap().peel_to_commit().unwrap().id(), head.id());
+    assert_eq!(there.workdir().map(|work| std::fs::read(work.join("new.txt")).unwrap()).unwrap(), b"new\n");
+}
+
+#[test]
+fn trees_upon_those_of_the_target_are_held_to_the_rules() {
+    let (_source, target, facts, streams) = upon(|repo, first| {
+        let blob = repo.blob(b"[core]\n").unwrap();
+        let tree = [b"100644 .GIT\0", blob.as_bytes()].concat();
+        let tree = repo.odb().unwrap().write(git2::ObjectType::Tree, &tree).unwrap();
+        let tree = repo.find_tree(tree).unwrap();
+        let parent = repo.find_commit(first).unwrap();
+        let who = parent.author();
+        let id = repo.commit(None, &who, &who, "evil", &tree, &[&parent]).unwrap();
+        repo.reference("refs/heads/evil", id, true, "").unwrap();
+    });
+    let error = stage_error(&target, &facts, &streams);
+    assert!(error.contains("would be taken for .git") && error.contains("rule G7"), "{error}");
+}

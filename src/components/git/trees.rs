@@ -16,54 +16,121 @@ const IGNORED_BY_HFS: [std::ops::RangeInclusive<char>; 5] = [
     '\u{00ad}'..='\u{00ad}',
 ];
 
-/// Holds every tree that the `tips` lead to to the rule. From the newest commit to the oldest: so most of what a tree is a
-/// delta of has just been read.
-pub fn check(repo: &Repository, tips: &[Oid]) -> Result<()> {
+/// Holds every tree that the `tips` lead to to the rule, but those that the commits `known` lead to, and requires that
+/// all that they name is there. From the newest commit to the oldest: so most of what a tree is a delta of has just been read.
+pub fn check(repo: &Repository, tips: &[Oid], known: &[Oid]) -> Result<()> {
     let git = |e: git2::Error| failed(repo.path(), &e);
     let odb = repo.odb().map_err(git)?;
     let mut walk = repo.revwalk().map_err(git)?;
     let mut seen = Seen::default();
+    for id in known {
+        let commit = repo.find_commit(*id).map_err(|_| missing(*id))?;
+        walk.hide(*id).map_err(git)?;
+        seen.pass_by(&odb, commit.tree_id())?;
+    }
     for tip in tips {
         let object = repo.find_object(*tip, None).map_err(|_| missing(*tip))?;
         match (object.peel_to_commit(), object.peel_to_tree()) {
             (Ok(commit), _) => walk.push(commit.id()).map_err(git)?,
             (_, Ok(tree)) => seen.tree(&odb, tree.id())?,
             // A tag of a blob.
-            _ => {}
+            _ => drop(object.peel(ObjectType::Blob).map_err(|_| missing(*tip))?),
         }
     }
     for id in walk {
-        let commit = repo.find_commit(id.map_err(git)?).map_err(git)?;
+        let id = id.map_err(|e| broken_history(repo, &e))?;
+        let commit = repo.find_commit(id).map_err(|_| missing(id))?;
         seen.tree(&odb, commit.tree_id())?;
     }
     seen.modules.into_iter().try_for_each(|id| check_modules(&odb, id))
+}
+
+fn broken_history(repo: &Repository, error: &git2::Error) -> Error {
+    match error.code() {
+        git2::ErrorCode::NotFound => Error::rule(
+            "G6",
+            format_args!("the pack: a commit that it names is not there: {}", error.message()),
+        ),
+        _ => failed(repo.path(), error),
+    }
 }
 
 /// What was looked at already, and the `.gitmodules` found on the way.
 #[derive(Default)]
 struct Seen {
     trees: HashSet<Oid>,
+    blobs: HashSet<Oid>,
     modules: HashSet<Oid>,
 }
 
 impl Seen {
     /// Looks at a tree and all that are in it.
     fn tree(&mut self, odb: &Odb<'_>, id: Oid) -> Result<()> {
-        let mut left = vec![id];
-        while let Some(id) = left.pop() {
-            if !self.trees.insert(id) {
-                continue;
-            }
-            interrupt::check().map_err(Error::of)?;
-            let object = odb.read(id).ok().filter(|object| object.kind() == ObjectType::Tree);
-            let object = object.ok_or_else(|| missing(id))?;
-            check_tree(object.data(), &mut self.modules, &mut left).map_err(|what| broken(id, &what))?;
-        }
-        Ok(())
+        let Seen { trees, blobs, modules } = self;
+        descend(odb, id, trees, &mut |id, bytes, left| {
+            check_tree(id, bytes, &mut |entry| {
+                let blob = match entry {
+                    Entry::Tree(id) => {
+                        left.push(oid(id));
+                        return Ok(());
+                    }
+                    Entry::Submodule => return Ok(()),
+                    Entry::Modules(id) => {
+                        modules.insert(oid(id));
+                        oid(id)
+                    }
+                    Entry::Blob(id) => oid(id),
+                };
+                match !blobs.insert(blob) || odb.exists(blob) {
+                    true => Ok(()),
+                    false => Err(missing(blob)),
+                }
+            })
+        })
+    }
+
+    /// Takes a tree and all that are in it for looked at: they are the target's own.
+    fn pass_by(&mut self, odb: &Odb<'_>, id: Oid) -> Result<()> {
+        let Seen { trees, blobs, .. } = self;
+        descend(odb, id, trees, &mut |_, bytes, left| {
+            each_entry(bytes, &mut |mode, _, id| {
+                match mode {
+                    b"40000" | b"040000" => left.push(oid(id)),
+                    b"160000" => {}
+                    _ => drop(blobs.insert(oid(id))),
+                }
+                Ok(())
+            })
+            .map_err(|what| broken(id, &what))
+        })
     }
 }
 
-fn missing(id: Oid) -> Error {
+/// Looks at a tree, as its bytes, and puts those that are in it on the list of those that are left.
+type Look<'a> = dyn FnMut(Oid, &[u8], &mut Vec<Oid>) -> Result<()> + 'a;
+
+/// Reads a tree, and what `look` puts on the list of those that are left, but those in `seen`.
+fn descend(odb: &Odb<'_>, id: Oid, seen: &mut HashSet<Oid>, look: &mut Look<'_>) -> Result<()> {
+    let mut left = vec![id];
+    while let Some(id) = left.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        interrupt::check().map_err(Error::of)?;
+        let object = odb.read(id).ok().filter(|object| object.kind() == ObjectType::Tree);
+        let object = object.ok_or_else(|| missing(id))?;
+        look(id, object.data(), &mut left)?;
+    }
+    Ok(())
+}
+
+/// The id of 20 bytes of a tree.
+fn oid(bytes: &[u8]) -> Oid {
+    Oid::from_bytes(bytes).unwrap_or(Oid::ZERO_SHA1)
+}
+
+/// An object that is named and not there.
+pub fn missing(id: Oid) -> Error {
     Error::rule("G6", format_args!("the pack: {id} is not there, or not what it should be"))
 }
 
@@ -71,39 +138,74 @@ fn broken(id: Oid, what: &str) -> Error {
     Error::rule("G7", format_args!("the object {id}: {what}"))
 }
 
-/// One tree, as its bytes: mode, blank, name, zero, 20 bytes of id.
-fn check_tree(
-    mut bytes: &[u8],
-    modules: &mut HashSet<Oid>,
-    trees: &mut Vec<Oid>,
-) -> std::result::Result<(), String> {
-    let mut names = HashSet::new();
-    while !bytes.is_empty() {
-        let cut = "a tree that is cut off";
-        let blank = bytes.iter().position(|&c| c == b' ').ok_or(cut)?;
-        let zero = bytes.iter().position(|&c| c == 0).filter(|zero| *zero > blank).ok_or(cut)?;
-        let (mode, name) = (&bytes[..blank], &bytes[blank + 1..zero]);
-        let id = bytes.get(zero + 1..zero + 21).ok_or(cut)?;
+/// What an entry of a tree names, by the 20 bytes of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// A tree.
+    Tree(&'a [u8]),
+    /// A file or a symlink.
+    Blob(&'a [u8]),
+    /// A file that some file system takes for `.gitmodules`.
+    Modules(&'a [u8]),
+    /// A commit of another repository.
+    Submodule,
+}
+
+/// Holds one tree to the rule, and hands out what it names.
+pub fn check_tree(id: Oid, bytes: &[u8], each: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    let mut in_order = true;
+    let mut outcome = Ok(());
+    let looked = each_entry(bytes, &mut |mode, name, id| {
         let shown = || String::from_utf8_lossy(name).into_owned();
-        let known: [&[u8]; 7] = [b"40000", b"100644", b"100755", b"100664", b"120000", b"160000", b"040000"];
-        if !known.contains(&mode) {
-            return Err(format!("{:?} has the mode {}", shown(), String::from_utf8_lossy(mode)));
-        }
+        let entry = match mode {
+            b"40000" | b"040000" => Entry::Tree(id),
+            b"100644" | b"100755" | b"100664" | b"120000" => Entry::Blob(id),
+            b"160000" => Entry::Submodule,
+            _ => return Err(format!("{:?} has the mode {}", shown(), String::from_utf8_lossy(mode))),
+        };
         if let Some(why) = danger(name) {
             return Err(format!("{:?} {why}", shown()));
         }
-        if stands_for(name, "gitmodules", "gi7eba") {
-            if mode == b"120000" {
-                return Err(format!("{:?} is a symlink", shown()));
-            }
-            modules.extend(Oid::from_bytes(id));
+        let is_modules = stands_for(name, "gitmodules", "gi7eba");
+        if is_modules && mode == b"120000" {
+            return Err(format!("{:?} is a symlink", shown()));
         }
-        if matches!(mode, b"40000" | b"040000") {
-            trees.extend(Oid::from_bytes(id));
+        let entry = match entry {
+            Entry::Blob(id) if is_modules => Entry::Modules(id),
+            entry => entry,
+        };
+        in_order &= names.last().is_none_or(|last| *last < name);
+        names.push(name);
+        if outcome.is_ok() {
+            outcome = each(entry);
         }
-        if !names.insert(name) {
-            return Err(format!("{:?} stands in it twice", shown()));
+        Ok(())
+    });
+    looked.map_err(|what| broken(id, &what))?;
+    outcome?;
+    // Git sorts folders as if a slash followed their names.
+    if !in_order {
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let what = format!("{:?} stands in it twice", String::from_utf8_lossy(pair[0]));
+            return Err(broken(id, &what));
         }
+    }
+    Ok(())
+}
+
+/// One tree, as its bytes: mode, blank, name, zero, 20 bytes of id.
+fn each_entry<'a>(
+    mut bytes: &'a [u8],
+    each: &mut dyn FnMut(&'a [u8], &'a [u8], &'a [u8]) -> std::result::Result<(), String>,
+) -> std::result::Result<(), String> {
+    while !bytes.is_empty() {
+        let cut = "a tree that is cut off";
+        let zero = memchr::memchr(0, bytes).ok_or(cut)?;
+        let blank = bytes[..zero].iter().position(|&c| c == b' ').ok_or(cut)?;
+        let id = bytes.get(zero + 1..zero + 21).ok_or(cut)?;
+        each(&bytes[..blank], &bytes[blank + 1..zero], id)?;
         bytes = &bytes[zero + 21..];
     }
     Ok(())
@@ -118,6 +220,10 @@ pub fn danger(name: &[u8]) -> Option<&'static str> {
         _ if name.len() > 255 => return Some("is too long for a name"),
         _ => {}
     }
+    // Nearly all names are plain: this is asked of every entry of every tree.
+    if is_plain(name) {
+        return None;
+    }
     // On NTFS a backslash separates, and so `..\\x` and `a\\.git` would lead elsewhere.
     let parts = name.split(|&c| c == b'\\');
     for part in parts {
@@ -131,11 +237,15 @@ pub fn danger(name: &[u8]) -> Option<&'static str> {
     None
 }
 
+/// Whether nobody takes `name` for anything but what it says.
+fn is_plain(name: &[u8]) -> bool {
+    name.first() != Some(&b'.') && name.iter().all(|&c| c.is_ascii() && c != b'~' && c != b'\\')
+}
+
 /// Whether some file system takes `name` for `.<word>`: without regard to case, without what HFS+ leaves out, with the dots,
 /// blanks and streams that NTFS drops at the end, or as a short name of NTFS (`git~1`, `gitmod~1`, `gi7eba~1`).
 fn stands_for(name: &[u8], word: &str, short: &str) -> bool {
-    // Nearly all names are plain: this is asked of every entry of every tree.
-    if name.first() != Some(&b'.') && !name.contains(&b'~') && name.is_ascii() {
+    if is_plain(name) {
         return false;
     }
     let text = String::from_utf8_lossy(name);
@@ -158,7 +268,7 @@ fn stands_for(name: &[u8], word: &str, short: &str) -> bool {
 }
 
 /// What `.gitmodules` says may not be an option to git, nor more lines than it seems.
-fn check_modules(odb: &Odb<'_>, id: Oid) -> Result<()> {
+pub fn check_modules(odb: &Odb<'_>, id: Oid) -> Result<()> {
     let Ok(blob) = odb.read(id) else { return Ok(()) };
     for line in String::from_utf8_lossy(blob.data()).lines() {
         let section = line.trim().strip_prefix('[').and_then(|rest| rest.split('"').nth(1));
@@ -182,6 +292,16 @@ fn check_modules(odb: &Odb<'_>, id: Oid) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(bytes: &[u8]) -> std::result::Result<Vec<String>, String> {
+        let mut found = Vec::new();
+        let id = Oid::from_bytes(&[9; 20]).unwrap();
+        let each = &mut |entry: Entry<'_>| {
+            found.push(format!("{entry:?}"));
+            Ok(())
+        };
+        check_tree(id, bytes, each).map_err(|e| e.to_string()).map(|()| found)
+    }
 
     fn tree(mode: &str, name: &[u8]) -> Vec<u8> {
         [mode.as_bytes(), b" ", name, b"\0", &[7; 20]].concat()
@@ -212,11 +332,7 @@ mod tests {
             b"a\\git~1",
             &long,
         ] {
-            assert!(
-                check_tree(&tree("100644", bad), &mut HashSet::new(), &mut Vec::new()).is_err(),
-                "{:?}",
-                String::from_utf8_lossy(bad)
-            );
+            assert!(check(&tree("100644", bad)).is_err(), "{:?}", String::from_utf8_lossy(bad));
         }
         for good in [
             &b".gitignore"[..],
@@ -229,13 +345,12 @@ mod tests {
             b"..x",
             b".git2",
         ] {
-            check_tree(&tree("100644", good), &mut HashSet::new(), &mut Vec::new()).unwrap();
+            check(&tree("100644", good)).unwrap();
         }
     }
 
     #[test]
     fn modes_links_and_repeats() {
-        let mut modules = HashSet::new();
         for (bad, why) in [
             (tree("120000", b".gitmodules"), "symlink"),
             (tree("120000", b".GITMODULES "), "symlink"),
@@ -244,13 +359,16 @@ mod tests {
             (tree("104755", b"x"), "mode"),
             (tree("100600", b"x"), "mode"),
             ([tree("100644", b"x"), tree("40000", b"x")].concat(), "twice"),
+            ([tree("100644", b"x"), tree("100644", b"x.c"), tree("40000", b"x")].concat(), "twice"),
             (tree("100644", b"x")[..20].to_vec(), "cut off"),
             (b"100644".to_vec(), "cut off"),
         ] {
-            let error = check_tree(&bad, &mut modules, &mut Vec::new()).unwrap_err();
+            let error = check(&bad).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
-        check_tree(&tree("100644", b".gitmodules"), &mut modules, &mut Vec::new()).unwrap();
-        assert_eq!(modules.len(), 1);
+        assert!(check(&tree("100644", b".gitmodules")).unwrap()[0].starts_with("Modules"));
+        // As git sorts them, which is not by their bytes alone; and as some old tool did.
+        check(&[tree("100644", b"x.c"), tree("40000", b"x")].concat()).unwrap();
+        check(&[tree("100644", b"b"), tree("100644", b"a")].concat()).unwrap();
     }
 }

@@ -2,18 +2,19 @@
 
 use super::act::{Piece, Step};
 use super::commit::{move_new, set_ref};
-use super::open::{failed, open, shown};
+use super::exchange::exchange;
+use super::open::{open, shown};
 use super::plan::RefChange;
 use super::site::{parent, resolve};
 use super::stage::{index_in, old_in};
-use super::{lfs, locks, refs, submodules, Git};
+use super::submodules::Uncommitted;
+use super::{lfs, locks, refs, stashes, submodules, Git};
 use crate::base::digest::Digest;
 use crate::base::fsx::{sync_dir, write_atomic};
 use crate::base::side::{remove_side, sides_left};
 use crate::component::{Act, Error, Finding, Result, Scope, Severity};
-use git2::build::CheckoutBuilder;
-use git2::{Delta, Repository};
-use std::ffi::{OsStr, OsString};
+use git2::Repository;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -26,8 +27,8 @@ pub fn undo(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> 
     for step in steps.iter().rev() {
         match step {
             Step::MakeDir { path } => remove_dir(&path.0)?,
-            Step::Clone { path, side, pieces, refs } => {
-                findings.extend(unclone(&path.0, &side.0, pieces, *refs, scope)?);
+            Step::Clone { path, side, pieces, refs, pending } => {
+                findings.extend(unclone(&path.0, &side.0, pieces, (*refs, pending), scope)?);
             }
             Step::Empty { .. } => {}
             Step::Update { .. } => back(step, scope, &mut findings)?,
@@ -82,7 +83,8 @@ fn remove_dir(path: &Path) -> Result<()> {
     }
 }
 
-fn exists(path: &Path) -> bool {
+/// Whether something is there, if only a symlink.
+pub fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
@@ -92,7 +94,7 @@ fn unclone(
     path: &Path,
     side: &Path,
     pieces: &[Piece],
-    new: Digest,
+    (new, pending): (Digest, &Uncommitted),
     scope: &Scope<'_>,
 ) -> Result<Option<Finding>> {
     let done: Vec<&Piece> = pieces.iter().rev().filter(|p| !exists(&p.from.0) && exists(&p.to.0)).collect();
@@ -102,7 +104,7 @@ fn unclone(
     let ours = match open(path) {
         Ok(repo) => {
             submodules::fingerprint(&repo, path, scope.carved)? == new
-                && submodules::everything_else(&repo, scope.carved)?.is_empty()
+                && submodules::is_all(&repo, "", pending, scope.carved)?
         }
         // Not all of it was there yet.
         Err(_) => done.len() < pieces.len(),
@@ -130,7 +132,8 @@ fn unclone(
 
 /// The repository's refs, HEAD, index and work tree become what they were. New objects stay: no ref leads to them.
 fn back(step: &Step, scope: &Scope<'_>, findings: &mut Vec<Finding>) -> Result<()> {
-    let Step::Update { path, side, refs: changes, old_head, new_head, work, old_work, new_work } = step
+    let Step::Update { path, side, refs: changes, stashes, old_head, new_head, work, old_work, new_work } =
+        step
     else {
         return Ok(());
     };
@@ -139,8 +142,12 @@ fn back(step: &Step, scope: &Scope<'_>, findings: &mut Vec<Finding>) -> Result<(
     if !side.is_dir() {
         let now = refs::all(&repo)?;
         let set = |one: &RefChange| one.old != one.new && now.get(&one.name).copied() == one.new;
+        let stashed = match stashes {
+            Some(change) => stashes::list(&repo)? == change.new,
+            None => false,
+        };
         // Taken back before; or somebody took the staging area away.
-        return match changes.iter().any(set) {
+        return match changes.iter().any(set) || stashed {
             true => Err(side_is_gone(path, side)),
             false => Ok(()),
         };
@@ -148,6 +155,13 @@ fn back(step: &Step, scope: &Scope<'_>, findings: &mut Vec<Finding>) -> Result<(
     locks::release(&repo, changes, side);
     for one in changes.iter().rev() {
         findings.extend(unset_ref(&repo, path, one, scope.run)?);
+    }
+    if let Some(change) = stashes {
+        let now = stashes::list(&repo)?;
+        let old = stashes::undone(&now, change);
+        if now != old {
+            stashes::set(&repo, &old)?;
+        }
     }
     let head = refs::head(&repo)?;
     if head != *old_head {
@@ -159,7 +173,7 @@ fn back(step: &Step, scope: &Scope<'_>, findings: &mut Vec<Finding>) -> Result<(
     }
     if let (true, Some(new)) = (*work, new_work) {
         let trees = (old_work.map(|id| id.0), new.0);
-        unwork(&repo, trees, scope.run, findings)?;
+        exchange(&repo, trees, scope.run, findings)?;
         let (saved, index) = (index_in(side), repo.path().join("index"));
         let restored = match fs::read(&saved) {
             Ok(bytes) => write_atomic(&index, 0o644, &bytes),
@@ -190,96 +204,6 @@ fn unset_ref(repo: &Repository, path: &Path, one: &RefChange, run: &str) -> Resu
     }
     set_ref(repo, &one.name, now, one.old)?;
     Ok(finding)
-}
-
-/// The files that differ between two commits become those of the old one; what was edited since is kept beside it.
-fn unwork(
-    repo: &Repository,
-    (old, new): (Option<git2::Oid>, git2::Oid),
-    run: &str,
-    findings: &mut Vec<Finding>,
-) -> Result<()> {
-    let git = |e: git2::Error| failed(repo.path(), &e);
-    let Some(work) = repo.workdir().map(Path::to_owned) else { return Ok(()) };
-    let tree = |id| repo.find_commit(id).and_then(|commit| commit.tree()).map_err(git);
-    let (old, new) = (old.map(tree).transpose()?, tree(new)?);
-    let diff = repo.diff_tree_to_tree(old.as_ref(), Some(&new), None).map_err(git)?;
-    let mut checkout = CheckoutBuilder::new();
-    checkout.force().disable_pathspec_match(true).update_index(true);
-    let mut wanted = false;
-    for delta in diff.deltas() {
-        let file = if delta.status() == Delta::Deleted { delta.old_file() } else { delta.new_file() };
-        let Some(name) = file.path_bytes().map(|bytes| Path::new(OsStr::from_bytes(bytes)).to_owned()) else {
-            continue;
-        };
-        let at = work.join(&name);
-        if exists(&at)
-            && !at.is_dir()
-            && !is_one_of(repo, &at, [delta.old_file().id(), delta.new_file().id()])
-        {
-            let kept = free_name(&at, run);
-            move_new(&at, &kept)?;
-            findings.push(was_kept(&at, &kept));
-        }
-        if delta.status() == Delta::Added {
-            remove_file(&work, &at)?;
-        } else {
-            checkout.path(&name);
-            wanted = true;
-        }
-    }
-    match old {
-        Some(old) if wanted => repo.checkout_tree(old.as_object(), Some(&mut checkout)).map_err(git),
-        _ => Ok(()),
-    }
-}
-
-/// Whether the file has nothing of its own: it is one of these blobs, or the beginning of one, as a kill leaves it, or what one
-/// points to.
-fn is_one_of(repo: &Repository, at: &Path, blobs: [git2::Oid; 2]) -> bool {
-    if blobs.iter().any(|id| lfs::is_content_of_blob(repo, *id, at)) {
-        return true;
-    }
-    let content = match fs::read_link(at) {
-        Ok(target) => target.into_os_string().into_encoded_bytes(),
-        Err(_) => match fs::read(at) {
-            Ok(content) => content,
-            Err(_) => return false,
-        },
-    };
-    let same = |id: &git2::Oid| {
-        repo.find_blob(*id).is_ok_and(|blob| {
-            let plain = |bytes: &[u8]| -> Vec<u8> { bytes.iter().copied().filter(|c| *c != b'\r').collect() };
-            // Attributes may have it with other ends of lines.
-            blob.content().starts_with(&content)
-                || !blob.is_binary() && plain(blob.content()).starts_with(&plain(&content))
-        })
-    };
-    blobs.iter().any(same)
-}
-
-/// Removes a file and the folders above it in which nothing is left.
-fn remove_file(work: &Path, at: &Path) -> Result<()> {
-    match fs::remove_file(at) {
-        Err(e)
-            if !matches!(
-                e.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Err(Error::io(shown(at), e))
-        }
-        _ => {}
-    }
-    let above = at.ancestors().skip(1).take_while(|dir| *dir != work && dir.starts_with(work));
-    for dir in above {
-        match fs::remove_dir(dir) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => break,
-            // One that was not made yet may stand in one that was.
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// What was moved away comes back.
@@ -317,7 +241,7 @@ pub fn kept_name(path: &Path, run: &str) -> PathBuf {
 }
 
 /// The first such name that is free.
-fn free_name(path: &Path, run: &str) -> PathBuf {
+pub fn free_name(path: &Path, run: &str) -> PathBuf {
     let mut name = OsString::from(kept_name(path, run));
     while exists(Path::new(&name)) {
         name.push("-");
@@ -325,7 +249,8 @@ fn free_name(path: &Path, run: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn was_kept(path: &Path, kept: &Path) -> Finding {
+/// What is said of it.
+pub fn was_kept(path: &Path, kept: &Path) -> Finding {
     let what = format!("{} was changed after the import: that is {}", shown(path), shown(kept));
     Finding::new(Severity::Warning, what).todo("take over what you need from it, and remove it")
 }

@@ -7,7 +7,7 @@ use crate::engine::sealed::text;
 use crate::engine::ticket::document::{Space, Tool};
 use crate::format::MAX_INTEGER;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ use std::time::Duration;
 const TOOLS: &[&str] = &["git", "pg_dump", "psql", "python3"];
 /// How long one of them may think.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Places of which a kind says what is there.
+const MAX_PLACES: usize = 64;
 /// Bytes that one of them may say.
 const MAX_ANSWER: usize = 16 * 1024;
 
@@ -58,9 +60,18 @@ fn mount(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().take_while(same).last().map(Path::to_owned)
 }
 
-/// What each kind has to say of this machine.
-pub(super) fn offers(kinds: &[&dyn Kind], host: &Host) -> BTreeMap<String, Value> {
-    kinds.iter().map(|kind| (kind.name().to_owned(), kind.offer(host))).collect()
+/// What each kind has to say of this machine, and of what is at `places`.
+pub(super) fn offers(kinds: &[&dyn Kind], host: &Host, places: &BTreeSet<String>) -> BTreeMap<String, Value> {
+    let offer = |kind: &&dyn Kind| {
+        let mut offer = kind.offer(host);
+        let has = places.iter().filter_map(|place| Some((place.clone(), kind.has(host, place)?)));
+        let has: serde_json::Map<String, Value> = has.take(MAX_PLACES).collect();
+        if let (Value::Object(offer), false) = (&mut offer, has.is_empty()) {
+            offer.insert("has".to_owned(), has.into());
+        }
+        (kind.name().to_owned(), offer)
+    };
+    kinds.iter().map(offer).collect()
 }
 
 #[cfg(test)]
@@ -89,7 +100,7 @@ mod tests {
     #[test]
     fn every_kind_has_its_say() {
         let host = Host { home: "/".into(), uid: 0, own: vec![], maps: vec![] };
-        let offers = offers(crate::components::KINDS, &host);
+        let offers = offers(crate::components::KINDS, &host, &BTreeSet::new());
         assert_eq!(offers.len(), crate::components::KINDS.len());
         assert!(offers.values().all(Value::is_object), "{offers:?}");
     }

@@ -23,9 +23,16 @@ pub struct For {
     pub tickets: Vec<Believed<Ticket>>,
     /// Leave out whether there is room for everything: most of it may be there already.
     pub no_space_check: bool,
+    /// Leave out what the targets have already.
+    pub incremental: bool,
 }
 
 impl For {
+    /// What the targets say of `kind`, each.
+    pub fn say_of(&self, kind: &str) -> Vec<&Value> {
+        self.tickets.iter().map(|ticket| ticket.document.kinds.get(kind).unwrap_or(&Value::Null)).collect()
+    }
+
     /// Refuses a ticket whose time is over at `at` (rule N9).
     pub fn check_expiry(&self, at: u64) -> Result<()> {
         for ticket in &self.tickets {

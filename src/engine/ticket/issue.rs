@@ -67,7 +67,7 @@ impl Issue<'_> {
             recipient: self.made.recipient.clone(),
             tools: facts::tools(),
             space: facts::space([self.host.home.as_path(), self.state.ensure_dir()?]),
-            kinds: facts::offers(KINDS, self.host),
+            kinds: facts::offers(KINDS, self.host, &self.state.destinations()),
         })
     }
 }

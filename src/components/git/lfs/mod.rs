@@ -96,7 +96,9 @@ impl Brought {
             Todo::Nothing => {
                 let head = refs::head(repo)?;
                 let seen = refs::fingerprint(repo)?;
-                Update { refs: Vec::new(), head: (head.clone(), head), work: None, pending: None, seen }
+                let (refs, head) = (Vec::new(), (head.clone(), head));
+                let (stashes, work, pending, going) = (None, None, None, None);
+                Box::new(Update { refs, stashes, head, work, pending, going, seen })
             }
             other => return Ok(other),
         };
@@ -108,7 +110,10 @@ impl Brought {
                 self.filled = pointers.len();
             }
         }
-        let anything = !update.refs.is_empty() || update.head.0 != update.head.1 || update.work.is_some();
+        let anything = !update.refs.is_empty()
+            || update.stashes.is_some()
+            || update.head.0 != update.head.1
+            || update.work.is_some();
         Ok(if anything || !self.new.is_empty() { Todo::Update(update) } else { Todo::Nothing })
     }
 }

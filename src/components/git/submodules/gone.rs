@@ -3,7 +3,7 @@
 use super::super::facts::{Facts, State};
 use super::super::left::Left;
 use super::super::open::open;
-use super::super::work;
+use super::super::pending;
 use super::checked_out;
 use super::streams::Below;
 use crate::component::{Result, StreamSource};
@@ -36,7 +36,7 @@ impl Gone {
                 return Ok(false);
             };
             let same = left.is_all_of(&repo)?
-                && work::everything_else(&repo, carved)?.is_empty()
+                && pending::is_all(&repo, left.pending(), carved)?
                 && inner.are_all_of(&repo, carved)?;
             if !same {
                 return Ok(false);

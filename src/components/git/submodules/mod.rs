@@ -18,11 +18,13 @@ pub use target::{any, build, commit, plan, stage, Module};
 use super::facts::{Facts, State};
 use super::names::{self, Id};
 use super::open::{failed, is_repository, open};
+use super::pending::{self, Pending};
+use super::plan::{self as plans, Planned};
 use super::{refs, work};
 use crate::base::digest::Digest;
 use crate::component::{Error, Result};
 use git2::Repository;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// How deep submodules may lie in each other.
@@ -50,7 +52,7 @@ pub fn check(facts: &Facts, depth: usize) -> Result<()> {
         let same = inner.path == format!("{}/{}", facts.path, module.path)
             && inner.exact == facts.exact
             && inner.state == facts.state
-            && inner.above == 0;
+            && (inner.above, inner.needs) == (0, 0);
         if !same {
             return broken(&format_args!("the submodule {name:?} is not as the repository around it"));
         }
@@ -117,12 +119,37 @@ pub fn fingerprint(repo: &Repository, place: &Path, carved: &[PathBuf]) -> Resul
     Ok(Digest::of(text.as_bytes()))
 }
 
-/// What of a work tree, and of those of its submodules, is in no commit, ignored or not.
-pub fn everything_else(repo: &Repository, carved: &[PathBuf]) -> Result<Vec<String>> {
-    let mut all = work::everything_else(repo, carved)?;
-    let Some(root) = repo.workdir() else { return Ok(all) };
-    for module in checked_out(repo, root, carved)? {
-        all.extend(everything_else(&open(&root.join(module))?, carved)?);
+/// What comes with a new repository that is in no commit, and with its submodules: by their paths in it, its own by none.
+pub type Uncommitted = BTreeMap<String, Pending>;
+
+/// What `plan` puts back that is in no commit.
+pub fn uncommitted(plan: &Planned) -> Result<Uncommitted> {
+    let mut all: Uncommitted = plan.facts.uncommitted.map(|own| (String::new(), own)).into_iter().collect();
+    for module in &plan.modules {
+        let inner = uncommitted(plans::of(&module.plan)?)?;
+        all.extend(inner.into_iter().map(|(path, pending)| (below(&module.path, &path), pending)));
     }
     Ok(all)
+}
+
+/// Whether nothing is in a work tree, and in those of its submodules, but what HEAD has, or what was in no commit and was
+/// put back. `at`: where the repository is among these.
+pub fn is_all(repo: &Repository, at: &str, all: &Uncommitted, carved: &[PathBuf]) -> Result<bool> {
+    if !pending::is_all(repo, all.get(at).copied(), carved)? {
+        return Ok(false);
+    }
+    let Some(root) = repo.workdir() else { return Ok(true) };
+    for module in checked_out(repo, root, carved)? {
+        if !is_all(&open(&root.join(&module))?, &below(at, &module), all, carved)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn below(at: &str, path: &str) -> String {
+    match at.is_empty() || path.is_empty() {
+        true => format!("{at}{path}"),
+        false => format!("{at}/{path}"),
+    }
 }

@@ -1,6 +1,6 @@
 //! Source, and backups: a repository and its submodules are written, one after the other.
 
-use super::super::capture::without_password;
+use super::super::capture::{without_password, For};
 use super::super::facts::{Facts, Lfs, Module as ModuleFacts, Profile, Uncommitted};
 use super::super::left::Left;
 use super::super::names;
@@ -100,22 +100,27 @@ pub fn survey(git: &Git, path: &Path, scope: &Scope<'_>, survey: &mut Survey) ->
     Ok(())
 }
 
-/// Writes a repository, and its submodules, if they are to travel.
-pub fn capture(git: &Git, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<(Facts, Vec<Finding>)> {
+/// Writes a repository, and its submodules, if they are to travel: these whole, whatever it is for.
+pub fn capture(
+    git: &Git,
+    purpose: For<'_>,
+    scope: &Scope<'_>,
+    sink: &dyn StreamSink,
+) -> Result<(Facts, Vec<Finding>)> {
     let (true, Some(path)) = (git.profile.submodules, git.source(scope)?) else {
-        return git.read(&git.taken(), false, scope, sink);
+        return git.read(&git.taken(), purpose, scope, sink);
     };
     let (here, not_here, mut findings) = here(git, &open(&path)?, scope)?;
     if let Some(at) = findings.iter().position(|finding| finding.severity == Severity::Refusal) {
         let Finding { what, remedy, .. } = findings.swap_remove(at);
         return Err(Error::not_ready(what).todo(remedy.unwrap_or_default()));
     }
-    let (mut facts, found) = git.read(&git.taken(), false, scope, sink)?;
+    let (mut facts, found) = git.read(&git.taken(), purpose, scope, sink)?;
     findings.extend(found);
     facts.submodules = not_here;
     for (number, module) in (1..).zip(here) {
         let (repository, found) =
-            capture(&inner(git, &module.path, None), scope, &Below::sink(sink, number))?;
+            capture(&inner(git, &module.path, None), For::Anybody, scope, &Below::sink(sink, number))?;
         findings.extend(found);
         let Here { name, path, url } = module;
         facts.modules.push(ModuleFacts { name, path, url, repository });
@@ -160,7 +165,7 @@ fn own_backup(
     sink: &dyn StreamSink,
 ) -> Result<(Facts, Vec<Finding>)> {
     let lfs = if goes { Lfs::Partial } else { Lfs::Untouched };
-    git.read(&Profile { lfs, ..git.taken() }, true, scope, sink)
+    git.read(&Profile { lfs, ..git.taken() }, For::Backup, scope, sink)
 }
 
 /// The submodules of a repository that goes as a whole: all that are checked out.

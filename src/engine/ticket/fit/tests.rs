@@ -90,8 +90,12 @@ fn checked(path: &str, bytes: u64, says: Value, no_space_check: bool) -> (Result
     let host = Host { home: "/home/ada".into(), uid: 1000, own: vec![], maps: vec![] };
     let heard = Heard::default();
     let components: Vec<Named> = vec![(name, Box::new(Picky(path.into())))];
-    let outcome =
-        For { tickets: vec![ticket], no_space_check }.check(&components, &[surveyed], &host, &heard);
+    let outcome = For { tickets: vec![ticket], no_space_check, incremental: false }.check(
+        &components,
+        &[surveyed],
+        &host,
+        &heard,
+    );
     (outcome, heard.0.into_inner().unwrap())
 }
 

@@ -74,8 +74,8 @@ pub struct Args {
     /// Show what would be packed, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// For a timer: ask nobody, write into the folder of the profile's [retention] and prune it, tell of a failure as
-    /// the profile's [unattended] says
+    /// For a timer: ask nobody, write into the folder that the profile's retention table names and prune it, tell of a
+    /// failure as its unattended table says
     #[arg(long, conflicts_with = "dry_run")]
     unattended: bool,
     /// Tell this program (the failure is JSON on its standard input) or URL (it is POSTed) of a failure

@@ -34,7 +34,7 @@ pub struct Args {
     /// The folder
     #[arg(required_unless_present_any = ["backups", "retention"], conflicts_with = "backups")]
     dir: Option<PathBuf>,
-    /// The folder and the rules are those of the profile's [retention]
+    /// The folder and the rules are those of the profile's retention table
     #[arg(long, conflicts_with_all = ["dir", "backups", "last", "daily", "weekly", "monthly", "within"])]
     retention: bool,
     /// Prune the backups that imports made on this machine

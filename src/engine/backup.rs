@@ -2,7 +2,7 @@
 //! this machine's own recipient and signed with its own key. It is on disk and was read again before the first change.
 //!
 //! What others write to until the commit moves it aside comes late: into a bundle of its own, when all checks have passed and
-//! nothing is dropped yet (`docs/decisions/0016`).
+//! nothing is dropped yet (`docs/decisions/0018`).
 
 use crate::base::digest::Digest;
 use crate::base::path::ShownPath;

@@ -214,7 +214,7 @@ fn checks() {
             made(
                 "check-sql-two-servers",
                 6,
-                "names not just one server",
+                "it names more than one host",
                 Seen::ByImport,
                 "sql",
                 json!({"url": "postgresql://localhost,192.0.2.1/x", "query": "SELECT 1", "equals": "1"}),

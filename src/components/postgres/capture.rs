@@ -10,6 +10,7 @@ use super::child::{self, Dumped, Reach};
 use super::connect;
 use super::contents;
 use super::copying::Copying;
+use super::error::failed;
 use super::facts::{Assertion, Database, Facts, Kept};
 use super::index::{self, stream_name, Row, Sequence};
 use super::labels;
@@ -148,6 +149,7 @@ pub fn survey(postgres: &Postgres, scope: &Scope<'_>) -> Result<Survey> {
         return Ok(Survey { origins: vec![place.to_string()], findings, ..Survey::default() });
     }
     let mut session = connect::connect(&place.login, &place.database)?;
+    session.batch_execute("BEGIN READ ONLY").map_err(|e| failed("the database", &e))?;
     let database = catalog::database(&mut session)?;
     let server = connect::server_version(&mut session)?;
     let taken = |schema: &str| postgres.select.takes_schema(schema);

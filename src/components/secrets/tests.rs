@@ -530,7 +530,7 @@ fn what_may_be_absent_and_is_stays_out() {
     let home = source();
     let optional = json!({
         "env": { "file": "~/.bashrc", "names": ["OPENAI_API_KEY", "NEVER_SET"], "absent": "ok" },
-        "pgpass": { "lines": ["localhost:5432:claude_memory:claude_mcp", "no:1:such:line"], "absent": "ok" },
+        "pgpass": { "lines": ["localhost:1:claude_memory:claude_mcp", "no:1:such:line"], "absent": "ok" },
         "files": [{ "path": "~/none/.env", "absent": "ok" }],
     });
     let (captured, streams) = home.capture(&optional);

@@ -72,7 +72,7 @@ for set in ${sets[*]}; do
   tree=$scratch/data/$set
   printf '%s: %s files, %s MiB\n' "$set" "$(find "$tree" -type f | wc -l)" "$(du -sm "$tree" | cut -f1)"
   mkdir -p "$scratch/source/.config/kbpack"
-  printf '[bundle]\nname = "bench"\n[component.%s]\nkind = "files"\npath = "%s"\n' "$set" "$tree" >"$scratch/source/.config/kbpack/profile.toml"
+  printf '[bundle]\nname = "bench"\nmax-shrink = 100\n[component.%s]\nkind = "files"\npath = "%s"\n' "$set" "$tree" >"$scratch/source/.config/kbpack/profile.toml"
   s=$scratch/stock.age k=$scratch/own.kbp
   signer=$(field "$scratch/source.json" signer)
   compare "$set export" \

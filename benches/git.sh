@@ -94,7 +94,7 @@ for set in ${sets[*]}; do
   "$set" "$repo"
   printf '%s: %s commits, %s MiB\n' "$set" "$(git -C "$repo" rev-list --all --count)" "$(du -sm "$repo" | cut -f1)"
   mkdir -p "$scratch/source/.config/kbpack"
-  printf '[bundle]\nname = "bench"\n[component.code]\nkind = "git"\npath = "%s"\n' "$repo" >"$scratch/source/.config/kbpack/profile.toml"
+  printf '[bundle]\nname = "bench"\nmax-shrink = 100\n[component.code]\nkind = "git"\npath = "%s"\n' "$repo" >"$scratch/source/.config/kbpack/profile.toml"
   s=$scratch/stock.bundle k=$scratch/own.kbp to=$scratch/to
   own_export="HOME=$scratch/source $kbpack -q export -r $recipient -o $k"
   own_import="HOME=$scratch/target $kbpack -q import $k --yes --accept-new --map $repo=$to"

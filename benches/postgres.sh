@@ -25,7 +25,7 @@ export PGOPTIONS=--client-min-messages=warning
 field() { python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
 profile() {
   mkdir -p "$work/$1/.config/kbpack"
-  printf '[component.db]\nkind = "postgres"\nhost = "%s"\nport = %s\nuser = "%s"\ndatabase = "%s"\n' \
+  printf '[bundle]\nmax-shrink = 100\n[component.db]\nkind = "postgres"\nhost = "%s"\nport = %s\nuser = "%s"\ndatabase = "%s"\n' \
     "$PGHOST" "$PGPORT" "$PGUSER" "$2" >"$work/$1/.config/kbpack/profile.toml"
 }
 profile source kb_bench

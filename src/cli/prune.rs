@@ -109,21 +109,7 @@ impl Args {
     pub fn run(self, context: &Context) -> Result<(), CliError> {
         let console = &context.console;
         let (dir, policy) = self.what(context)?;
-        let state = State::new(context.dirs.state.clone());
-        // Nobody is asked for a passphrase for each old bundle.
-        let identities = identities(context, &self.identity, None)?;
-        let prune = Prune {
-            paths: &KeyPaths::new(&context.dirs.config),
-            identities: &identities,
-            policy: &policy,
-            now: machine::now(),
-            verify: self.verify,
-            shrunk: &shrunk(&state)?,
-        };
-        let pruning = match &dir {
-            Some(dir) => prune.folder(dir, console)?,
-            None => prune.backups(&state, console)?,
-        };
+        let pruning = look(context, &self.identity, dir.as_deref(), &policy, self.verify)?;
         let nothing = |dry_run| Document { dry_run, pruning: &pruning, removed: Removed::default() };
         if self.dry_run {
             return Ok(console.data(&nothing(true), past::pruning(&pruning))?);
@@ -178,18 +164,34 @@ impl Args {
     }
 }
 
-/// What an export that nobody watches does after it: nobody is asked.
-pub(super) fn unattended(context: &Context, folder: &Path, policy: &Policy) -> Result<(), CliError> {
+/// What would go from the folder (none: of the backups).
+fn look(
+    context: &Context,
+    identity: &[PathBuf],
+    dir: Option<&Path>,
+    policy: &Policy,
+    verify: bool,
+) -> Result<Pruning, CliError> {
+    let console = &context.console;
     let state = State::new(context.dirs.state.clone());
     let prune = Prune {
         paths: &KeyPaths::new(&context.dirs.config),
-        identities: &identities(context, &[], None)?,
+        // Nobody is asked for a passphrase for each old bundle.
+        identities: &identities(context, identity, None)?,
         policy,
         now: machine::now(),
-        verify: false,
+        verify,
         shrunk: &shrunk(&state)?,
     };
-    let removed = prune.folder(folder, &context.console)?.remove(&context.console)?;
+    Ok(match dir {
+        Some(dir) => prune.folder(dir, console)?,
+        None => prune.backups(&state, console)?,
+    })
+}
+
+/// What an export that nobody watches does after it: nobody is asked.
+pub(super) fn unattended(context: &Context, folder: &Path, policy: &Policy) -> Result<(), CliError> {
+    let removed = look(context, &[], Some(folder), policy, false)?.remove(&context.console)?;
     removed.removed.iter().for_each(|file| context.console.line(&format!("removed {file}")));
     match removed.failed.len() {
         0 => Ok(()),

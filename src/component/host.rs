@@ -1,5 +1,6 @@
 //! The machine that a component works on.
 
+use super::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// The machine and the user that a component works for.
@@ -44,6 +45,16 @@ impl Host {
             })
         });
         Some(mapped.unwrap_or(path))
+    }
+
+    /// The place that a component's `path` names, `what` being there (`file`, `folder`), and its portable form.
+    pub fn place(&self, path: &str, what: &str) -> Result<(PathBuf, String)> {
+        let absolute = self.expand(path).filter(|path| path.file_name().is_some()).ok_or_else(|| {
+            Error::usage(format_args!("path {path:?} is not the path of a {what}"))
+                .todo("write an absolute path or one that begins with ~/, without '.' and '..'")
+        })?;
+        let text = self.contract(&absolute).unwrap_or_else(|| path.to_owned());
+        Ok((absolute, text))
     }
 
     /// The portable form of an absolute path: `~/...` for what lies in the home. `None` if not UTF-8.

@@ -96,7 +96,7 @@ impl FileAct {
 
     /// For the journal.
     pub fn to_act(&self) -> Result<Act> {
-        serde_json::to_value(self).map(Act).map_err(|e| Error::io("the journal", e.into()))
+        Act::of(self)
     }
 
     /// In words.

@@ -150,11 +150,7 @@ impl Git {
         facts: Option<Facts>,
         host: &Host,
     ) -> Result<Git> {
-        let absolute = host.expand(path).filter(|path| path.file_name().is_some()).ok_or_else(|| {
-            Error::usage(format_args!("path {path:?} is not the path of a folder"))
-                .todo("write an absolute path or one that begins with ~/, without '.' and '..'")
-        })?;
-        let path_text = host.contract(&absolute).unwrap_or_else(|| path.to_owned());
+        let (absolute, path_text) = host.place(path, "folder")?;
         Ok(Git { name: name.clone(), path: absolute, path_text, profile, facts, side: None })
     }
 

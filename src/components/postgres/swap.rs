@@ -127,8 +127,7 @@ pub fn commit(target: &Target, run: &str, journal: &mut dyn Journal) -> Result<(
         comment: target.new.as_ref().and_then(|new| new.database.comment.clone()),
         kept: target.kept,
     };
-    let act = serde_json::to_value(&act).map_err(|e| Error::io("the journal", e.into()))?;
-    journal.intend(&[Act(act)])?;
+    journal.intend(&[Act::of(&act)?])?;
     if let Some(oid) = live {
         renames.push((oid, name.clone(), names.old.clone()));
     }

@@ -2,7 +2,7 @@
 
 use crate::base::digest::Digest;
 use crate::base::path::ShownPath;
-use crate::component::{Act, Error, Journal, Result};
+use crate::component::{Act, Journal, Result};
 use serde::{Deserialize, Serialize};
 
 /// One step of a commit. The staging area `side` has `new/NAME` and `old/NAME`, where NAME is the last segment of `path`.
@@ -48,14 +48,12 @@ pub enum Step {
 impl Step {
     /// Writes it down before it is done.
     pub fn intend(&self, journal: &mut dyn Journal) -> Result<()> {
-        let act = serde_json::to_value(self).map_err(|e| Error::io("the journal", e.into()))?;
-        journal.intend(&[Act(act)])
+        journal.intend(&[Act::of(self)?])
     }
 
     /// From the journal.
     pub fn read_all(acts: &[Act]) -> Result<Vec<Step>> {
-        let read = |act: &Act| Step::deserialize(&act.0).map_err(|e| Error::io("the journal", e.into()));
-        acts.iter().map(read).collect()
+        Act::steps(acts)
     }
 
     /// In words.

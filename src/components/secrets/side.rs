@@ -236,8 +236,7 @@ fn intend(journal: &mut dyn Journal, mut step: Step) -> Result<Step> {
     if let Some(time) = step.folder() {
         *time = folder.map(|meta| (meta.mtime(), meta.mtime_nsec()));
     }
-    let act = serde_json::to_value(&step).map_err(|e| Error::io("the journal", e.into()))?;
-    journal.intend(&[Act(act)])?;
+    journal.intend(&[Act::of(&step)?])?;
     Ok(step)
 }
 
@@ -285,11 +284,7 @@ fn set_aside(path: &Path, aside: &Path, link: bool) -> io::Result<()> {
 }
 
 pub(super) fn steps(acts: &[Act]) -> Result<Vec<Step>> {
-    let step = |act: &Act| serde_json::from_value(act.0.clone());
-    acts.iter()
-        .map(step)
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|e| Error::io("the journal", e.into()))
+    Act::steps(acts)
 }
 
 /// Takes the steps back, last first, each as far as it got; their folders get their times back.

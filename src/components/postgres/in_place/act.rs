@@ -25,7 +25,7 @@ impl Replace {
     pub fn act(name: &str, run: &str, old: usize) -> Result<Act> {
         let act =
             Replace::InPlace { name: name.to_owned(), marker: format!("{PREFIX}{run}"), old: old as u64 };
-        Ok(Act(serde_json::to_value(&act).map_err(|e| Error::io("the journal", e.into()))?))
+        Act::of(&act)
     }
 
     /// From the journal.

@@ -48,6 +48,11 @@ impl Server {
         as_owner_with("pg_ctl", &["-w", "-D", self.folder(), "-l", log.to_str().unwrap(), "start"], env).ok();
     }
 
+    /// What it wrote into its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.data().join("log")).unwrap()
+    }
+
     /// Stops it as a power cut would.
     pub fn crash(&self) {
         as_owner("pg_ctl", &["-D", self.folder(), "-m", "immediate", "stop"]);

@@ -4,6 +4,8 @@ use super::address::Login;
 use super::error::failed;
 use super::facts::OLDEST_SERVER;
 use super::tools::Version;
+use crate::base::libpq;
+use crate::base::libpq::reader::Reader;
 use crate::base::libpq::session::Way;
 use crate::component::{Error, Result};
 use postgres::Client;
@@ -25,13 +27,26 @@ const PINNED: &str = "SET DateStyle = ISO; SET IntervalStyle = postgres; SET Tim
 
 /// A pinned session in `database`.
 pub fn connect(login: &Login, database: &str) -> Result<Client> {
+    let mut client = open(login, database, |way| way.open())?;
+    pinned(login, database, client.batch_execute(PINNED))?;
+    Ok(client)
+}
+
+/// The same, for one who reads large tables.
+pub fn connect_reader(login: &Login, database: &str) -> Result<Reader> {
+    let mut reader = open(login, database, Reader::open)?;
+    pinned(login, database, reader.batch_execute(PINNED))?;
+    Ok(reader)
+}
+
+fn open<T>(login: &Login, database: &str, with: impl FnOnce(&Way<'_>) -> libpq::Result<T>) -> Result<T> {
     let found = login.password(database)?;
     let password = found.as_ref().map(|found| &found.password);
-    let way = Way { login, database, password, limit: CONNECT_TIMEOUT, at: None };
-    let mut client = way.open()?;
-    let pinned = client.batch_execute(PINNED);
-    pinned.map_err(|error| failed(format_args!("database {database} on {login}"), &error))?;
-    Ok(client)
+    Ok(with(&Way { login, database, password, limit: CONNECT_TIMEOUT, at: None })?)
+}
+
+fn pinned(login: &Login, database: &str, done: std::result::Result<(), postgres::Error>) -> Result<()> {
+    done.map_err(|error| failed(format_args!("database {database} on {login}"), &error))
 }
 
 /// A session in a database that is neither the old nor the new one: `named`, else one of those that every server has.

@@ -6,9 +6,9 @@ use super::index::{stream_name, Row, Table};
 use super::rows::{copy_out, cut, write_all, Piece};
 use super::snapshot::{hold_one, renew};
 use crate::base::fault::Fault;
+use crate::base::libpq::reader::Reader;
 use crate::base::name::StreamName;
 use crate::component::{Error, Holds, Result, Scope, StreamSink, StreamWrite};
-use postgres::Client;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -62,7 +62,7 @@ impl<'a> Copying<'a> {
     }
 
     /// Copies all of it; the index's rows.
-    pub fn run(self, readers: Vec<Client>) -> Result<Vec<Row>> {
+    pub fn run(self, readers: Vec<Reader>) -> Result<Vec<Row>> {
         std::thread::scope(|threads| {
             let workers: Vec<_> =
                 readers.into_iter().map(|reader| threads.spawn(|| self.guarded(reader))).collect();
@@ -84,7 +84,7 @@ impl<'a> Copying<'a> {
         Ok(tables.into_iter().map(Row::Table).collect())
     }
 
-    fn guarded(&self, reader: Client) -> Result<()> {
+    fn guarded(&self, reader: Reader) -> Result<()> {
         let done = self.work(reader);
         if done.is_err() {
             self.stop.store(true, Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl<'a> Copying<'a> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    fn work(&self, mut session: Client) -> Result<()> {
+    fn work(&self, mut session: Reader) -> Result<()> {
         let (mut locks, mut holds_from_the_beginning) = (0, true);
         while let Some(number) = self.next() {
             let piece = &self.pieces[number];
@@ -122,7 +122,7 @@ impl<'a> Copying<'a> {
     /// A stream is made for the first row: empty tables cost nothing.
     fn copy(
         &self,
-        session: &mut Client,
+        session: &mut Reader,
         piece: &Piece,
         table: &Relation,
     ) -> Result<(RowHash, Option<StreamName>)> {

@@ -6,9 +6,9 @@ use super::hash::{RowHash, RowHasher};
 use super::quote;
 use crate::base::fault::Fault;
 use crate::base::interrupt;
+use crate::base::libpq::reader::CopyOut;
 use crate::component::{Error, Result};
-use postgres::Client;
-use std::io::{BufRead, Write};
+use std::io::Write;
 
 /// Pages of a piece of a large table, at most: 64 MiB.
 const PIECE_PAGES: u64 = 8 * 1024;
@@ -74,32 +74,26 @@ impl Piece {
 
 /// Runs `copy` and hands its rows on, in chunks.
 pub fn copy_out(
-    session: &mut Client,
+    session: &mut impl CopyOut,
     copy: &str,
     of: &Relation,
     mut take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<RowHash> {
     let place = || format!("rows of {}", of.sql());
-    let mut reader = session.copy_out(copy).map_err(|e| failed(place(), &e))?;
+    let mut rows = session.copy_out(copy).map_err(|e| failed(place(), &e))?;
     let mut hasher = RowHasher::default();
     let mut chunk = Vec::with_capacity(CHUNK + 8192);
     loop {
-        let bytes = reader.fill_buf().map_err(|e| copy_failed(place(), e))?;
-        let n = bytes.len();
-        if n == 0 {
-            break;
-        }
-        hasher.update(bytes);
-        chunk.extend_from_slice(bytes);
-        reader.consume(n);
-        if chunk.len() >= CHUNK {
-            interrupt::check().map_err(Error::of)?;
+        interrupt::check().map_err(Error::of)?;
+        let more = rows.fill(&mut chunk, CHUNK).map_err(|e| copy_failed(place(), e))?;
+        hasher.update(&chunk);
+        if !chunk.is_empty() {
             take(&chunk)?;
             chunk.clear();
         }
-    }
-    if !chunk.is_empty() {
-        take(&chunk)?;
+        if !more {
+            break;
+        }
     }
     hasher
         .finish()

@@ -5,10 +5,11 @@
 
 use super::address::Login;
 use super::catalog::{self, Relation};
-use super::connect::connect;
+use super::connect::{connect, connect_reader};
 use super::error::{code_of, failed};
 use super::quote;
 use crate::base::interrupt;
+use crate::base::libpq::reader::Reader;
 use crate::component::{Error, Result};
 use postgres::Client;
 use std::thread::sleep;
@@ -34,7 +35,7 @@ pub struct Snapshot {
     /// Every table whose rows are to be moved, the largest first.
     pub tables: Vec<Relation>,
     /// Sessions that look through the snapshot.
-    pub readers: Vec<Client>,
+    pub readers: Vec<Reader>,
     /// So many of `tables`, from the first one, are held by each of the readers.
     pub held: usize,
 }
@@ -56,7 +57,8 @@ pub fn take(login: &Login, database: &str, readers: usize, own_only: bool) -> Re
     }
     let empty = tables.iter().position(Relation::without_pages).unwrap_or(tables.len());
     let held = empty.min(LOCKS_AHEAD / readers.max(1));
-    let mut sessions: Vec<Client> = (0..readers).map(|_| connect(login, database)).collect::<Result<_>>()?;
+    let mut sessions: Vec<Reader> =
+        (0..readers).map(|_| connect_reader(login, database)).collect::<Result<_>>()?;
     let mut undisturbed = true;
     if let Some(first) = sessions.first_mut() {
         // A table without pages is neither held nor read: if it has the file still that the snapshot knows, then that is
@@ -81,19 +83,19 @@ pub fn nap() {
 }
 
 /// Lets a session look through the snapshot `id`.
-fn follow(session: &mut Client, id: &str) -> Result<()> {
+fn follow(session: &mut Reader, id: &str) -> Result<()> {
     let begin = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", quote::literal(id));
     session.batch_execute(&begin).map_err(|e| failed("the snapshot", &e))
 }
 
 /// Gives a reader's locks back: a new transaction in the same snapshot.
-pub fn renew(session: &mut Client, id: &str) -> Result<()> {
+pub fn renew(session: &mut Reader, id: &str) -> Result<()> {
     session.batch_execute("COMMIT").map_err(|e| failed("the snapshot", &e))?;
     follow(session, id)
 }
 
 /// Locks one table for a COPY in this session, and makes sure that what is copied is what the snapshot has.
-pub fn hold_one(session: &mut Client, table: &Relation) -> Result<()> {
+pub fn hold_one(session: &mut Reader, table: &Relation) -> Result<()> {
     for _ in 0..ATTEMPTS {
         interrupt::check().map_err(Error::of)?;
         session.batch_execute("SAVEPOINT held").map_err(|e| failed("the snapshot", &e))?;
@@ -116,7 +118,7 @@ pub fn busy(what: impl std::fmt::Display) -> Error {
 
 /// Locks `tables` against rewrites. False, in a failed or useless transaction, if one is locked by somebody, or is not
 /// what it was in the snapshot.
-fn hold(session: &mut Client, tables: &[Relation]) -> Result<bool> {
+fn hold(session: &mut Reader, tables: &[Relation]) -> Result<bool> {
     if tables.is_empty() {
         return Ok(true);
     }
@@ -133,7 +135,7 @@ fn hold(session: &mut Client, tables: &[Relation]) -> Result<bool> {
 
 /// Has the server open the files of `tables`, some at a time, for each takes a lock. False if one is locked by somebody, or
 /// gone; an error if its file cannot be opened, or the role may not read it.
-fn opened(session: &mut Client, tables: &[Relation]) -> Result<bool> {
+fn opened(session: &mut Reader, tables: &[Relation]) -> Result<bool> {
     for some in tables.chunks(OPENED_AT_ONCE) {
         interrupt::check().map_err(Error::of)?;
         // Planning asks the file for its length; no row is read.
@@ -154,7 +156,7 @@ fn opened(session: &mut Client, tables: &[Relation]) -> Result<bool> {
 
 /// Whether one of `tables` is not what it was in the snapshot: its rows are in another file, or its name is another's. In a
 /// session that has just begun its transaction, or locked them: else it may not have heard yet.
-fn changed(session: &mut Client, tables: &[Relation]) -> Result<bool> {
+fn changed(session: &mut Reader, tables: &[Relation]) -> Result<bool> {
     let names: Vec<String> = tables.iter().map(Relation::sql).collect();
     let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
     let files: Vec<u32> = tables.iter().map(|table| table.file).collect();

@@ -1,7 +1,7 @@
 //! Target: the side database, or the live one, against what was counted on the source; and whether it is in place.
 
 use super::catalog::{self, Relation};
-use super::connect::{connect, database_oid};
+use super::connect::{connect, connect_reader, database_oid};
 use super::error::failed;
 use super::hash::RowHash;
 use super::index::Row;
@@ -83,7 +83,7 @@ fn tables(database: &str, new: &New, scope: &Scope<'_>) -> Result<Option<String>
     let queue: Mutex<VecDeque<&Piece>> = Mutex::new(pieces.iter().collect());
     let found = Mutex::new(vec![RowHash::default(); there.len()]);
     super::parallel(scope.threads.min(pieces.len()), || {
-        let mut session = connect(&new.restorer, database)?;
+        let mut session = connect_reader(&new.restorer, database)?;
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(piece) = next else { return Ok(()) };

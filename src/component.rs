@@ -21,16 +21,20 @@ use std::path::{Path, PathBuf};
 mod ask;
 mod error;
 mod host;
+mod keep;
 mod plan;
 mod streams;
 mod suggest;
+mod thing;
 
 pub use ask::{Ask, Nobody, NotPacked};
 pub use error::{Error, Result};
 pub use host::Host;
+pub use keep::{require_short, Keep, KeptStreams, LONGEST_LIST};
 pub use plan::{Change, ChangeKind, Finding, LateBackup, Plan, Severity, UndoStrength};
 pub use streams::{Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
 pub use suggest::{Near, Suggestion};
+pub use thing::{Against, Contrast, Thing};
 
 /// What a component owns. Where claims nest, the deeper one owns; two equal ones are an error.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,6 +200,12 @@ pub trait Kind: Sync {
         Vec::new()
     }
 
+    /// The streams that [`Component::holds`] reads, and how many of the first bytes of each at most ([`LONGEST_LIST`]: all): of
+    /// these an export keeps a copy while it writes them.
+    fn lists(&self) -> &'static [(&'static str, usize)] {
+        &[]
+    }
+
     /// Target: of what is at `place`, a destination of an earlier import in its portable form, that which a source may leave
     /// out when it packs for this machine alone: see [`Component::capture_upon`]. For a ticket; as [`offer`](Kind::offer)
     /// read-only, quick, and never a secret. `None` if nothing of this kind is there.
@@ -264,6 +274,15 @@ pub trait Component: Send + Sync {
 
     /// What the component's streams hold, thing by thing, for `inspect --files`. Reads lists, not contents.
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()>;
+
+    /// What the component's streams hold, thing by thing, each with what tells it from another. Reads lists, not contents. A
+    /// stream of secrets may be missing: then their values are not known. In any order; `against` is what it will be held
+    /// against, if that is known.
+    fn holds(&self, streams: &dyn StreamSource, against: &Against<'_>) -> Result<Vec<Thing>>;
+
+    /// The same of what is on this machine now, where an import puts it: a bundle that was just imported holds what is
+    /// present. Read-only; may take long. `None` if nothing of it is there.
+    fn present(&self, scope: &Scope<'_>, against: &Against<'_>) -> Result<Option<Vec<Thing>>>;
 
     /// What it declares and a bundle of it does not bring. Reads nothing.
     fn not_packed(&self) -> Vec<NotPacked> {

@@ -12,6 +12,7 @@ pub mod ask;
 pub mod check;
 pub mod complete;
 pub mod demo;
+pub mod diff;
 pub mod error;
 pub mod export;
 pub mod extract;
@@ -26,6 +27,7 @@ pub mod receipt;
 pub mod recover;
 pub mod rekey;
 pub mod rollback;
+pub mod status;
 pub mod ticket;
 pub mod trust;
 pub mod verify;
@@ -87,6 +89,8 @@ enum Command {
     Verify(verify::Args),
     Import(import::Args),
     Check(check::Args),
+    Diff(diff::Args),
+    Status(status::Args),
     Rollback(rollback::Args),
     Recover(recover::RecoverArgs),
     History(recover::HistoryArgs),
@@ -173,6 +177,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Verify(args) => args.run(context),
         Command::Import(args) => args.run(context),
         Command::Check(args) => args.run(context),
+        Command::Diff(args) => args.run(context),
+        Command::Status(args) => args.run(context),
         Command::Rollback(args) => args.run(context),
         Command::Recover(args) => args.run(context),
         Command::History(args) => args.run(context),

@@ -91,6 +91,8 @@ pub struct Plan {
     pub destinations: Vec<String>,
     /// What would change, in a stable order.
     pub changes: Vec<Change>,
+    /// Of these, by `what`, those that only [`prepare`](super::Component::prepare) can tell: they may turn out to be none.
+    pub open: Vec<String>,
     /// How many things are there already just as they should be.
     pub unchanged: u64,
     /// What to know before saying yes; a [`Severity::Refusal`] among them stops the import.
@@ -117,6 +119,7 @@ impl Plan {
         Plan {
             destinations: Vec::new(),
             changes: Vec::new(),
+            open: Vec::new(),
             unchanged: 0,
             findings: Vec::new(),
             executes: Vec::new(),

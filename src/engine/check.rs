@@ -1,7 +1,7 @@
 //! `check`: whether what was imported is still in place, and whether the checks still pass. Changes nothing.
 
 use crate::base::interrupt;
-use crate::component::{CheckResult, Host, Plan, Severity};
+use crate::component::{Change, CheckResult, Host, Plan, Severity};
 use crate::crypto::identity::Identities;
 use crate::crypto::paths::KeyPaths;
 use crate::engine::checks::later::SavedChecks;
@@ -125,6 +125,7 @@ impl Check<'_> {
                 return Ok(results);
             }
             let mut results = vec![as_in_the_bundle(&plan)];
+            results.extend(open(&plan));
             results.extend(component.check(&scope, &plan)?);
             Ok(results)
         });
@@ -137,18 +138,30 @@ const AS_IN_THE_BUNDLE: &str = "as in the bundle";
 /// Whether an import would find nothing to do.
 fn as_in_the_bundle(plan: &Plan) -> CheckResult {
     let refusal = plan.findings.iter().find(|finding| finding.severity == Severity::Refusal);
-    let failure = match (plan.changes.len(), refusal) {
+    let changes: Vec<&Change> =
+        plan.changes.iter().filter(|change| !plan.open.contains(&change.what)).collect();
+    let failure = match (changes.as_slice(), refusal) {
         (_, Some(refusal)) => Some(refusal.what.clone()),
-        (0, None) => None,
-        (n, None) => Some(format!("an import would change {n}, the first is {}", plan.changes[0].what)),
+        ([], None) => None,
+        ([first, ..], None) => {
+            Some(format!("an import would change {}, the first is {}", changes.len(), first.what))
+        }
     };
     CheckResult::new(AS_IN_THE_BUNDLE, failure)
+}
+
+/// What the bundle does not bring, and only an import can tell: it is neither in place nor not.
+fn open(plan: &Plan) -> Option<CheckResult> {
+    let first = plan.open.first()?;
+    let more = if plan.open.len() > 1 { format!(" and {} more", plan.open.len() - 1) } else { String::new() };
+    let skipped = Some(format!("not in the bundle: an import asks for it, or fetches it ({first}{more})"));
+    Some(CheckResult { skipped, ..CheckResult::new("what the bundle does not bring", None) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::{Change, ChangeKind, Finding};
+    use crate::component::{ChangeKind, Finding};
 
     #[test]
     fn what_an_import_would_do_is_not_as_in_the_bundle() {
@@ -161,6 +174,16 @@ mod tests {
             as_in_the_bundle(&plan).failure.as_deref(),
             Some("an import would change 1, the first is a")
         );
+        assert!(open(&plan).is_none());
+        plan.changes.push(Change { kind: ChangeKind::Added, what: "$K".to_owned() });
+        plan.open.push("$K".to_owned());
+        assert_eq!(
+            as_in_the_bundle(&plan).failure.as_deref(),
+            Some("an import would change 1, the first is a")
+        );
+        plan.changes.remove(0);
+        assert_eq!(as_in_the_bundle(&plan).failure, None);
+        assert!(open(&plan).unwrap().skipped.unwrap().contains("($K)"));
         plan.findings.push(Finding::new(Severity::Refusal, "no"));
         assert_eq!(as_in_the_bundle(&plan).failure.as_deref(), Some("no"));
     }

@@ -8,6 +8,7 @@ use crate::crypto::error::CryptoError;
 use crate::crypto::trust::TrustError;
 use crate::engine::checks::CheckError;
 use crate::engine::completeness::Incomplete;
+use crate::engine::diff::DiffError;
 use crate::engine::hooks::HookError;
 use crate::engine::journal::JournalError;
 use crate::engine::profile::ProfileError;
@@ -257,6 +258,9 @@ pub enum EngineError {
     /// An export that does not hold what it should.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
+    /// A comparison that could not be made, or that found what it was to find out.
+    #[error(transparent)]
+    Diff(#[from] DiffError),
     /// The bundle's time is over.
     #[error("{place}: the bundle expired on {expired}")]
     Expired {

@@ -1,19 +1,24 @@
 //! `export`: from the profile to a finished bundle. The steps stand in the code as numbered comments.
 
 use crate::base::name::ComponentName;
-use crate::base::path::{path_text, shown, ShownPath};
-use crate::component::{Finding, Host, Nobody, Scope, Severity, Survey};
+use crate::base::path::{path_text, shown, BundlePath, ShownPath};
+use crate::component::{
+    Finding, Host, Keep, KeptStreams, Nobody, Scope, Severity, StreamSink, Survey, Thing,
+};
+use crate::components;
 use crate::crypto::bundle_key::BundleKey;
 use crate::crypto::recipient::Recipients;
 use crate::crypto::sign::{Namespace, SigningKey};
 use crate::engine::checks::record::{record as record_checks, refuse_secrets};
 use crate::engine::claims::{carve, Named};
 use crate::engine::completeness::{measure, require_minimums, shrunk, Incomplete};
+use crate::engine::diff::held::{keep, of, of_component, About, Way};
 use crate::engine::error::{output_error, EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::exports::{forget, record, PastExport};
 use crate::engine::hooks::plan::{of_export, that_travel};
 use crate::engine::hooks::{describe, resume_left, Quiet};
+use crate::engine::journal::Begun;
 use crate::engine::log::Log;
 use crate::engine::machine;
 use crate::engine::profile::Profile;
@@ -26,6 +31,7 @@ use crate::pipeline::output::Output;
 use crate::pipeline::pack::{PackError, Packer};
 use crate::pipeline::scan::{Misplaced, Scanner};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -273,6 +279,7 @@ impl Export<'_> {
             Packer::new(output, id, BundleKey::generate(), self.signer, self.recipients, scanner.clone())?;
         let mut packed = Vec::new();
         let mut entries = Vec::new();
+        let mut held = Ok(Vec::new());
         for ((name, component), carved) in components.iter().zip(carved) {
             if !self.selection.takes(name) {
                 continue;
@@ -292,13 +299,19 @@ impl Export<'_> {
                 trusted: true,
                 logins: &[],
             };
+            let keep = self.lists_of(name, &sink)?;
             let captured = match self.tickets.incremental {
-                true => component.capture_upon(&scope, &self.tickets.say_of(&self.kind(name)), &sink),
-                false => component.capture(&scope, &sink),
+                true => component.capture_upon(&scope, &self.tickets.say_of(&self.kind(name)), &keep),
+                false => component.capture(&scope, &keep),
             };
             let captured = captured.within(name)?;
+            let lists = keep.finish();
             refuse(name, &captured.findings)?;
             captured.findings.iter().for_each(|finding| events.finding(name.as_str(), finding));
+            held = held.and_then(|mut all: Vec<_>| {
+                all.push(self.held_in((name, &captured.facts), (carved, &only), &lists)?);
+                Ok(all)
+            });
             let streams = sink.finish();
             packed.push(Packed {
                 name: name.clone(),
@@ -366,6 +379,7 @@ impl Export<'_> {
         for found in &misplaced {
             events.finding(&found.component, &misplaced_finding(found));
         }
+        self.keep_held(&manifest, held, events);
         Ok(ExportReport {
             id,
             path: self.output.map(ShownPath::from),
@@ -418,6 +432,54 @@ impl Export<'_> {
             amounts: BTreeMap::new(),
             shrunk: false,
         })
+    }
+
+    /// A sink around `sink` that keeps what the lists of a component say.
+    fn lists_of<'s>(&self, name: &ComponentName, sink: &'s dyn StreamSink) -> Result<Keep<'s>> {
+        let kind = self.kind(name);
+        let known = components::kind(&kind).map(|kind| Keep::new(sink, kind.lists()));
+        known.ok_or_else(|| EngineError::NoSuchKind { name: name.clone(), kind })
+    }
+
+    /// What was packed of a component, for `status`, and what it takes to look at it again.
+    fn held_in(
+        &self,
+        (name, facts): (&ComponentName, &Value),
+        (carved, only): (&[PathBuf], &[BundlePath]),
+        lists: &KeptStreams,
+    ) -> Result<(Begun, Vec<Thing>)> {
+        let kind = self.kind(name);
+        let unknown = || EngineError::NoSuchKind { name: name.clone(), kind: kind.clone() };
+        let known = components::kind(&kind).ok_or_else(unknown)?;
+        let component = known.from_facts(name, facts, None, self.host).within(name)?;
+        let mut things = of_component(name, known, &*component, lists, only)?;
+        things.retain(|thing| !thing.is_outside);
+        let begun = Begun {
+            name: name.clone(),
+            facts: facts.clone(),
+            overrides: Some(Value::Object(self.profile.components[name].options.clone())),
+            carved: carved.iter().cloned().map(ShownPath).collect(),
+            only: only.to_vec(),
+            kind,
+        };
+        Ok((begun, things))
+    }
+
+    /// The bundle is whole without it: `status` then has less to say.
+    fn keep_held(&self, manifest: &Manifest, held: Result<Vec<(Begun, Vec<Thing>)>>, events: &dyn Events) {
+        let key = manifest.id.to_string()[..16].to_owned();
+        let about = |components| About {
+            way: Way::Export,
+            bundle: manifest.id,
+            profile: manifest.profile.clone(),
+            when: manifest.created,
+            maps: Vec::new(),
+            components,
+        };
+        if let Err(error) = held.and_then(|held| keep(self.state, &key, &of(about, held))) {
+            let what = format!("what it holds could not be kept for `kbpack status`: {error}");
+            events.finding("status", &Finding::new(Severity::Warning, what));
+        }
     }
 
     fn kind(&self, name: &ComponentName) -> String {

@@ -17,6 +17,9 @@ pub struct PastImport {
     pub run: String,
     /// When it began: RFC 3339.
     pub started: String,
+    /// The same as Unix time in seconds.
+    #[serde(skip)]
+    pub started_at: u64,
     /// The bundle.
     pub bundle: BundleId,
     /// The profile's name.
@@ -129,6 +132,7 @@ fn past(record: Record, state: &State) -> Option<PastImport> {
     Some(PastImport {
         run: begin.run,
         started: machine::timestamp(begin.started / 1000),
+        started_at: begin.started / 1000,
         bundle: begin.bundle,
         profile: begin.profile,
         sequence: begin.sequence,

@@ -4,6 +4,7 @@
 use crate::base::name::ComponentName;
 use crate::base::path::ShownPath;
 use crate::component::{Ask, CheckResult, Finding, Host, Severity};
+use crate::components;
 use crate::crypto::identity::Identities;
 use crate::crypto::own::OwnKeys;
 use crate::crypto::CryptoError;
@@ -11,6 +12,7 @@ use crate::engine::apply::{Applied, Checked, Transaction};
 use crate::engine::backup::{self, back_up, Backup, BackupMade, Part};
 use crate::engine::checks::later::SavedChecks;
 use crate::engine::checks::{self, Outcome};
+use crate::engine::diff::held::{keep, of, of_component, About, Way};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::{Confirmation, Decide, Events};
 use crate::engine::gate::{Bundle, Gate, Incoming};
@@ -173,11 +175,36 @@ impl Import<'_> {
             events.finding("checks", &finding);
             applied.leftovers.push(finding);
         }
+        if let Err(error) = self.keep_held(&plan, &run, &participants) {
+            let what = format!("what was put in place could not be kept for `kbpack status`: {error}");
+            events.finding("status", &Finding::new(Severity::Warning, what));
+        }
         // With nothing left to go wrong, the word for the source.
         let signer = keys.as_ref().map(|keys| &keys.signer);
         let receipt = make(self, signer, &bundle, &plan, &applied, events);
         let backup = backup.early().map(|made| made.shown(Part::Early, &run, self.state));
         Ok(ImportReport { receipt, ..ImportReport::done(plan, backup, applied) })
+    }
+
+    /// Keeps what the bundle holds, for `status`.
+    fn keep_held(&self, plan: &ImportPlan, run: &str, participants: &[Participant]) -> Result<()> {
+        let held = |participant: &Participant| {
+            let Participant { name, kind, component, source, only, .. } = participant;
+            let unknown = || EngineError::UnknownKind { name: name.clone(), kind: kind.clone() };
+            let kind = components::kind(kind).ok_or_else(unknown)?;
+            Ok((participant.begun(), of_component(name, kind, &**component, source, only)?))
+        };
+        let held = participants.iter().map(held).collect::<Result<Vec<_>>>()?;
+        let map = |(from, to): &(_, _)| (ShownPath(Clone::clone(from)), ShownPath(Clone::clone(to)));
+        let about = |components| About {
+            way: Way::Import,
+            bundle: plan.id,
+            profile: plan.profile.clone(),
+            when: machine::now(),
+            maps: self.host.maps.iter().map(map).collect(),
+            components,
+        };
+        keep(self.state, run, &of(about, held))
     }
 
     /// Expiry, target and sequence (chapter R). Returns what is remembered of the signer, and the ticket that is answered.

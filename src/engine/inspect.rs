@@ -28,7 +28,8 @@ pub fn not_packed(bundle: &Bundle) -> Vec<(ComponentName, Vec<NotPacked>)> {
     bundle.opened.manifest().components.iter().filter_map(declared).collect()
 }
 
-fn component(bundle: &Bundle, entry: &ComponentEntry) -> Result<Box<dyn Component>> {
+/// A component of a bundle that is only looked at.
+pub(super) fn component(bundle: &Bundle, entry: &ComponentEntry) -> Result<Box<dyn Component>> {
     // Where things would go on this machine does not matter here.
     let nowhere = Host { home: "/nonexistent".into(), uid: u32::MAX, own: Vec::new(), maps: Vec::new() };
     let kind = components::kind(&entry.kind)

@@ -2,7 +2,7 @@
 //!
 //! `journals/` and `history/` (what imports did), `backups/` (what they replaced), `logs/` (how), `checks.json` (the checks of the last one), `lock`,
 //! `exports.json` (the last sequence for each profile), `exports/` (what was exported, and the receipts that came back), `receipts/` (those made here),
-//! `tickets/` (those issued here), `hooks/` (what is to resume after a run that is not over),
+//! `held/` (what the last exports and imports held, thing by thing), `tickets/` (those issued here), `hooks/` (what is to resume after a run that is not over),
 //! `signers/<hex>.json` (for each trusted signer: the highest sequence applied and the destinations written, for each profile).
 
 use crate::base::digest::Digest;
@@ -200,8 +200,10 @@ impl State {
 
     /// Removes what a kill left of files that were being written. The lock is held, so nobody writes any now.
     fn sweep(&self) -> Result<()> {
-        let written =
-            ["", "signers", "journals", "history", "backups", "exports", "receipts", "tickets", "hooks"];
+        let written = [
+            "", "signers", "journals", "history", "backups", "exports", "held", "receipts", "tickets",
+            "hooks",
+        ];
         for dir in written.map(|name| self.dir.join(name)) {
             for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(fsx::TEMPORARY) {
@@ -257,6 +259,16 @@ impl State {
     /// The same, made if it is not there, its name on disk.
     pub fn ensure_exports(&self) -> Result<PathBuf> {
         self.lasting(self.exports_dir())
+    }
+
+    /// Where it stands what the last exports and imports held.
+    pub fn held_dir(&self) -> PathBuf {
+        self.dir.join("held")
+    }
+
+    /// The same, made if it is not there, its name on disk.
+    pub fn ensure_held(&self) -> Result<PathBuf> {
+        self.lasting(self.held_dir())
     }
 
     /// Where the receipts of imports on this machine are put, made if it is not there, its name on disk.

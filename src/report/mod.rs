@@ -6,6 +6,7 @@
 
 pub mod checks;
 pub mod console;
+pub mod diff;
 pub mod hooks;
 pub mod past;
 pub mod sanitize;

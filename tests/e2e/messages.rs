@@ -194,6 +194,36 @@ fn what_checks_say() {
 }
 
 #[test]
+fn what_differences_say() {
+    let mut scene = Scene::new("diff");
+    scene.snapshots.hide(r"\b[0-9]+ s ago", "AGE ago");
+    scene.target("diff-status-of-nothing", &["status"]);
+    let one = scene.export("one.kbp");
+    scene.source("diff-status-of-source", &["status"]);
+    scene.target("diff-not-there", &["diff", &one]);
+    scene.target("diff-two-from-stdin", &["diff", "-", "-"]);
+    scene.world.import(Path::new(&one), &[]).ok();
+    scene.target("diff-same", &["diff", &one]);
+    scene.target("diff-status-of-target", &["status"]);
+    for home in [&scene.world.source, &scene.world.target] {
+        home.write("app/settings.json", "{\"a\": 2, \"b\": 3}\n");
+        home.write("app/new.txt", "new\n");
+        home.chmod("app/new.txt", 0o644);
+        home.chmod("app/hooks/run.sh", 0o700);
+        fs::remove_file(home.join("app/big.bin")).unwrap();
+        home.write("app/credentials.json", "{\"token\": \"tok-abcdef-999999\"}\n");
+    }
+    scene.target("diff-machine", &["diff", &one]);
+    scene.target("diff-exit-code", &["diff", &one, "--only", "keys", "--exit-code"]);
+    scene.target("diff-status-changed", &["status", "--exit-code"]);
+    scene.source("diff-status-quick", &["status", "--quick"]);
+    let two = scene.export("two.kbp");
+    scene.target("diff-bundles", &["diff", &one, &two]);
+    scene.target("diff-json", &["diff", &one, &two, "--only", "keys", "--json"]);
+    scene.snapshots.finish();
+}
+
+#[test]
 fn what_hooks_say() {
     let mut scene = Scene::new("hook");
     let hook = |stage: &str, run: &str, more: &str| {

@@ -361,3 +361,33 @@ fn a_target_may_say_otherwise() {
     assert!(run.stderr.contains("$API_KEY in ~/.bashrc (host-bound)"), "{}", run.stderr);
     assert!(!world.target.join(".bashrc").exists() && !world.target.join(".config/kbpack-env").exists());
 }
+
+/// What the bundle does not bring is no difference to it: an import asks for it. What it brings is one.
+#[test]
+fn a_check_does_not_count_what_an_import_asks_for() {
+    let world = world();
+    let bundle = world.export("a.kbp");
+    let bundle = bundle.to_str().unwrap();
+    world.target.write("given.env", format!("TOKEN={GIVEN}\n"));
+    world.target.chmod("given.env", 0o600);
+    world.target.kbpack(&["import", bundle, "--yes", "--secrets-file", "given.env"]).ok();
+    let whole = world.target.kbpack(&["check", bundle]).ok().text();
+    assert!(!whole.contains("skipped"), "{whole}");
+
+    let file = ".config/kbpack-env/keys/env.sh";
+    let without: String = env_sh(&world.target)
+        .lines()
+        .filter(|line| !line.contains("TOKEN"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    world.target.write(file, &without);
+    let said = world.target.kbpack(&["check", bundle]).ok().text();
+    assert!(
+        said.contains("skipped: not in the bundle: an import asks for it, or fetches it ($TOKEN"),
+        "{said}"
+    );
+    world.target.write(file, without.replace("sk-demo-0123456789", "sk-demo-other"));
+    let run = world.target.kbpack(&["check", bundle]);
+    assert_eq!(run.code, 8, "{}", run.text());
+    assert!(run.text().contains("an import would change 1, the first is $API_KEY"), "{}", run.text());
+}

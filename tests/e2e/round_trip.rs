@@ -39,7 +39,8 @@ fn through_pipes() {
         .map(|e| e.unwrap().file_name())
         .collect();
     // Nothing of the spooled bundle is left.
-    let known = ["lock", "signers", "journals", "history", "backups", "logs", "receipts", "checks.json"];
+    let known =
+        ["lock", "signers", "journals", "history", "held", "backups", "logs", "receipts", "checks.json"];
     assert!(state.iter().all(|name| known.iter().any(|known| name == known)), "{state:?}");
 }
 

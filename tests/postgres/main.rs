@@ -10,6 +10,7 @@ use support::run;
 mod capture;
 mod cluster;
 mod crash;
+mod diff;
 mod in_place;
 mod late;
 mod many;

@@ -1,7 +1,7 @@
 //! The parts of the suite, each a sentence of the contract.
 
 use super::{from_facts, from_options, untimed, Acts, Break, Bundle, Machine, State, Subject, RUN};
-use crate::component::{CheckResult, Component, Nobody, Plan, Scope, Severity};
+use crate::component::{Against, CheckResult, Component, Contrast, Nobody, Plan, Scope, Severity, Thing};
 use serde_json::Value;
 
 /// A machine in a state, and an import of a bundle there, as far as its plan.
@@ -169,12 +169,15 @@ pub fn round_trip(subject: &dyn Subject, bundle: &Bundle, start: State) {
     assert!(!import.plan.changes.is_empty() && !import.plan.destinations.is_empty());
     let compared = import.component.compare(&import.machine.scope(), &import.plan).unwrap();
     assert!(compared.is_none_or(|results| results.iter().any(|result| result.failure.is_some())));
+    assert_ne!(differences(&*import.component, &import.machine, bundle), [""; 0], "onto {start:?}");
     let machine = import.run();
     let captured = Bundle::of(&*from_options(subject, &machine), &machine);
     assert_eq!(captured.content(subject), bundle.content(subject), "onto {start:?}");
 
     let overrides = subject.overrides(&machine.host);
     let mut again = Import::on(subject, bundle, machine, overrides.as_ref());
+    assert_eq!(differences(&*again.component, &again.machine, bundle), [""; 0], "onto {start:?}");
+    assert_same(&again.world(), &again.before, "looked at");
     if let Some(results) = again.component.compare(&again.machine.scope(), &again.plan).unwrap() {
         // Its plan does not compare, so that the same again is put in place anew.
         return passed(&results);
@@ -189,6 +192,21 @@ pub fn round_trip(subject: &dyn Subject, bundle: &Bundle, start: State) {
     passed(&again.check());
     again.finalise();
     assert_same(&again.world(), &again.before, "after the same again");
+}
+
+/// What a bundle holds and what is present, where they differ.
+fn differences(component: &dyn Component, machine: &Machine, bundle: &Bundle) -> Vec<String> {
+    let mut held = component.holds(&bundle.streams, &Against::NOTHING).unwrap();
+    held.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(held.windows(2).all(|two| two[0].name < two[1].name), "a name stands there twice");
+    let against = Against { things: &held, streams: Some(&bundle.streams), only: &[] };
+    let mut present = component.present(&machine.scope(), &against).unwrap().unwrap_or_default();
+    present.sort_by(|a, b| a.name.cmp(&b.name));
+    let differences = Contrast::of(&held, &present).differences;
+    let words = |(left, right, aspects): &(Option<&Thing>, Option<&Thing>, Vec<&str>)| {
+        format!("{left:?} {right:?}: {aspects:?}")
+    };
+    differences.iter().map(words).collect()
 }
 
 /// A plan changes nothing. What was staged and is not committed goes without a trace.

@@ -45,14 +45,15 @@ pub fn index_name() -> Result<StreamName> {
 }
 
 /// The tree as found: the directory by which all is opened, and what is there.
-struct Source {
-    place: Place,
+pub(super) struct Source {
+    pub(super) place: Place,
     /// `None` if nothing is there.
-    dir: Option<Dir>,
-    walk: Walk,
+    pub(super) dir: Option<Dir>,
+    pub(super) walk: Walk,
 }
 
-fn look(files: &Files, scope: &Scope<'_>, touched: Option<&Touched>) -> Result<Source> {
+/// Walks the tree.
+pub(super) fn look(files: &Files, scope: &Scope<'_>, touched: Option<&Touched>) -> Result<Source> {
     let place = resolve(&files.root)?;
     let selection = Selection::new(&files.exclude, &place, scope, &[], touched)?;
     let mut walk = Walk::default();

@@ -3,7 +3,7 @@
 //! Source: [`walk`] finds, [`capture`] and [`pack`] write shards ([`tarfmt`], [`sparse`]) and the [`index`].
 //! Target: [`compare`] holds the index against what is there ([`place`], [`probe`], [`decide`], [`sweep`]) and
 //! writes a [`plan`]: items to stage and steps to commit; [`stage`] builds the items in a side directory; [`commit`] renames them into place;
-//! [`undo`] takes the steps back; [`check`] looks.
+//! [`undo`] takes the steps back; [`check`] looks. [`things`] tells what both sides hold.
 
 mod act;
 mod builder;
@@ -28,6 +28,7 @@ mod sparse;
 mod stage;
 mod sweep;
 mod tarfmt;
+mod things;
 mod touched;
 mod undo;
 mod unpack;
@@ -40,8 +41,8 @@ use crate::base::fault::Fault;
 use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan, Result,
-    Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan,
+    Result, Scope, StreamSink, StreamSource, Survey, Thing, UndoStrength, LONGEST_LIST,
 };
 use facts::{Absent, Facts, Options, Profile};
 use ignore::gitignore::Gitignore;
@@ -111,6 +112,10 @@ impl Kind for FilesKind {
 
     fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
         Facts::read("", facts).map_or_else(|_| Vec::new(), |facts| vec![("entries", facts.entries)])
+    }
+
+    fn lists(&self) -> &'static [(&'static str, usize)] {
+        &[("index", LONGEST_LIST)]
     }
 
     fn from_backup(
@@ -187,6 +192,14 @@ impl Component for Files {
         let is_backup = self.facts.as_ref().is_some_and(|facts| facts.touched);
         let shards = compare::count_shards(streams, is_backup)?;
         index::read_each(streams.open(&capture::index_name()?)?, shards, &mut |row| each(row.listed()))
+    }
+
+    fn holds(&self, streams: &dyn StreamSource, against: &Against<'_>) -> Result<Vec<Thing>> {
+        things::held(self, streams, against.only)
+    }
+
+    fn present(&self, scope: &Scope<'_>, against: &Against<'_>) -> Result<Option<Vec<Thing>>> {
+        things::present(self, scope, against)
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {

@@ -35,6 +35,11 @@ impl Graph {
         false
     }
 
+    /// The parents of a commit that is in it.
+    pub fn parents(&self, commit: Id) -> Option<Vec<Id>> {
+        self.0.get(&commit).cloned()
+    }
+
     /// Reads the stream, held to rule G5.
     pub fn read(stream: impl Read) -> Result<Graph> {
         let broken = |what: &str| Error::rule("G5", format_args!("stream graph: {what}"));
@@ -60,6 +65,21 @@ impl Graph {
             }
         }
     }
+}
+
+/// How many commits `one` leads to and `other` does not, and the other way round. `None` if either is not known to `parents`.
+pub fn ahead_behind(one: Id, other: Id, parents: &dyn Fn(Id) -> Option<Vec<Id>>) -> Option<(u64, u64)> {
+    let reach = |from: Id| -> Option<HashSet<Id>> {
+        let (mut seen, mut left) = (HashSet::from([from]), parents(from)?);
+        while let Some(id) = left.pop() {
+            if seen.insert(id) {
+                left.extend(parents(id).unwrap_or_default());
+            }
+        }
+        Some(seen)
+    };
+    let (one, other) = (reach(one)?, reach(other)?);
+    Some((one.difference(&other).count() as u64, other.difference(&one).count() as u64))
 }
 
 /// Writes all commits that the `tips` lead to, but those that the commits `known` lead to. Returns which of these the others
@@ -112,6 +132,12 @@ mod tests {
         let leads_to = |from: char, to: char| graph.leads_to(id(from), id(to), &|_| false);
         assert!(leads_to('1', '4') && leads_to('4', '4'));
         assert!(!leads_to('4', '1') && !leads_to('9', '4'));
+        let apart = |one: char, other: char| ahead_behind(id(one), id(other), &|id| graph.parents(id));
+        assert_eq!(
+            (apart('4', '1'), apart('1', '4'), apart('2', '2')),
+            (Some((3, 0)), Some((0, 3)), Some((0, 0)))
+        );
+        assert_eq!(apart('4', '9'), None);
         // What is beyond the graph's end is told by another.
         assert!(graph.leads_to(id('9'), id('5'), &|end| end == id('5')));
         assert!(!graph.leads_to(id('9'), id('4'), &|end| end == id('5')));

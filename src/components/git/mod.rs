@@ -31,6 +31,7 @@ mod stashes;
 mod stock;
 mod submodules;
 mod suggest;
+mod things;
 mod trees;
 mod undo;
 mod update;
@@ -47,8 +48,9 @@ use self::site::Found;
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near,
-    NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
+    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near,
+    NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Suggestion, Survey, Thing,
+    UndoStrength,
 };
 use serde_json::Value;
 use std::io::BufReader;
@@ -125,6 +127,11 @@ impl Kind for GitKind {
     /// Commits that its refs name, all of whose history is there: `["0f1e...", ...]`.
     fn has(&self, host: &Host, place: &str) -> Option<Value> {
         upon::has(&host.expand(place)?)
+    }
+
+    /// Of the git bundle, what stands before the pack: 100,000 refs.
+    fn lists(&self) -> &'static [(&'static str, usize)] {
+        &[(BUNDLE, 8 << 20)]
     }
 
     fn from_backup(
@@ -241,6 +248,15 @@ impl Component for Git {
 
     fn undo_strength(&self) -> UndoStrength {
         UndoStrength::ExactUntilWrittenTo
+    }
+
+    fn holds(&self, streams: &dyn StreamSource, against: &Against<'_>) -> Result<Vec<Thing>> {
+        things::held(self, streams, against)
+    }
+
+    fn present(&self, scope: &Scope<'_>, against: &Against<'_>) -> Result<Option<Vec<Thing>>> {
+        scope.require_whole("git")?;
+        things::present(self, scope, against)
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {

@@ -4,7 +4,7 @@ use super::error::failed;
 use super::index::{stream_name, LargeObject};
 use super::quote;
 use super::rows::write_all;
-use crate::base::digest::{decode_hex, encode_hex, Hasher};
+use crate::base::digest::{decode_hex, encode_hex, Digest, Hasher};
 use crate::base::interrupt;
 use crate::component::{Error, Holds, Result, Scope, StreamSink, StreamSource, StreamWrite};
 use postgres::Client;
@@ -194,6 +194,27 @@ pub fn differences(session: &mut Client, objects: &[LargeObject]) -> Result<Opti
         return Ok(Some(format!("{count} are there, {} were packed", objects.len())));
     }
     content_differs(session, objects)
+}
+
+/// Number, bytes and digest of each large object, or of those of the session's role only.
+pub fn contents(session: &mut Client, own_only: bool) -> Result<Vec<(u32, u64, Digest)>> {
+    let sql = "SELECT m.oid FROM pg_catalog.pg_largeobject_metadata m \
+        WHERE NOT $1 OR pg_catalog.pg_has_role(m.lomowner, 'USAGE') ORDER BY 1";
+    let found = session.query(sql, &[&own_only]).map_err(|e| failed("the list of large objects", &e))?;
+    let mut contents = Vec::new();
+    for oid in found.iter().map(|row| row.get::<_, u32>(0)) {
+        let mut hasher = Hasher::new();
+        loop {
+            interrupt::check().map_err(Error::of)?;
+            let bytes = read(session, oid, i64::try_from(hasher.len()).unwrap_or(i64::MAX))?;
+            if bytes.is_empty() {
+                break;
+            }
+            hasher.update(&bytes);
+        }
+        contents.push((oid, hasher.len(), hasher.finish()));
+    }
+    Ok(contents)
 }
 
 /// The same, whatever else is there.

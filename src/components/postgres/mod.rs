@@ -42,6 +42,7 @@ mod suggest;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod things;
 mod tools;
 mod verify;
 mod written;
@@ -50,8 +51,9 @@ use crate::base::fault::Fault;
 use crate::base::libpq::{address, url};
 use crate::base::name::ComponentName;
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, NamedSecret,
-    Near, Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
+    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed,
+    NamedSecret, Near, Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, Thing,
+    UndoStrength, LONGEST_LIST,
 };
 use address::{Address, Login};
 use facts::{Facts, Kept, Mode, Options, Roles};
@@ -73,6 +75,8 @@ struct Postgres {
     host: Host,
     options: Options,
     select: Select,
+    /// What this machine's profile leaves out: no backup does, but a list of what is there.
+    leaves: Select,
     refuse_when: Option<String>,
     assertions: BTreeMap<String, String>,
     keep_previous: bool,
@@ -131,6 +135,7 @@ impl Kind for PostgresKind {
             address: profile.address,
             admin: profile.admin,
             host: host.clone(),
+            leaves: profile.select.clone(),
             select: profile.select,
             refuse_when: profile.refuse_when,
             assertions: profile.assertions,
@@ -161,6 +166,10 @@ impl Kind for PostgresKind {
         vec![("tables", tables), ("rows", rows)]
     }
 
+    fn lists(&self) -> &'static [(&'static str, usize)] {
+        &[("index", LONGEST_LIST)]
+    }
+
     fn from_backup(
         &self,
         name: &ComponentName,
@@ -188,6 +197,7 @@ impl Postgres {
         Postgres {
             // Captured is here only what an import is about to touch.
             select: Select { own_only: options.mode == Mode::InPlace, ..Select::default() },
+            leaves: own.select,
             options,
             address: own.address,
             admin: own.admin,
@@ -254,6 +264,15 @@ impl Component for Postgres {
         let password = place.login.password(&place.database)?.map(|found| found.password);
         let name = format!("the password of {} for {place}", place.login.user);
         Ok(password.map(|value| NamedSecret { name, value }).into_iter().collect())
+    }
+
+    fn holds(&self, streams: &dyn StreamSource, _against: &Against<'_>) -> Result<Vec<Thing>> {
+        things::held(self, streams)
+    }
+
+    fn present(&self, scope: &Scope<'_>, against: &Against<'_>) -> Result<Option<Vec<Thing>>> {
+        scope.require_whole("postgres")?;
+        things::present(self, scope, against)
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {

@@ -1,5 +1,6 @@
 //! Target: the side database, or the live one, against what was counted on the source; and whether it is in place.
 
+use super::address::Login;
 use super::catalog::{self, Relation};
 use super::connect::{connect, connect_reader, database_oid};
 use super::error::failed;
@@ -76,26 +77,36 @@ pub fn result(name: &str, failure: Option<String>) -> CheckResult {
 
 /// The first table whose rows differ, in words.
 fn tables(database: &str, new: &New, scope: &Scope<'_>) -> Result<Option<String>> {
-    let mut session = connect(&new.restorer, database)?;
-    let there = catalog::tables(&mut session)?;
-    let server = super::connect::server_version(&mut session)?;
-    let pieces = cut(&there, server.major);
+    let there = catalog::tables(&mut connect(&new.restorer, database)?)?;
+    let found = counted(&new.restorer, database, &there, &new.database.encoding, scope)?;
+    Ok(compare(&new.rows, &there, found))
+}
+
+/// What the rows of the tables `there` come to, each.
+pub fn counted(
+    login: &Login,
+    database: &str,
+    there: &[Relation],
+    encoding: &str,
+    scope: &Scope<'_>,
+) -> Result<Vec<RowHash>> {
+    let server = super::connect::server_version(&mut connect(login, database)?)?;
+    let pieces = cut(there, server.major);
     let queue: Mutex<VecDeque<&Piece>> = Mutex::new(pieces.iter().collect());
     let found = Mutex::new(vec![RowHash::default(); there.len()]);
     super::parallel(scope.threads.min(pieces.len()), || {
-        let mut session = connect_reader(&new.restorer, database)?;
+        let mut session = connect_reader(login, database)?;
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(piece) = next else { return Ok(()) };
             let table = &there[piece.table];
-            let copy = piece.copy(table, &new.database.encoding);
+            let copy = piece.copy(table, encoding);
             let hash = copy_out(&mut session, &copy, table, |_| Ok(()))?;
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found[piece.table] = found[piece.table].and(hash);
         }
     })?;
-    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(compare(&new.rows, &there, found))
+    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The first table of `rows` that differs from the tables `there`, in which so many rows were `found`.

@@ -23,6 +23,7 @@ mod requirement;
 mod rows;
 mod site;
 mod stage;
+mod things;
 mod tree;
 mod undo;
 mod wanted;
@@ -37,8 +38,8 @@ use self::site::{fingerprint, look, shown, Found};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed, Plan,
-    Result, Scope, StreamSink, StreamSource, Survey, UndoStrength,
+    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind,
+    Listed, Plan, Result, Scope, StreamSink, StreamSource, Survey, Thing, UndoStrength, LONGEST_LIST,
 };
 use serde_json::Value;
 use std::ffi::OsString;
@@ -114,6 +115,10 @@ impl Kind for PythonKind {
     fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
         let environment = Facts::read(facts).ok().and_then(|facts| facts.environment);
         vec![("distributions", environment.map_or(0, |environment| environment.distributions))]
+    }
+
+    fn lists(&self) -> &'static [(&'static str, usize)] {
+        &[(INSTALLED, LONGEST_LIST)]
     }
 
     fn from_backup(
@@ -206,6 +211,15 @@ impl Component for Python {
 
     fn undo_strength(&self) -> UndoStrength {
         UndoStrength::ExactUntilWrittenTo
+    }
+
+    fn holds(&self, streams: &dyn StreamSource, _against: &Against<'_>) -> Result<Vec<Thing>> {
+        things::held(self, streams)
+    }
+
+    fn present(&self, scope: &Scope<'_>, _against: &Against<'_>) -> Result<Option<Vec<Thing>>> {
+        scope.require_whole("python")?;
+        things::present(&site::resolve(&self.path)?)
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {

@@ -128,7 +128,7 @@ impl Draft<'_> {
             let current = variables(self.scope.host, &place.path, Format::Shell).unwrap_or_default();
             for (name, value) in env {
                 let old = holds(&current, name.as_str(), value.as_ref());
-                self.count(old, || format!("{name}, by {file}"));
+                self.count(old, value.is_some(), || format!("{name}, by {file}"));
             }
         }
         let quoted = self.quoted(env_sh, &place.path);
@@ -184,7 +184,7 @@ impl Draft<'_> {
             let (mut new, mut open) = (Vec::new(), false);
             for (_, name, value) in variables_of().filter(|(entry, ..)| entry.file == file) {
                 let old = holds(&current, name.as_str(), value.as_ref());
-                self.count(old, || format!("{name} in {file}"));
+                self.count(old, value.is_some(), || format!("{name} in {file}"));
                 new.extend(value.as_ref().map(|value| (name.as_str(), value)));
                 open |= value.is_none();
             }
@@ -216,7 +216,7 @@ impl Draft<'_> {
         let mut open = false;
         for (key, new) in &fetched.passwords {
             let old = pgpass::find(text.expose(), key).map(|old| Some(&old) == new.as_ref());
-            self.count(old, || format!("the password of {key} in {}", entry.file));
+            self.count(old, new.is_some(), || format!("the password of {key} in {}", entry.file));
             match new {
                 Some(new) => {
                     text = pgpass::merge(text.expose(), key, new);
@@ -236,7 +236,7 @@ impl Draft<'_> {
             let mode = entry.final_mode();
             let same = |s: &Seen| Some(&s.bytes) == new.as_ref() && s.mode == mode;
             let unchanged = place.seen.as_ref().map(same);
-            self.count(unchanged, || entry.path.clone());
+            self.count(unchanged, new.is_some(), || entry.path.clone());
             if unchanged != Some(true) && (mode & 0o111 != 0 || why_run(&path).is_some()) {
                 self.plan.executes.push(format!("{}: programs run what is in it", entry.path));
             }

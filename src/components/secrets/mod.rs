@@ -35,6 +35,7 @@ mod suggest;
 mod target;
 #[cfg(test)]
 mod tests;
+mod things;
 mod tokens;
 mod values;
 
@@ -51,9 +52,9 @@ use self::values::{Values, MAX_DOCUMENT};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind, Listed, Login,
-    NamedSecret, Near, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Suggestion,
-    Survey, UndoStrength,
+    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind,
+    Listed, Login, NamedSecret, Near, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource,
+    Suggestion, Survey, Thing, UndoStrength,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -305,6 +306,19 @@ impl Component for Secrets {
     fn list(&self, _streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
         self.model.listed().for_each(each);
         Ok(())
+    }
+
+    fn holds(&self, streams: &dyn StreamSource, _against: &Against<'_>) -> Result<Vec<Thing>> {
+        let values = match streams.list().is_empty() {
+            true => None,
+            false => Some(self.read_values(streams)?),
+        };
+        Ok(things::held(&self.model, values.as_ref()))
+    }
+
+    fn present(&self, scope: &Scope<'_>, _against: &Against<'_>) -> Result<Option<Vec<Thing>>> {
+        scope.require_whole("secrets")?;
+        things::present(&self.host, &self.model).map(Some)
     }
 
     fn not_packed(&self) -> Vec<NotPacked> {

@@ -137,13 +137,16 @@ impl Draft<'_> {
         self.scope.host.contract(path).unwrap_or_else(|| path.display().to_string())
     }
 
-    pub(super) fn count(&mut self, old: Option<bool>, what: impl FnOnce() -> String) {
+    /// Counts a secret whose value is `known` or not; `old`: whether what is there is the same, if something is.
+    pub(super) fn count(&mut self, old: Option<bool>, known: bool, what: impl FnOnce() -> String) {
         let kind = match old {
             Some(true) => return self.plan.unchanged += 1,
             Some(false) => ChangeKind::Changed,
             None => ChangeKind::Added,
         };
-        self.plan.changes.push(Change { kind, what: what() });
+        let what = what();
+        self.plan.open.extend((!known).then(|| what.clone()));
+        self.plan.changes.push(Change { kind, what });
     }
 
     /// Finds out whether something may be written at `path`, and what is there. `None` after a refusal.
@@ -240,6 +243,7 @@ impl Draft<'_> {
             let kind = if target.old.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
             if !self.plan.changes.iter().any(|c| c.what == place.shown) {
                 self.plan.changes.push(Change { kind, what: place.shown.clone() });
+                self.plan.open.extend(matches!(target.new, New::Open).then(|| place.shown.clone()));
             }
         }
         self.plan.space += match &target.new {
@@ -261,11 +265,11 @@ impl Draft<'_> {
         // Sorted, a parent stands before what lies in it.
         self.detail.dirs = missing.into_iter().collect();
         let Plan { destinations, changes, unchanged, findings, executes, space, .. } = self.plan;
-        let (commands, not_packed) = (self.plan.commands, self.plan.not_packed);
+        let (commands, not_packed, open) = (self.plan.commands, self.plan.not_packed, self.plan.open);
         let mut plan = Plan::new(self.detail);
         (plan.destinations, plan.changes, plan.unchanged) = (destinations, changes, unchanged);
         (plan.findings, plan.executes, plan.space) = (findings, executes, space);
-        (plan.commands, plan.not_packed) = (commands, not_packed);
+        (plan.commands, plan.not_packed, plan.open) = (commands, not_packed, open);
         Ok(plan)
     }
 }

@@ -18,6 +18,7 @@ mod site;
 mod snapshot;
 mod stage;
 mod suggest;
+mod things;
 mod transfer;
 mod undo;
 
@@ -30,8 +31,8 @@ use self::open::{beside, SIDE_FILES};
 use crate::base::fault::Fault;
 use crate::base::name::{ComponentName, StreamName};
 use crate::component::{
-    Act, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near, Plan,
-    Result, Scope, StreamSink, StreamSource, Suggestion, Survey, UndoStrength,
+    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near,
+    Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, Thing, UndoStrength, LONGEST_LIST,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,10 @@ impl Kind for SqliteKind {
     fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
         let database = Facts::read(facts).ok().and_then(|facts| facts.database);
         vec![("tables", database.map_or(0, |database| database.tables))]
+    }
+
+    fn lists(&self) -> &'static [(&'static str, usize)] {
+        &[(TABLES, LONGEST_LIST)]
     }
 
     fn from_backup(
@@ -185,6 +190,16 @@ impl Component for Sqlite {
 
     fn undo_strength(&self) -> UndoStrength {
         UndoStrength::ExactUntilWrittenTo
+    }
+
+    fn holds(&self, streams: &dyn StreamSource, _against: &Against<'_>) -> Result<Vec<Thing>> {
+        things::held(self, streams)
+    }
+
+    fn present(&self, scope: &Scope<'_>, _against: &Against<'_>) -> Result<Option<Vec<Thing>>> {
+        scope.require_whole("sqlite")?;
+        let place = site::resolve(&self.path)?;
+        place.exists.then(|| things::present(&place.real, self.timeout)).transpose()
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::base::name::ComponentName;
 use crate::component::{
-    Act, Captured, CheckResult, Component, Journal, Listed, Plan, Progress, Scope, StreamSink, StreamSource,
-    Survey, UndoStrength,
+    Act, Against, Captured, CheckResult, Component, Journal, Listed, Plan, Progress, Scope, StreamSink,
+    StreamSource, Survey, Thing, UndoStrength,
 };
 use crate::engine::ticket::document::tests::sample;
 use std::path::PathBuf;
@@ -34,6 +34,12 @@ impl Component for Picky {
         unreachable!()
     }
     fn list(&self, _: &dyn StreamSource, _: &mut dyn FnMut(Listed)) -> Outcome<()> {
+        unreachable!()
+    }
+    fn holds(&self, _: &dyn StreamSource, _: &Against<'_>) -> Outcome<Vec<Thing>> {
+        unreachable!()
+    }
+    fn present(&self, _: &Scope<'_>, _: &Against<'_>) -> Outcome<Option<Vec<Thing>>> {
         unreachable!()
     }
     fn plan(&self, _: &Scope<'_>, _: &dyn StreamSource) -> Outcome<Plan> {

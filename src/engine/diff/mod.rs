@@ -1,0 +1,155 @@
+//! `diff`: what differs between a bundle and this machine, or between two bundles. Changes nothing.
+//!
+//! Each kind says what a bundle [`holds`](crate::component::Component::holds) and what is
+//! [`present`](crate::component::Component::present), in the same words; there is one comparison of the two, here. [`held`]
+//! is what of it this machine keeps of its last export and of its imports, for `status`.
+
+pub mod held;
+mod report;
+
+pub(super) use report::verdict;
+pub use report::{ComponentDiff, Counts, DiffError, DiffReport, Difference, Side, State, Told};
+
+use crate::base::name::ComponentName;
+use crate::component::{Against, Component, Host, Scope, StreamSource, Thing};
+use crate::crypto::identity::Identities;
+use crate::engine::error::{In, Result};
+use crate::engine::events::Events;
+use crate::engine::gate::{Bundle, Gate, Incoming};
+use crate::engine::import::random_run;
+use crate::engine::inspect::component;
+use crate::engine::participants::{own_settings, participants, From, Participant};
+use crate::engine::profile::Profile;
+use crate::engine::selection::Selection;
+use crate::format::ComponentEntry;
+
+/// What to compare, and how bundles are opened.
+pub struct Diff<'a> {
+    /// How bundles are opened.
+    pub gate: &'a Gate<'a>,
+    /// What opens the keys.
+    pub identities: &'a Identities,
+    /// Which components.
+    pub selection: &'a Selection,
+}
+
+/// What a component holds, in the order of names.
+pub(super) fn sorted(mut things: Vec<Thing>) -> Vec<Thing> {
+    things.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    things
+}
+
+impl Diff<'_> {
+    fn open(&self, incoming: Incoming) -> Result<Bundle> {
+        self.gate.open(incoming, self.identities, None)
+    }
+
+    /// `incoming` (left) against this machine (right), as an import would find it. `profile` is the target's own, whose tables
+    /// override what the bundle asks.
+    pub fn with_machine(
+        &self,
+        incoming: Incoming,
+        host: &Host,
+        profile: Option<&Profile>,
+        events: &dyn Events,
+    ) -> Result<DiffReport> {
+        let bundle = self.open(incoming)?;
+        let run = random_run()?;
+        let overrides = |entry: &ComponentEntry| own_settings(profile, entry);
+        let from = From::Bundle(&overrides);
+        let all = participants(std::slice::from_ref(&bundle.opened), host, self.selection, &from)?;
+        let mut components = Vec::new();
+        for participant in &all {
+            events.step(&format!("comparing {}", participant.name));
+            components.push(compare(participant, host, &run, events)?);
+        }
+        let (left, right) = (Side::of(&bundle), Side::machine());
+        Ok(DiffReport { left, right, components })
+    }
+
+    /// `left` against `right`, without a look at this machine.
+    pub fn of_two(&self, left: Incoming, right: Incoming, events: &dyn Events) -> Result<DiffReport> {
+        let (left, right) = (self.open(left)?, self.open(right)?);
+        let entries = |bundle: &Bundle| bundle.opened.manifest().components.clone();
+        let (lefts, rights) = (entries(&left), entries(&right));
+        let more = rights.iter().filter(|entry| lefts.iter().all(|left| left.name != entry.name));
+        let all: Vec<&ComponentEntry> = lefts.iter().chain(more).collect();
+        self.selection.check(all.iter().map(|entry| &entry.name))?;
+        let mut components = Vec::new();
+        for entry in all.into_iter().filter(|entry| self.selection.takes(&entry.name)) {
+            events.step(&format!("comparing {}", entry.name));
+            let find =
+                |entries: &[ComponentEntry]| entries.iter().find(|one| one.name == entry.name).cloned();
+            components.push(match (find(&lefts), find(&rights)) {
+                (Some(one), Some(other)) => of_two((&left, &one), (&right, &other))?,
+                (Some(one), None) => ComponentDiff::only(&one.name, &one.kind, State::OnlyLeft, 0),
+                (None, _) => ComponentDiff::only(&entry.name, &entry.kind, State::OnlyRight, 0),
+            });
+        }
+        Ok(DiffReport { left: Side::of(&left), right: Side::of(&right), components })
+    }
+}
+
+/// A component of a bundle against this machine.
+fn compare(participant: &Participant, host: &Host, run: &str, events: &dyn Events) -> Result<ComponentDiff> {
+    let component = &*participant.component;
+    let held =
+        component.holds(&participant.source, &Against::NOTHING).within(&participant.name).map(sorted)?;
+    let looked = Looked {
+        name: &participant.name,
+        kind: &participant.kind,
+        component,
+        held: &held,
+        streams: Some(&participant.source),
+        of_source: false,
+    };
+    Ok(looked.against_machine(&participant.scope(host, run, events)))
+}
+
+/// One side of a component, to be held against this machine.
+pub(super) struct Looked<'a> {
+    pub(super) name: &'a ComponentName,
+    pub(super) kind: &'a str,
+    pub(super) component: &'a dyn Component,
+    /// What it holds, in the order of names.
+    pub(super) held: &'a [Thing],
+    /// The bundle's streams, if there is a bundle.
+    pub(super) streams: Option<&'a dyn StreamSource>,
+    /// Whether this machine is the source: what an import brings from elsewhere need not be here.
+    pub(super) of_source: bool,
+}
+
+impl Looked<'_> {
+    /// What this machine cannot tell is said of the component; the others are compared all the same.
+    pub(super) fn against_machine(&self, scope: &Scope<'_>) -> ComponentDiff {
+        let against = Against { things: self.held, streams: self.streams, only: &[] };
+        match self.component.present(scope, &against) {
+            Ok(present) => {
+                let mut present = present.map(sorted);
+                if let Some(present) = present.as_mut().filter(|_| self.of_source) {
+                    present.retain(|thing| !thing.is_outside);
+                }
+                ComponentDiff::of(self.name, self.kind, self.held, present.as_deref())
+            }
+            Err(error) => ComponentDiff::unknown(self.name, self.kind, &error),
+        }
+    }
+}
+
+/// A component of two bundles.
+fn of_two(
+    (left, one): (&Bundle, &ComponentEntry),
+    (right, other): (&Bundle, &ComponentEntry),
+) -> Result<ComponentDiff> {
+    let (name, kind) = (&one.name, one.kind.as_str());
+    if one.kind != other.kind {
+        let what = format!("of kind {kind} on the left and of kind {} on the right", other.kind);
+        return Ok(ComponentDiff::unknown(name, kind, &crate::component::Error::usage(what)));
+    }
+    let streams = left.opened.streams(one);
+    let held = component(left, one)?.holds(&streams, &Against::NOTHING).within(name).map(sorted)?;
+    let against = Against { things: &held, streams: Some(&streams), only: &[] };
+    let other = component(right, other)?.holds(&right.opened.streams(other), &against);
+    let other = other.within(name).map(sorted)?;
+    Ok(ComponentDiff::of(name, kind, &held, Some(&other)))
+}

@@ -22,6 +22,7 @@ mod hooks;
 mod independent_reader;
 mod init;
 mod keys;
+mod kills;
 mod logins;
 mod logs;
 mod messages;

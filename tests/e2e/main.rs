@@ -13,6 +13,7 @@ mod crash;
 mod edited;
 mod files;
 mod git;
+mod git_around;
 mod git_incremental;
 mod git_lfs;
 mod git_odd;

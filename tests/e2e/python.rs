@@ -233,6 +233,60 @@ fn tree(home: &Home) -> Vec<String> {
 }
 
 #[test]
+fn a_rollback_takes_the_environment_and_the_repository_around_it_away() {
+    let world = world("wheels = true\n[component.code]\nkind = \"git\"\npath = \"~/app\"\n");
+    let (source, target) = (&world.source, &world.target);
+    source.write("app/.gitignore", "venv/\n");
+    for args in ["init -q -b main app", "-C app add -A", "-C app commit -q -m first"] {
+        run(source, "git", &args.split(' ').collect::<Vec<_>>());
+    }
+    let bundle = world.export("b.kbp");
+    // An import that fails when all of it is in place.
+    target.profile(
+        "[bundle]\nname = \"own\"\n[component.venv]\nkind = \"python\"\nscripts = [[\"no-such\"]]\n",
+    );
+    world.import(&bundle, &[]).fails(9, "no-such");
+    assert!(!target.join("app").exists());
+    fs::remove_file(target.join(".config/kbpack/profile.toml")).unwrap();
+
+    world.import(&bundle, &[]).ok();
+    works(target, "1.0");
+    target.kbpack(&["rollback", "--yes"]).ok();
+    assert!(!target.join("app").exists());
+    // And forth again, by the backup of the rollback.
+    let history = target.kbpack(&["history", "--json"]).ok().json();
+    let rollback = history["imports"].as_array().unwrap().last().unwrap()["run"].as_str().unwrap().to_owned();
+    target.kbpack(&["rollback", &rollback, "--yes"]).ok();
+    works(target, "1.0");
+    assert_eq!(run(target, "git", &["-C", "app", "status", "--porcelain"]), "");
+
+    // What somebody did in it is kept, each in its place.
+    target.write("app/venv/note.txt", "mine\n");
+    target.write("app/more.txt", "mine, too\n");
+    for args in ["-C app add -A", "-C app commit -q -m second"] {
+        run(target, "git", &args.split(' ').collect::<Vec<_>>());
+    }
+    target.kbpack(&["rollback", "--yes"]).ok();
+    let named = |dir: &Path| {
+        let mut names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let name = names.find(|path| path.to_str().unwrap().contains(".kbpack-kept-")).unwrap();
+        (name, names.count())
+    };
+    assert!(!target.join("app/.git").exists());
+    let (environment, more) = named(&target.join("app"));
+    assert_eq!((target_text(&environment.join("note.txt")), more), ("mine\n".to_owned(), 0));
+    let (repository, _) = named(&target.path);
+    assert_eq!(target_text(&repository.join("more.txt")), "mine, too\n");
+    assert!(!repository.join("venv").exists());
+    let subjects = run(target, "git", &["-C", repository.to_str().unwrap(), "log", "--format=%s"]);
+    assert_eq!(subjects, "second\nfirst\n");
+}
+
+fn target_text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
 fn a_symlink_is_replaced_and_put_back() {
     let world = world("wheels = true\n");
     let target = &world.target;

@@ -29,7 +29,7 @@ pub enum State {
 pub const EDIT: &str = "# edited by hand, and to be found again\n";
 
 /// What a kind brings to the suite.
-pub trait Subject {
+pub trait Subject: Sync {
     /// The kind.
     fn kind(&self) -> &'static dyn Kind;
 
@@ -77,17 +77,25 @@ pub fn suite(subject: &dyn Subject) {
     subject.furnish(&source.host, State::Source);
     let bundle = Bundle::of(&*from_options(subject, &source), &source);
     laws::facts_and_counts(subject, &source, &bundle);
-    for start in [State::Absent, State::Other] {
-        laws::round_trip(subject, &bundle, start);
-        laws::planning_and_staging_leave_no_trace(subject, &bundle, start);
-        laws::undo_brings_back(subject, &bundle, start);
-        laws::undo_from_every_half_done_position(subject, &bundle, start);
-        laws::a_commit_goes_on_where_it_stopped(subject, &bundle, start);
-        laws::finalise_is_the_end(subject, &bundle, start);
-        laws::an_edit_since_the_plan_is_refused_or_carried_along(subject, &bundle, start);
-        laws::an_edit_after_the_commit_is_kept(subject, &bundle, start);
-        laws::a_backup_brings_back(subject, &bundle, start);
-    }
+    // Each start has machines of its own.
+    std::thread::scope(|threads| {
+        for start in [State::Absent, State::Other] {
+            let bundle = &bundle;
+            threads.spawn(move || suite_onto(subject, bundle, start));
+        }
+    });
+}
+
+fn suite_onto(subject: &dyn Subject, bundle: &Bundle, start: State) {
+    laws::round_trip(subject, bundle, start);
+    laws::planning_and_staging_leave_no_trace(subject, bundle, start);
+    laws::undo_brings_back(subject, bundle, start);
+    laws::undo_from_every_half_done_position(subject, bundle, start);
+    laws::a_commit_goes_on_where_it_stopped(subject, bundle, start);
+    laws::finalise_is_the_end(subject, bundle, start);
+    laws::an_edit_since_the_plan_is_refused_or_carried_along(subject, bundle, start);
+    laws::an_edit_after_the_commit_is_kept(subject, bundle, start);
+    laws::a_backup_brings_back(subject, bundle, start);
 }
 
 /// What a capture gave.

@@ -1,6 +1,7 @@
 //! The kind git, with stock git as the oracle for every repository.
 
-use crate::crash::{copy, killed, leftovers, points};
+use crate::crash::{copy, leftovers};
+use crate::kills::Kills;
 use crate::support::{snapshot, Run, World};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -539,43 +540,17 @@ fn killed_anywhere_the_repository_is_the_old_or_the_new_one() {
             fs::write(source.join("a.txt"), "stashed, too\n").unwrap();
             git(&source, "stash -q");
         }
-        let stashes = |dir: &Path| git(dir, "stash list --format=%H%x20%gs");
-        let state = || target.exists().then(|| (refs(&target), files(&target), stashes(&target)));
-        let old = state();
-        let new = Some((refs(&source), files(&source), stashes(&source)));
+        let of = |dir: &Path| (refs(dir), files(dir), git(dir, "stash list --format=%H%x20%gs"));
+        let state = || target.exists().then(|| of(&target));
         let bundle = world.export("2.kbp");
         let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
-        let pristine = world.path("pristine");
-        copy(&world.target.path, &pristine);
-        let points = points(&world.target, &args, &world.path("calls"));
-        assert_eq!(state(), new);
-        let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
-        let step = if all { 1 } else { points.len() / 15 };
-        let (mut olds, mut news) = (0, 0);
-        for (n, (call, nth)) in points.iter().enumerate().step_by(step.max(1)) {
-            copy(&pristine, &world.target.path);
-            killed(&world.target, &args, call, *nth);
-            if n % 2 == 0 {
-                killed(&world.target, &["recover", "-q"], "unlink,rename,renameat2,mkdir", 1 + n as u32 % 5);
-            }
-            world.target.kbpack(&["recover"]).ok();
-            let point = format!("killed at {call} number {nth}");
-            let rows: Vec<String> =
-                files(&world.target.path).into_iter().filter(|row| !row.starts_with(".local")).collect();
-            assert_eq!(leftovers(&rows), Vec::<&String>::new(), "{point}");
-            match state() {
-                now if now == old => olds += 1,
-                now if now == new => news += 1,
-                now => panic!("{point}: neither the old nor the new repository: {now:#?}"),
-            }
+        let sound = |_: &str| {
             if target.exists() {
                 sound(&target);
             }
-            world.target.kbpack(&args).ok();
-            assert_eq!(state(), new, "{point}");
-        }
-        println!("{olds} times the old repository, {news} times the new one");
-        assert!(olds > 0 && (news > 0 || !all));
+        };
+        Kills { world: &world, args: &args, sample: 10, state: &state, sound: &sound }.run();
+        assert_eq!(state(), Some(of(&source)));
     }
 }
 
@@ -588,29 +563,10 @@ fn a_rollback_that_takes_uncommitted_work_away_may_be_killed_anywhere() {
     dabble(&source);
     world.import(&world.export("2.kbp"), &[]).ok();
     let state = || (refs(&target), files(&target), git(&target, "status --porcelain"));
-    let with = state();
+    let sound = |_: &str| drop(git(&target, "fsck --strict"));
     let args = ["rollback", "--yes", "-q"];
-    let pristine = world.path("pristine");
-    copy(&world.target.path, &pristine);
-    let points = points(&world.target, &args, &world.path("calls"));
-    let without = state();
-    assert_eq!(without.2, "");
-    let step = if std::env::var_os("KBPACK_CAMPAIGN").is_some() { 1 } else { points.len() / 15 };
-    let mut taken_back = 0;
-    for (call, nth) in points.iter().step_by(step.max(1)) {
-        copy(&pristine, &world.target.path);
-        killed(&world.target, &args, call, *nth);
-        world.target.kbpack(&["recover"]).ok();
-        let now = state();
-        assert!(now == with || now == without, "killed at {call} number {nth}: {now:#?}");
-        git(&target, "fsck --strict");
-        if now == with {
-            world.target.kbpack(&args).ok();
-            assert_eq!(state(), without, "killed at {call} number {nth}");
-            taken_back += 1;
-        }
-    }
-    assert!(taken_back > 0);
+    Kills { world: &world, args: &args, sample: 12, state: &state, sound: &sound }.run();
+    assert_eq!(state().2, "");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Large files of a repository, with stock git-lfs as the oracle.
 
-use crate::crash::{copy, injected, killed, leftovers, points};
+use crate::crash::{copy, injected};
 use crate::git::{files, git, git_args, git_command, refs, sound, PROFILE};
 use crate::git_incremental::{answer, believe, ticket};
+use crate::kills::Kills;
 use crate::support::{snapshot, Run, World};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -250,20 +251,11 @@ fn a_rollback_takes_uncommitted_large_files_away_again() {
     assert_eq!(new.2, lfs(&source, "status --porcelain"));
     assert_eq!(new.1, files(&source));
     let args = ["rollback", "--yes", "-q"];
-    let pristine = world.path("pristine");
-    copy(&world.target.path, &pristine);
-    let points = points(&world.target, &args, &world.path("calls"));
+    // Killed on its way, it has either all of them or none.
+    let sound = |_: &str| drop(lfs(&target, "lfs fsck --objects"));
+    Kills { world: &world, args: &args, sample: 10, state: &state, sound: &sound }.run();
     assert_eq!(state(), old);
     sound_with_lfs(&target);
-    // Killed on its way, it has either all of them or none.
-    for (call, nth) in points.iter().step_by((points.len() / 12).max(1)) {
-        copy(&pristine, &world.target.path);
-        killed(&world.target, &args, call, *nth);
-        world.target.kbpack(&["recover"]).ok();
-        let now = state();
-        assert!(now == old || now == new, "killed at {call} number {nth}: {now:#?}");
-        lfs(&target, "lfs fsck --objects");
-    }
 }
 
 /// A bundle that leaves out what its target has brings the large files of what is new.
@@ -317,34 +309,15 @@ fn killed_anywhere_large_files_are_the_old_or_the_new_ones() {
     world.import(&world.export("1.kbp"), &[]).ok();
     go_on(&source);
     let state = || (refs(&target), files(&target));
-    let (old, new) = (state(), (refs(&source), files(&source)));
     let bundle = world.export("2.kbp");
     let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
-    let pristine = world.path("pristine");
-    copy(&world.target.path, &pristine);
-    let points = points(&world.target, &args, &world.path("calls"));
-    assert_eq!(state(), new);
-    let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
-    let step = if all { 1 } else { points.len() / 25 };
-    for (n, (call, nth)) in points.iter().enumerate().step_by(step.max(1)) {
-        copy(&pristine, &world.target.path);
-        killed(&world.target, &args, call, *nth);
-        if n % 2 == 0 {
-            killed(&world.target, &["recover", "-q"], "unlink,rename,renameat,mkdir", 1 + n as u32 % 7);
-        }
-        world.target.kbpack(&["recover"]).ok();
-        let point = format!("killed at {call} number {nth}");
-        let rows: Vec<String> =
-            files(&world.target.path).into_iter().filter(|row| !row.starts_with(".local")).collect();
-        assert_eq!(leftovers(&rows), Vec::<&String>::new(), "{point}");
-        let now = state();
-        assert!(now == old || now == new, "{point}: neither the old nor the new repository: {now:#?}");
+    let sound = |point: &str| {
         // A copy's files are not those that its index knows: the filters have to say that they are the same.
         assert_eq!(lfs(&target, "status --porcelain"), "", "{point}");
         lfs(&target, "lfs fsck --objects");
         git(&target, "fsck --strict");
-        world.target.kbpack(&args).ok();
-        assert_eq!(state(), new, "{point}");
-        assert_eq!(lfs(&target, "status --porcelain"), "", "{point}");
-    }
+    };
+    Kills { world: &world, args: &args, sample: 12, state: &state, sound: &sound }.run();
+    assert_eq!(state(), (refs(&source), files(&source)));
+    assert_eq!(lfs(&target, "status --porcelain"), "");
 }

@@ -1,8 +1,9 @@
 //! Submodules whose repositories travel, with stock git as the oracle.
 
-use crate::crash::{copy, injected, killed, leftovers, points};
+use crate::crash::{injected, leftovers};
 use crate::git::{files, git, git_args, git_command, refs, PROFILE};
 use crate::git_incremental::{answer, believe, ticket};
+use crate::kills::{all, Kills};
 use crate::support::{snapshot, Run, World};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -150,7 +151,8 @@ fn submodules_that_are_there_move_along_and_back() {
     assert_eq!(state(&target), old);
     // A failure takes all of it back.
     let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
-    let failed = (1..40).step_by(2).filter(|nth| {
+    // Before the commit, in it, and when there is none left.
+    let failed = (1..20).step_by(if all() { 1 } else { 2 }).filter(|nth| {
         let code = injected(&world.target, &args, "rename", *nth, "error=EIO").code;
         if code == 10 {
             world.target.kbpack(&["recover"]).ok();
@@ -297,30 +299,9 @@ fn killed_anywhere_submodules_are_the_old_or_the_new_ones() {
             go_on(&source);
         }
         let state = || target.exists().then(|| plain(&state(&target)));
-        let (old, new) = (state(), Some(plain(&self::state(&source))));
         let bundle = world.export("2.kbp");
         let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
-        let pristine = world.path("pristine");
-        copy(&world.target.path, &pristine);
-        let points = points(&world.target, &args, &world.path("calls"));
-        assert_eq!(state(), new);
-        let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
-        let step = if all { 1 } else { points.len() / 8 };
-        for (n, (call, nth)) in points.iter().enumerate().step_by(step.max(1)) {
-            copy(&pristine, &world.target.path);
-            killed(&world.target, &args, call, *nth);
-            if n % 2 == 0 {
-                killed(&world.target, &["recover", "-q"], "unlink,rename,renameat2,mkdir", 1 + n as u32 % 7);
-            }
-            world.target.kbpack(&["recover"]).ok();
-            let point = format!("killed at {call} number {nth}");
-            let rows: Vec<String> =
-                files(&world.target.path).into_iter().filter(|row| !row.starts_with(".local")).collect();
-            assert_eq!(leftovers(&rows), Vec::<&String>::new(), "{point}");
-            let now = state();
-            assert!(now == old || now == new, "{point}: neither the old nor the new state: {now:#?}");
-            world.target.kbpack(&args).ok();
-            assert_eq!(state(), new, "{point}");
-        }
+        Kills { world: &world, args: &args, sample: 6, state: &state, sound: &|_| () }.run();
+        assert_eq!(state(), Some(plain(&self::state(&source))));
     }
 }

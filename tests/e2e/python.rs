@@ -3,8 +3,9 @@
 use crate::crash::{content, copy, killed, leftovers, points};
 use crate::support::{snapshot_but_times_of_folders, Home, Run, World};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 const PROFILE: &str = r#"
 [bundle]
@@ -27,27 +28,78 @@ fn run(home: &Home, program: impl AsRef<Path>, args: &[&str]) -> String {
     Run::of(&mut command).ok().text()
 }
 
+/// The Python of this machine itself, where `python3` may be a script that looks for it, and its pip, unpacked and compiled: out of
+/// its wheel it would compile itself at each start. Both are looked for once.
+fn stock() -> &'static (PathBuf, PathBuf) {
+    static STOCK: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    STOCK.get_or_init(|| {
+        let say = |program: &Path, script: &str| {
+            Run::of(Command::new(program).args(["-c", script])).ok().text().trim().to_owned()
+        };
+        let python = PathBuf::from(say(Path::new("python3"), "import sys; print(sys.executable)"));
+        let wheel = say(
+            &python,
+            "import ensurepip, glob, os, sysconfig\n\
+             own = os.path.join(os.path.dirname(ensurepip.__file__), '_bundled')\n\
+             folders = [sysconfig.get_config_var('WHEEL_PKG_DIR'), own]\n\
+             print([w for f in folders if f for w in glob.glob(f + '/pip-*.whl')][0])",
+        );
+        let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let unpacked = tmp.join(wheel.replace('/', "-"));
+        if !unpacked.exists() {
+            let part = tmp.join(format!("pip-{}", std::process::id()));
+            Run::of(Command::new(&python).args(["-m", "zipfile", "-e", &wheel]).arg(&part)).ok();
+            Run::of(Command::new(&python).args(["-m", "compileall", "-q"]).arg(&part)).ok();
+            fs::rename(&part, &unpacked).unwrap();
+        }
+        (python, unpacked.join("pip"))
+    })
+}
+
 /// Writes wheels, and lets this home's pip look for them there and nowhere else.
 pub fn index(home: &Home, wheels: &[&str]) {
     let folder = home.join(".config/wheels");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/python/wheels.py");
     for wheel in wheels {
         let words: Vec<&str> = wheel.split(' ').collect();
-        run(home, "python3", &[&[script.to_str().unwrap(), folder.to_str().unwrap()], &words[..]].concat());
+        run(home, &stock().0, &[&[script.to_str().unwrap(), folder.to_str().unwrap()], &words[..]].concat());
     }
     let links = format!("[global]\nno-index = true\nfind-links = {}\n", folder.display());
     home.write(".config/pip/pip.conf", links);
 }
 
-/// Makes `~/app/venv` as people do, with these installed.
+/// Makes `~/app/venv` as tools do that are quicker than `venv`: with these installed, and without pip.
 pub fn venv(home: &Home, names: &[&str]) {
     fs::create_dir_all(home.join("app")).unwrap();
-    run(home, "python3", &["-m", "venv", "app/venv"]);
+    run(home, &stock().0, &["-m", "venv", "--without-pip", "app/venv"]);
+    pip(home, &[&["install", "-q"], names].concat());
+}
+
+/// Makes it as people do.
+fn venv_with_pip(home: &Home, names: &[&str]) {
+    fs::create_dir_all(home.join("app")).unwrap();
+    run(home, &stock().0, &["-m", "venv", "app/venv"]);
     run(home, home.join("app/venv/bin/pip"), &[&["install", "-q"], names].concat());
+}
+
+/// Stock pip, at work in `~/app/venv`.
+#[track_caller]
+fn pip(home: &Home, args: &[&str]) -> String {
+    let args = [&[stock().1.to_str().unwrap(), "--disable-pip-version-check"], args].concat();
+    run(home, home.join("app/venv/bin/python"), &args)
+}
+
+/// What stock pip finds in an environment, which need not have pip.
+pub fn frozen(environment: &Path) -> String {
+    Run::of(Command::new(environment.join("bin/python")).arg(&stock().1).arg("freeze")).ok().text()
 }
 
 /// A source with `kbdemo`, which needs `kbother`, and the profile with `more` in it.
 fn world(more: &str) -> World {
+    world_with(more, venv)
+}
+
+fn world_with(more: &str, venv: impl Fn(&Home, &[&str])) -> World {
     let world = World::new();
     index(&world.source, &["kbdemo 1.0 py3-none-any kbother>=2", "kbother 2.1"]);
     venv(&world.source, &["kbdemo"]);
@@ -70,8 +122,9 @@ fn works(home: &Home, version: &str) {
 
 #[test]
 fn an_environment_arrives_with_the_repository_around_it_and_no_index_is_asked() {
-    let world = world(
+    let world = world_with(
         "requirements = \"~/app/requirements.txt\"\nwheels = true\n[component.code]\nkind = \"git\"\npath = \"~/app\"\n",
+        venv_with_pip,
     );
     let (source, target) = (&world.source, &world.target);
     source.write("app/requirements.txt", "# what we use\nkbdemo[x] >= 1.0  # it\n-r more.txt\n");
@@ -180,6 +233,60 @@ fn tree(home: &Home) -> Vec<String> {
 }
 
 #[test]
+fn a_rollback_takes_the_environment_and_the_repository_around_it_away() {
+    let world = world("wheels = true\n[component.code]\nkind = \"git\"\npath = \"~/app\"\n");
+    let (source, target) = (&world.source, &world.target);
+    source.write("app/.gitignore", "venv/\n");
+    for args in ["init -q -b main app", "-C app add -A", "-C app commit -q -m first"] {
+        run(source, "git", &args.split(' ').collect::<Vec<_>>());
+    }
+    let bundle = world.export("b.kbp");
+    // An import that fails when all of it is in place.
+    target.profile(
+        "[bundle]\nname = \"own\"\n[component.venv]\nkind = \"python\"\nscripts = [[\"no-such\"]]\n",
+    );
+    world.import(&bundle, &[]).fails(9, "no-such");
+    assert!(!target.join("app").exists());
+    fs::remove_file(target.join(".config/kbpack/profile.toml")).unwrap();
+
+    world.import(&bundle, &[]).ok();
+    works(target, "1.0");
+    target.kbpack(&["rollback", "--yes"]).ok();
+    assert!(!target.join("app").exists());
+    // And forth again, by the backup of the rollback.
+    let history = target.kbpack(&["history", "--json"]).ok().json();
+    let rollback = history["imports"].as_array().unwrap().last().unwrap()["run"].as_str().unwrap().to_owned();
+    target.kbpack(&["rollback", &rollback, "--yes"]).ok();
+    works(target, "1.0");
+    assert_eq!(run(target, "git", &["-C", "app", "status", "--porcelain"]), "");
+
+    // What somebody did in it is kept, each in its place.
+    target.write("app/venv/note.txt", "mine\n");
+    target.write("app/more.txt", "mine, too\n");
+    for args in ["-C app add -A", "-C app commit -q -m second"] {
+        run(target, "git", &args.split(' ').collect::<Vec<_>>());
+    }
+    target.kbpack(&["rollback", "--yes"]).ok();
+    let named = |dir: &Path| {
+        let mut names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let name = names.find(|path| path.to_str().unwrap().contains(".kbpack-kept-")).unwrap();
+        (name, names.count())
+    };
+    assert!(!target.join("app/.git").exists());
+    let (environment, more) = named(&target.join("app"));
+    assert_eq!((target_text(&environment.join("note.txt")), more), ("mine\n".to_owned(), 0));
+    let (repository, _) = named(&target.path);
+    assert_eq!(target_text(&repository.join("more.txt")), "mine, too\n");
+    assert!(!repository.join("venv").exists());
+    let subjects = run(target, "git", &["-C", repository.to_str().unwrap(), "log", "--format=%s"]);
+    assert_eq!(subjects, "second\nfirst\n");
+}
+
+fn target_text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
 fn a_symlink_is_replaced_and_put_back() {
     let world = world("wheels = true\n");
     let target = &world.target;
@@ -209,10 +316,6 @@ fn killed_anywhere_it_is_the_old_or_the_new_environment() {
     let target = &world.target;
     index(target, &["kbdemo 0.9"]);
     venv(target, &["kbdemo"]);
-    // Without pip an environment is made more quickly.
-    let args = ["-m", "pip", "uninstall", "-qy", "setuptools", "pip"];
-    let python = "app/venv/bin/python";
-    run(&world.source, world.source.join(python), &args);
     let bundle = world.export("b.kbp");
     let pristine = world.path("pristine");
     copy(&target.path, &pristine);
@@ -302,7 +405,7 @@ fn without_wheels_pip_asks_its_index_and_builds_nothing_unasked() {
     );
     world.import(&bundle, &[]).ok();
     works(target, "1.0");
-    assert_eq!(run(target, target.join("app/venv/bin/pip"), &["freeze"]), "kbdemo==1.0\nkbother==2.1\n");
+    assert_eq!(pip(target, &["freeze"]), "kbdemo==1.0\nkbother==2.1\n");
 
     // What is only there as source would run its author's code.
     target.kbpack(&["rollback", "--yes"]).ok();

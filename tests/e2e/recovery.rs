@@ -341,10 +341,9 @@ fn python_environments() {
     let component = |name: &str| format!("[component.{name}]\nkind = \"python\"\npath = \"~/app/venv\"\n");
     world.source.profile(&format!("{}wheels = true\n", component("venv")));
     let opened = Opened::new(world);
-    let freeze = |place: &Path| Run::of(Command::new(place.join("bin/pip")).arg("freeze")).ok().text();
     let place = opened.machine.home.join("with/venv");
     opened.restore(&commands("python"), "venv", place.to_str().unwrap());
-    assert_eq!(freeze(&place), "kbdemo==1.0\nkbother==2.1\n");
+    assert_eq!(python::frozen(&place), "kbdemo==1.0\nkbother==2.1\n");
     // An index has newer ones by now.
     python::index(&opened.world.source, &["kbother 2.2"]);
     let pip = opened.world.source.read(".config/pip/pip.conf");
@@ -352,7 +351,7 @@ fn python_environments() {
     fs::write(opened.machine.home.join(".config/pip/pip.conf"), pip).unwrap();
     let place = opened.machine.home.join("without/venv");
     opened.restore(&commands("python-index"), "venv", place.to_str().unwrap());
-    assert_eq!(freeze(&place), "kbdemo==1.0\nkbother==2.1\n");
+    assert_eq!(python::frozen(&place), "kbdemo==1.0\nkbother==2.1\n");
 
     // What an import replaced is in its backup, and works where it was.
     let Opened { world, .. } = opened;
@@ -371,7 +370,7 @@ fn python_environments() {
     machine.types(&commands("python-backup"), &words);
     // The folder itself is made anew.
     assert_eq!(snapshot(&place)[1..], before[1..]);
-    assert_eq!(freeze(&place), "kbdemo==0.9\n");
+    assert_eq!(python::frozen(&place), "kbdemo==0.9\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The kind sqlite, with the stock `sqlite3` and Python's module as oracles and as the other programs that use a database.
 
-use crate::crash::{copy, killed, leftovers, points};
+use crate::kills::Kills;
 use crate::support::{snapshot, snapshot_but_times_of_folders, World};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -336,42 +336,9 @@ fn killed_anywhere_the_database_is_the_old_or_the_new_one() {
             sqlite3(&target, &format!("PRAGMA journal_mode = {mode}; {old}"));
         }
         let state = || target.exists().then(|| dump(&target));
-        let old = state();
-        let new = Some(dump(&world.source.join("app/state.db")));
         let bundle = world.export("b.kbp");
         let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
-        let pristine = world.path("pristine");
-        copy(&world.target.path, &pristine);
-        let points = points(&world.target, &args, &world.path("calls"));
-        assert_eq!(state(), new);
-
-        let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
-        let step = if all { 1 } else { points.len() / 15 };
-        let (mut olds, mut news) = (0, 0);
-        for (n, (call, nth)) in points.iter().enumerate().step_by(step.max(1)) {
-            copy(&pristine, &world.target.path);
-            killed(&world.target, &args, call, *nth);
-            if n % 2 == 0 {
-                killed(
-                    &world.target,
-                    &["recover", "-q"],
-                    "pwrite64,fdatasync,unlink,renameat2",
-                    1 + n as u32 % 7,
-                );
-            }
-            world.target.kbpack(&["recover"]).ok();
-            let point = format!("{mode}: killed at {call} number {nth}");
-            let rows = snapshot_but_times_of_folders(&world.target);
-            assert_eq!(leftovers(&rows), Vec::<&String>::new(), "{point}");
-            match state() {
-                now if now == old => olds += 1,
-                now if now == new => news += 1,
-                _ => panic!("{point}: neither the old nor the new database"),
-            }
-            world.target.kbpack(&args).ok();
-            assert_eq!(state(), new, "{point}");
-        }
-        println!("{mode}: {olds} times the old database, {news} times the new one");
-        assert!(olds > 0 && (news > 0 || !all));
+        Kills { world: &world, args: &args, sample: 12, state: &state, sound: &|_| () }.run();
+        assert_eq!(state(), Some(dump(&world.source.join("app/state.db"))));
     }
 }

@@ -19,7 +19,7 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Server {
-        let dir = tempfile::Builder::new().prefix("kbpack-pg-").tempdir_in("/tmp").unwrap();
+        let dir = tempfile::Builder::new().prefix("kbpack-pg-").tempdir_in(place()).unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let data = dir.path().join("data");
         Run::of(Command::new("cp").arg("-a").args([template(), &data])).ok();
@@ -148,6 +148,16 @@ impl Drop for Server {
     }
 }
 
+/// Where servers lie: a socket's name may not be longer than some 100 bytes.
+fn place() -> PathBuf {
+    let chosen = std::env::temp_dir();
+    if chosen.as_os_str().len() < 50 {
+        chosen
+    } else {
+        "/tmp".into()
+    }
+}
+
 /// The folder of a fresh server, made once for all runs of the tests: that takes seconds, a copy does not.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
@@ -162,7 +172,7 @@ fn template() -> &'static Path {
         if kept.exists() {
             return kept;
         }
-        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let dir = tempfile::tempdir_in(place()).unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let data = dir.path().join("data");
         fs::create_dir(&data).unwrap();

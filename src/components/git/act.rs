@@ -11,13 +11,13 @@ use crate::component::{Act, Journal, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// A rename of a clone.
+/// A rename of a clone, or of a repository that goes, part by part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Piece {
-    /// In the staging area.
+    /// Where it is.
     pub from: ShownPath,
-    /// Where nothing was.
+    /// Where nothing is.
     pub to: ShownPath,
 }
 
@@ -71,12 +71,16 @@ pub enum Step {
         /// Where.
         path: ShownPath,
     },
-    /// The repository at `path` goes to `old` in the staging area.
+    /// The repository at `path` goes to `old` in the staging area: as a whole, or around what belongs to others, piece by
+    /// piece, `.git` first.
     Remove {
         /// Where.
         path: ShownPath,
         /// The staging area.
         side: ShownPath,
+        /// The renames, in their order; none if it goes as a whole.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pieces: Vec<Piece>,
         /// Whether it is kept beside its path in the end.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         keep: bool,
@@ -107,7 +111,12 @@ impl Step {
                 format!("move {} refs of {path}{stashes}{work}", refs.len())
             }
             Step::Empty { path } => format!("remove the folder {path} in the end, if it is empty"),
-            Step::Remove { path, .. } => format!("take the repository {path} away"),
+            Step::Remove { path, pieces, .. } if pieces.is_empty() => {
+                format!("take the repository {path} away")
+            }
+            Step::Remove { path, pieces, .. } => {
+                format!("take the repository {path} away, in {} pieces", pieces.len())
+            }
         }
     }
 

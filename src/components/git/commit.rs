@@ -8,9 +8,8 @@ use super::open::{failed, open, shown};
 use super::pending::Pending;
 use super::plan::{Planned, RefChange, Todo, Update};
 use super::site::{look, parent, resolve, Found};
-use super::stage::{objects_in, old_in, repo_in};
-use super::{lfs, pending, refs, stashes, submodules, work};
-use crate::base::digest::Digest;
+use super::stage::{objects_in, repo_in};
+use super::{lfs, pending, refs, remove, stashes, submodules, work};
 use crate::base::fsx::sync_dir;
 use crate::base::path::ShownPath;
 use crate::component::{Error, Journal, Result, Scope};
@@ -36,13 +35,15 @@ pub fn commit(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> R
         // Its submodules are in it.
         Todo::Clone => return clone(plan, scope, journal),
         Todo::Update(change) => update(plan, change, scope, journal)?,
-        Todo::Remove { seen, keep, going } => return remove(plan, (*seen, *keep, *going), scope, journal),
+        Todo::Remove { seen, keep, going } => {
+            return remove::remove(plan, (*seen, *keep, *going), scope, journal)
+        }
     }
     submodules::commit(plan, scope, journal)
 }
 
 /// Something else changed the repository after it was planned.
-fn changed(path: &Path) -> Error {
+pub fn changed(path: &Path) -> Error {
     Error::not_ready(format_args!("{}: it was changed since the plan", shown(path))).todo("import again")
 }
 
@@ -175,7 +176,7 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
 }
 
 /// Refuses a work tree that has changes other than those that are to go.
-fn require_as_planned(repo: &Repository, going: Option<Pending>, carved: &[PathBuf]) -> Result<()> {
+pub fn require_as_planned(repo: &Repository, going: Option<Pending>, carved: &[PathBuf]) -> Result<()> {
     let as_planned = match going {
         Some(pending) => pending::differs(repo, pending, carved)?.is_none(),
         None => work::changes(repo, carved)?.is_empty(),
@@ -262,27 +263,4 @@ pub fn set_ref(repo: &Repository, name: &str, old: Option<Id>, new: Option<Id>) 
         git2::ErrorCode::Modified | git2::ErrorCode::Exists => changed(repo.path()),
         _ => failed(repo.path(), &e),
     })
-}
-
-fn remove(
-    plan: &Planned,
-    (seen, keep, going): (Digest, bool, Option<Pending>),
-    scope: &Scope<'_>,
-    journal: &mut dyn Journal,
-) -> Result<()> {
-    let old = old_in(&plan.side);
-    if !plan.path.exists() && old.exists() {
-        return Ok(());
-    }
-    let repo = open(&plan.path)?;
-    if refs::fingerprint(&repo)? != seen {
-        return Err(changed(&plan.path));
-    }
-    require_as_planned(&repo, going, scope.carved)?;
-    for dir in &plan.empties {
-        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
-    }
-    Step::Remove { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), keep }
-        .intend(journal)?;
-    move_new(&plan.path, &old)
 }

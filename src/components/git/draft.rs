@@ -3,7 +3,6 @@
 use super::header::Header;
 use super::left::Left;
 use super::names::Id;
-use super::open::shown;
 use super::pending::{self, Pending};
 use super::plan::{RefChange, Todo};
 use super::undo::kept_name;
@@ -117,10 +116,6 @@ impl<'a> Draft<'a> {
     pub fn remove(&mut self, repo: &Repository, path: &Path) -> Result<Todo> {
         self.change(ChangeKind::Removed, None);
         let going = self.require_clean(repo)?;
-        if let Some(carved) = self.scope.carved.iter().find(|path| path.exists()) {
-            let what = format!("{} lies in the repository that would go", shown(carved));
-            self.refuse(what, "let its own component be imported first, or move it away");
-        }
         let as_left = match &self.left {
             Some(left) => {
                 left.is_all_of(repo)?

@@ -25,6 +25,7 @@ mod pack;
 mod pending;
 mod plan;
 mod refs;
+mod remove;
 mod site;
 mod stage;
 mod stashes;

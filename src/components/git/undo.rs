@@ -8,7 +8,7 @@ use super::plan::RefChange;
 use super::site::{parent, resolve};
 use super::stage::{index_in, old_in};
 use super::submodules::Uncommitted;
-use super::{lfs, locks, refs, stashes, submodules, Git};
+use super::{lfs, locks, refs, remove, stashes, submodules, Git};
 use crate::base::digest::Digest;
 use crate::base::fsx::{sync_dir, write_atomic};
 use crate::base::side::{remove_side, sides_left};
@@ -32,6 +32,9 @@ pub fn undo(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> 
             }
             Step::Empty { .. } => {}
             Step::Update { .. } => back(step, scope, &mut findings)?,
+            Step::Remove { path, side, pieces, .. } if !pieces.is_empty() => {
+                findings.extend(remove::put_back(&path.0, &side.0, pieces, scope.run)?);
+            }
             Step::Remove { path, side, .. } => findings.extend(unremove(&path.0, &side.0, scope.run)?),
         }
     }
@@ -43,7 +46,7 @@ pub fn undo(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> 
 pub fn finalise(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
     let steps = Step::read_all(acts)?;
     for step in &steps {
-        if let Step::Remove { path, side, keep: true } = step {
+        if let Step::Remove { path, side, keep: true, .. } = step {
             let old = old_in(&side.0);
             if exists(&old) {
                 move_new(&old, &free_name(&path.0, scope.run))?;
@@ -225,7 +228,8 @@ fn unremove(path: &Path, side: &Path, run: &str) -> Result<Option<Finding>> {
     Ok(finding)
 }
 
-fn side_is_gone(path: &Path, side: &Path) -> Error {
+/// Nothing can be taken back.
+pub fn side_is_gone(path: &Path, side: &Path) -> Error {
     Error::not_ready(format_args!(
         "the staging area {} is gone, and what the import put at {} is still there",
         shown(side),

@@ -44,6 +44,8 @@ fn paths(repo: &Repository, carved: &[PathBuf], ignored: bool) -> Result<Vec<Pat
     let mut options = StatusOptions::new();
     options.include_untracked(true).recurse_untracked_dirs(true).include_ignored(ignored);
     options.exclude_submodules(true).update_index(false);
+    // In a folder that is ignored, not all may belong to others.
+    options.recurse_ignored_dirs(ignored && !carved.is_empty());
     let statuses = repo.statuses(Some(&mut options)).map_err(|e| failed(&work, &e))?;
     let mut found = Vec::new();
     for entry in statuses.iter().filter(|entry| !entry.status().is_empty()) {

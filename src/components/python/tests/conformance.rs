@@ -1,6 +1,6 @@
 //! The suite that every kind passes.
 
-use super::{environment, index, python, run};
+use super::{environment, index, python, run, with_pip_unpacked};
 use crate::component::{Host, Kind};
 use crate::components::conformance::{suite, tree, untimed, State, Streams, Subject, EDIT};
 use crate::components::python::PythonKind;
@@ -10,7 +10,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 /// An environment in a folder that may not be there.
-struct Environment;
+struct Environment {
+    /// What makes it on a target: see [`with_pip_unpacked`].
+    interpreter: PathBuf,
+}
 
 fn path(host: &Host) -> PathBuf {
     host.home.join("app/venv")
@@ -32,12 +35,12 @@ impl Subject for Environment {
             host,
             &[&["kbdemo", "1.0", "py3-none-any", "kbother>=2"], &["kbother", "2.1"], &["kbother", "2.2"]],
         );
-        json!({ "path": "~/app/venv", "wheels": true, "interpreter": "python3" })
+        json!({ "path": "~/app/venv", "wheels": true, "interpreter": self.interpreter })
     }
 
     /// So that not every Python of the machine is asked, each time.
     fn overrides(&self, _: &Host) -> Option<Value> {
-        Some(json!({ "interpreter": "python3" }))
+        Some(json!({ "interpreter": self.interpreter }))
     }
 
     fn furnish(&self, host: &Host, state: State) {
@@ -87,5 +90,6 @@ impl Subject for Environment {
 
 #[test]
 fn an_environment_passes() {
-    suite(&Environment);
+    let folder = tempfile::tempdir().unwrap();
+    suite(&Environment { interpreter: with_pip_unpacked(folder.path()) });
 }

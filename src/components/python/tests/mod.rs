@@ -6,16 +6,40 @@ use crate::component::Host;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 mod conformance;
 
 /// Writes wheels: see there.
 const WHEELS: &str = include_str!("../../../../fixtures/python/wheels.py");
 
-/// The Python of this machine that an import would take.
-fn python(host: &Host) -> Interpreter {
-    let found = find(Need { minor: 9, exactly: false }, Some("python3"), host);
-    found.expect("Python 3, which tests/run installs").remove(0)
+/// The Python of this machine that an import would take: asked once, for it may be a script that looks for the real one.
+fn python(host: &Host) -> &'static Interpreter {
+    static FOUND: OnceLock<Interpreter> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let found = find(Need { minor: 9, exactly: false }, Some("python3"), host);
+        found.expect("Python 3, which tests/run installs").remove(0)
+    })
+}
+
+/// The same, but what it calls its wheel of pip is unpacked and compiled, in `folder`: out of a wheel, pip compiles itself at
+/// each start, which is most of what a small environment takes to build.
+fn with_pip_unpacked(folder: &Path) -> PathBuf {
+    let home = folder.to_owned();
+    let real = python(&Host { home, uid: 0, own: vec![], maps: vec![] });
+    let wheel = real.pip().expect("python3-venv, which tests/run installs");
+    let bundled = folder.join("bundled");
+    let unpacked = bundled.join(wheel.file_name().unwrap());
+    run(&real.program, &["-m", "zipfile", "-e", wheel.to_str().unwrap(), unpacked.to_str().unwrap()]);
+    run(&real.program, &["-m", "compileall", "-q", unpacked.to_str().unwrap()]);
+    let program = folder.join("python3");
+    let text = format!(
+        "#!/bin/sh\n{:?} \"$@\" | sed 's|\"bundled\": \"[^\"]*\"|\"bundled\": {bundled:?}|'\n",
+        real.program
+    );
+    fs::write(&program, text).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    program
 }
 
 /// Runs it; it must work.

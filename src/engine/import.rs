@@ -379,7 +379,7 @@ pub(super) fn begin(transaction: &Transaction<'_>, backup: Backup) -> Begin {
         late: None,
         rolls_back: plan.rolls_back.clone(),
         hooks: hooks::plan::running(&plan.hooks),
-        components: transaction.participants.iter().map(Participant::begun).collect(),
+        components: transaction.participants.iter().map(|participant| participant.begun(plan)).collect(),
     }
 }
 

@@ -31,7 +31,7 @@ pub use ask::{Ask, Nobody, NotPacked};
 pub use error::{Error, Result};
 pub use host::Host;
 pub use keep::{require_short, Keep, KeptStreams, LONGEST_LIST};
-pub use plan::{Change, ChangeKind, Finding, LateBackup, Plan, Severity, UndoStrength};
+pub use plan::{Change, ChangeKind, Finding, LateBackup, Plan, Rewrite, Severity, UndoStrength};
 pub use streams::{Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
 pub use suggest::{Near, Suggestion};
 pub use thing::{Against, Contrast, Thing};
@@ -171,6 +171,12 @@ pub trait Kind: Sync {
 
     /// A component as a profile describes it. Reads nothing but `options`.
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>>;
+
+    /// An error with its [`option`](Error::option) if these options, of a component in a profile, cannot be right; others may be
+    /// left for later. Reads nothing but its arguments.
+    fn vet(&self, _name: &ComponentName, _options: &Value) -> Result<()> {
+        Ok(())
+    }
 
     /// A component as a bundle describes it, with what the target's own profile overrides. Reads nothing
     /// but its arguments. `facts` come from outside: every rule that they break is an [`Error::rule`].

@@ -11,6 +11,7 @@ pub struct Error {
     fault: Fault,
     what: String,
     remedy: Option<String>,
+    option: Option<String>,
 }
 
 /// What a component's acts return.
@@ -19,7 +20,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// Any fault. `what` is one line that says what and where.
     pub fn new(fault: Fault, what: impl fmt::Display) -> Self {
-        Error { fault, what: what.to_string(), remedy: None }
+        Error { fault, what: what.to_string(), remedy: None, option: None }
     }
 
     /// What is inside the bundle breaks a rule of `docs/FORMAT.md`, named by its number (`F3`).
@@ -39,12 +40,24 @@ impl Error {
 
     /// An error that says all of it: its fault, its words, its remedy.
     pub fn of(error: impl Faulty) -> Self {
-        Error { fault: error.fault(), what: error.to_string(), remedy: error.remedy() }
+        Error { fault: error.fault(), what: error.to_string(), remedy: error.remedy(), option: None }
     }
 
     /// An I/O error at `place` (a path, a stream). A typed error that travelled inside it keeps its fault.
     pub fn io(place: impl fmt::Display, error: io::Error) -> Self {
-        Error { fault: io_fault(&error), remedy: io_remedy(&error), what: format!("{place}: {error}") }
+        let what = format!("{place}: {error}");
+        Error { fault: io_fault(&error), remedy: io_remedy(&error), what, option: None }
+    }
+
+    /// Adds which option of a profile is wrong: the names and numbers of the way to it, with dots between.
+    pub fn in_option(mut self, option: impl fmt::Display) -> Self {
+        self.option = Some(option.to_string());
+        self
+    }
+
+    /// Which option of a profile is wrong, if that is known.
+    pub fn option(&self) -> Option<&str> {
+        self.option.as_deref()
     }
 
     /// Adds the line that says what to do.

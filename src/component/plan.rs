@@ -1,7 +1,8 @@
 //! What an import would do for one component, as data.
 
 use super::NotPacked;
-use serde::Serialize;
+use crate::base::digest::Digest;
+use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
@@ -75,6 +76,24 @@ pub struct Change {
     pub what: String,
 }
 
+/// A file that is written otherwise than it was packed: paths of the source's home in it become paths of this one's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewrite {
+    /// Which: as in a [`Change`].
+    pub what: String,
+    /// How many paths.
+    pub places: u64,
+    /// What the source's home is called there.
+    pub from: Vec<String>,
+    /// What this one is called.
+    pub to: String,
+    /// The digest of what was packed.
+    pub packed: Digest,
+    /// The digest of what is written.
+    pub written: Digest,
+}
+
 /// What is known of a late backup before everything that it comes after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateBackup {
@@ -95,6 +114,8 @@ pub struct Plan {
     pub open: Vec<String>,
     /// How many things are there already just as they should be.
     pub unchanged: u64,
+    /// Files among them that are written otherwise than they were packed.
+    pub rewrites: Vec<Rewrite>,
     /// What to know before saying yes; a [`Severity::Refusal`] among them stops the import.
     pub findings: Vec<Finding>,
     /// What this machine would newly execute because of the import, one line each.
@@ -121,6 +142,7 @@ impl Plan {
             changes: Vec::new(),
             open: Vec::new(),
             unchanged: 0,
+            rewrites: Vec::new(),
             findings: Vec::new(),
             executes: Vec::new(),
             commands: Vec::new(),

@@ -460,6 +460,7 @@ impl Export<'_> {
             overrides: Some(Value::Object(self.profile.components[name].options.clone())),
             carved: carved.iter().cloned().map(ShownPath).collect(),
             only: only.to_vec(),
+            rewrites: Vec::new(),
             kind,
         };
         Ok((begun, things))

@@ -1,5 +1,6 @@
 //! `history`: the imports on this machine, from their journals.
 
+use crate::component::Rewrite;
 use crate::engine::backup::{Backup, Part};
 use crate::engine::error::{EngineError, Result};
 use crate::engine::journal::{list, Begin, End, JournalError, Record};
@@ -42,6 +43,19 @@ pub struct PastImport {
     pub rolled_back_by: Option<String>,
     /// The components.
     pub components: Vec<String>,
+    /// Files that were written otherwise than they were packed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rewrites: Vec<PastRewrite>,
+}
+
+/// A file that was written otherwise than it was packed.
+#[derive(Debug, Serialize)]
+pub struct PastRewrite {
+    /// Whose.
+    pub component: String,
+    /// Which, and how.
+    #[serde(flatten)]
+    pub rewrite: Rewrite,
 }
 
 /// The backup of what an import replaced.
@@ -129,7 +143,13 @@ fn past(record: Record, state: &State) -> Option<PastImport> {
         Backup::Made(_) | Backup::Late if is_kept(&begin, state) => KeptBackup::Kept,
         Backup::Made(_) | Backup::Late => KeptBackup::Gone,
     };
+    let rewrites = begin.components.iter().flat_map(|c| {
+        c.rewrites
+            .iter()
+            .map(|rewrite| PastRewrite { component: c.name.to_string(), rewrite: rewrite.clone() })
+    });
     Some(PastImport {
+        rewrites: rewrites.collect(),
         run: begin.run,
         started: machine::timestamp(begin.started / 1000),
         started_at: begin.started / 1000,

@@ -192,7 +192,7 @@ impl Import<'_> {
             let Participant { name, kind, component, source, only, .. } = participant;
             let unknown = || EngineError::UnknownKind { name: name.clone(), kind: kind.clone() };
             let kind = components::kind(kind).ok_or_else(unknown)?;
-            Ok((participant.begun(), of_component(name, kind, &**component, source, only)?))
+            Ok((participant.begun(plan), of_component(name, kind, &**component, source, only)?))
         };
         let held = participants.iter().map(held).collect::<Result<Vec<_>>>()?;
         let map = |(from, to): &(_, _)| (ShownPath(Clone::clone(from)), ShownPath(Clone::clone(to)));
@@ -406,7 +406,7 @@ pub(super) fn begin(transaction: &Transaction<'_>, backup: Backup) -> Begin {
         late: None,
         rolls_back: plan.rolls_back.clone(),
         hooks: hooks::plan::running(&plan.hooks),
-        components: transaction.participants.iter().map(Participant::begun).collect(),
+        components: transaction.participants.iter().map(|participant| participant.begun(plan)).collect(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::base::fault::{io_fault, Fault, Faulty};
 use crate::base::fsx;
 use crate::base::name::ComponentName;
 use crate::base::path::{BundlePath, ShownPath};
-use crate::component::Act;
+use crate::component::{Act, Rewrite};
 use crate::engine::backup::{Backup, Made};
 use crate::engine::hooks::OwnedHook;
 use crate::format::BundleId;
@@ -154,6 +154,9 @@ pub struct Begun {
     pub carved: Vec<ShownPath>,
     /// `--only`.
     pub only: Vec<BundlePath>,
+    /// Files that are written otherwise than they were packed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rewrites: Vec<Rewrite>,
 }
 
 /// How an import ended.

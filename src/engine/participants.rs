@@ -9,7 +9,7 @@ use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::journal::Begun;
 use crate::engine::machine;
-use crate::engine::plan::PlannedComponent;
+use crate::engine::plan::{ImportPlan, PlannedComponent};
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
 use crate::format::ComponentEntry;
@@ -53,8 +53,9 @@ impl Participant {
         }
     }
 
-    /// What recovery needs to make it again.
-    pub(super) fn begun(&self) -> Begun {
+    /// What recovery needs to make it again, and what history tells of it.
+    pub(super) fn begun(&self, plan: &ImportPlan) -> Begun {
+        let planned = plan.components.iter().find(|planned| planned.name == self.name);
         Begun {
             name: self.name.clone(),
             kind: self.kind.clone(),
@@ -62,6 +63,7 @@ impl Participant {
             overrides: self.overrides.clone(),
             carved: self.carved.iter().cloned().map(ShownPath).collect(),
             only: self.only.clone(),
+            rewrites: planned.map_or_else(Vec::new, |planned| planned.plan.rewrites.clone()),
         }
     }
 

@@ -78,6 +78,8 @@ fn plan_summary<S: serde::Serializer>(plan: &Plan, s: S) -> std::result::Result<
         removed: usize,
         unchanged: u64,
         changes: &'a [component::Change],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        rewrites: &'a [component::Rewrite],
         findings: &'a [component::Finding],
         executes: &'a [String],
         not_packed: &'a [component::NotPacked],
@@ -90,6 +92,7 @@ fn plan_summary<S: serde::Serializer>(plan: &Plan, s: S) -> std::result::Result<
         removed: count(plan, ChangeKind::Removed),
         unchanged: plan.unchanged,
         changes: &plan.changes,
+        rewrites: &plan.rewrites,
         findings: &plan.findings,
         executes: &plan.executes,
         not_packed: &plan.not_packed,

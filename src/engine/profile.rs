@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+mod place;
+
 /// A profile that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
@@ -251,7 +253,7 @@ impl Profile {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self> {
-        let document: Document = toml::from_str(text).map_err(|error| syntax(path, text, &error))?;
+        let document: Document = toml::from_str(text).map_err(|error| place::syntax(path, text, &error))?;
         if let Some(Flaw { check, what, .. }) = flaw(&document.check, Author::Profile) {
             let check = check.map_or_else(|| "s".to_owned(), |at| document.check[at].name.clone());
             return Err(ProfileError::Check { path: path.to_owned(), check, what }.into());
@@ -263,6 +265,7 @@ impl Profile {
             );
             return Err(ProfileError::Hook { path: path.to_owned(), hook, what }.into());
         }
+        place::vet(path, text, &document.component)?;
         let max_shrink = document.bundle.max_shrink.unwrap_or(MAX_SHRINK);
         if max_shrink > 100 {
             return Err(ProfileError::Shrink { path: path.to_owned(), percent: max_shrink }.into());
@@ -318,18 +321,6 @@ fn safe_here(path: &Path) -> Result<()> {
         return Err(ProfileError::NotOurs("others may write it, or the folder").into());
     }
     Ok(())
-}
-
-fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> EngineError {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    ProfileError::Syntax {
-        path: path.to_owned(),
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-        message: error.message().replace('\n', " "),
-    }
-    .into()
 }
 
 #[cfg(test)]

@@ -229,7 +229,7 @@ fn one(
     host: &Host,
     events: &dyn Events,
 ) -> Result<ComponentDiff> {
-    let Begun { name, kind, facts, overrides, carved, only } = begun;
+    let Begun { name, kind, facts, overrides, carved, only, .. } = begun;
     let unknown = || EngineError::UnknownKind { name: name.clone(), kind: kind.clone() };
     let known = components::kind(kind).ok_or_else(unknown)?;
     let component = known.from_facts(name, facts, overrides.as_ref(), host).within(name)?;

@@ -2,7 +2,7 @@
 
 use crate::base::name::ComponentName;
 use crate::base::path::ShownPath;
-use crate::component::{ChangeKind, Listed, NotPacked, Plan, Severity, UndoStrength};
+use crate::component::{ChangeKind, Listed, NotPacked, Plan, Rewrite, Severity, UndoStrength};
 use crate::engine::backup::is_needed;
 use crate::engine::export::{ExportPlan, ExportReport};
 use crate::engine::history::{KeptBackup, PastImport};
@@ -197,6 +197,13 @@ pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
         if c.plan.changes.len() > shown {
             lines.push(format!("    … and {} more (-v shows all)", c.plan.changes.len() - shown));
         }
+        lines.extend(c.plan.rewrites.iter().take(shown).map(rewrite));
+        if c.plan.rewrites.len() > shown {
+            lines.push(format!(
+                "  rewritten for this home: … and {} more (-v shows all)",
+                c.plan.rewrites.len() - shown
+            ));
+        }
         for missing in &c.plan.not_packed {
             lines.push(format!("  not in the bundle: {}", outcome(missing)));
             lines.extend(missing.todo.iter().map(|todo| format!("    todo: {todo}")));
@@ -283,6 +290,16 @@ pub fn import_in_history(past: &PastImport) -> String {
 /// What it is, the word for how it comes to the target, and what becomes of it.
 fn outcome(missing: &NotPacked) -> String {
     format!("{} ({}): it {}", missing.name, missing.policy, missing.outcome)
+}
+
+fn rewrite(rewrite: &Rewrite) -> String {
+    let paths = if rewrite.places == 1 { "path" } else { "paths" };
+    let (what, places) = (&rewrite.what, rewrite.places);
+    format!(
+        "  rewritten for this home: {what} ({places} {paths}, {} -> {})",
+        rewrite.from.join(", "),
+        rewrite.to
+    )
 }
 
 fn counts(plan: &Plan) -> String {

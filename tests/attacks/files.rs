@@ -396,3 +396,70 @@ fn names_that_would_move_the_cursor() {
         }
     }
 }
+
+/// What a bundle says of the source's home, and which files are to be rewritten: nothing but paths in files of its own is ever
+/// moved by it.
+#[test]
+fn homes_that_are_none_and_files_that_cannot_be_rewritten() {
+    let kit = Kit::new();
+    let with = |tree: &Tree, patterns: &Value, homes: Value| {
+        let mut inside = tree.inside();
+        let facts = inside.facts("app");
+        facts["options"]["rewrite-home"] = patterns.clone();
+        facts["homes"] = homes;
+        inside.sealed(&kit.source)
+    };
+    let of = |name: &str, words: &str, patterns: Value, homes: Value| {
+        let seen = if words.is_empty() { Seen::ByNone } else { Seen::ByImport };
+        attack(
+            name,
+            with(&Tree::of(&kit.inside), &patterns, homes),
+            if words.is_empty() { 0 } else { 6 },
+            words,
+            seen,
+        )
+    };
+    let home = |name: &str, home: &str| of(name, "rule F1", json!(["settings.json"]), json!([home]));
+    let mut lying = Tree::of(&kit.inside);
+    lying.change_entry("settings.json", |mut entry| {
+        entry.body[0] ^= 1;
+        entry
+    });
+    let mut short = Tree::of(&kit.inside);
+    short.end.truncate(512);
+    run(
+        &kit,
+        vec![
+            of("control-home", "", json!(["settings.json", "*.sh"]), json!(["/home/ada"])),
+            of("control-home-of-the-system", "", json!(["settings.json"]), json!(["/etc"])),
+            home("home-is-everything", "/"),
+            home("home-is-nothing", ""),
+            home("home-relative", "home/ada"),
+            home("home-climbs", "/home/../etc"),
+            home("home-with-a-quote", "/home/\""),
+            home("home-with-a-command", "/home/$(id)"),
+            home("home-with-escapes", "/home/\u{1b}[2J"),
+            home("home-too-long", &format!("/{}", "a".repeat(2000))),
+            of("homes-too-many", "rule F1", json!(["a"]), json!(["/a", "/b", "/c", "/d", "/e"])),
+            of("homes-without-files", "rule F1", json!([]), json!(["/home/ada"])),
+            of("files-without-homes", "rule F1", json!(["settings.json"]), json!([])),
+            of("pattern-not-well-formed", "rule F1", json!(["["]), json!(["/home/ada"])),
+            of("file-of-another-syntax", "rule F11", json!(["big.bin"]), json!(["/home/ada"])),
+            of("all-files", "rule F11", json!(["*"]), json!(["/home/ada"])),
+            attack(
+                "rewritten-content-differs",
+                with(&lying, &json!(["settings.json"]), json!(["/home/ada"])),
+                6,
+                "rule F9",
+                Seen::ByImport,
+            ),
+            attack(
+                "rewritten-shard-without-its-end",
+                with(&short, &json!(["settings.json"]), json!(["/home/ada"])),
+                6,
+                "rule F7",
+                Seen::ByImport,
+            ),
+        ],
+    );
+}

@@ -364,3 +364,113 @@ fn another_user_than_root_moves_a_tree_too() {
     kbpack(&world.target, &["import", bundle, "--yes"]).ok();
     assert_eq!(differences(&from, &to), "");
 }
+
+/// What stock python reads out of a JSON file.
+fn python_json(home: &Home, path: &str) -> serde_json::Value {
+    let script = "import json, sys; print(json.dumps(json.load(open(sys.argv[1]))))";
+    let out = Command::new("python3").args(["-c", script]).arg(home.join(path)).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn settings_that_name_their_home_work_in_another_one() {
+    let world = World::new();
+    let (source, target) = (&world.source, &world.target);
+    let (from, to) = (source.path.to_str().unwrap(), target.path.to_str().unwrap());
+    let settings = |home: &str| {
+        format!(
+            "{{\n  \"hooks\": {{\"Stop\": [{{\"command\": \"bash \\\"{home}/.claude/hooks/stop.sh\\\" --log={home}/log\"}}]}},\n\
+            \t\"projects\": {{ \"{home}/p\" : {{\"n\": 1.50, \"mnt\": \"/mnt{home}/p\", \"late\": \"{home}2\"}} }}\r\n}}"
+        )
+    };
+    source.write(".claude/settings.json", settings(from));
+    source.write(".claude/plugins/known.json", format!("[\"{}\"]", from.replace('/', "\\/")));
+    source.write(".claude/hooks/stop.sh", format!("#!/bin/sh\nPATH=$PATH:{from}/bin\n"));
+    source.write(".claude/hooks/stop.py", format!("# {from}\n"));
+    source.chmod(".claude/hooks/stop.sh", 0o600);
+    source.chmod(".claude/hooks/stop.py", 0o775);
+    source.write(".bashrc", format!("export TOOLS=\"{from}/tools\"\n"));
+    let more = "rewrite-home = [\"settings.json\", \"plugins/*.json\", \"hooks/*.sh\"]\n\
+        modes = [{ match = \"hooks/*.sh\", mode = \"755\" }, { match = \"hooks/*.py\", mode = \"644\" }, { match = \"*.rb\", mode = \"755\" }]";
+    source.profile(
+        &(tree("claude", "~/.claude", more) + &tree("rc", "~/.bashrc", "rewrite-home = [\".bashrc\"]")),
+    );
+    target.write(".claude/settings.json", "{\"mine\": 1}\n");
+    let before = crate::support::snapshot_but_state(target);
+
+    // The source says what will happen, and packs what it has.
+    let bundle = world.path("b.kbp");
+    let export = source.kbpack(&["export", "-r", &world.recipient, "-o", bundle.to_str().unwrap()]).ok();
+    let noted = "paths of this home become those of the target's in hooks/stop.sh (1), plugins/known.json (1), settings.json (3)";
+    let survey = source.kbpack(&["export", "--dry-run"]).ok().text();
+    assert!(survey.contains(noted), "{survey}");
+    assert!(export.stderr.contains("claude: modes: no file matches \"*.rb\""), "{}", export.stderr);
+    let out = world.path("out");
+    target.kbpack(&["extract", bundle.to_str().unwrap(), "claude", "-C", out.to_str().unwrap()]).ok();
+
+    // The plan shows it, for people and for programs.
+    let dry = ["import", bundle.to_str().unwrap(), "--dry-run"];
+    let text = target.kbpack(&dry).ok().text();
+    let line = format!("  rewritten for this home: settings.json (3 paths, {from} -> {to})\n");
+    assert!(text.contains(&line), "{text}");
+    let plan = target.kbpack(&[&dry[..], &["--json"]].concat()).ok().json();
+    let rewrites = plan["components"][0]["plan"]["rewrites"].as_array().unwrap().clone();
+    assert_eq!(rewrites.len(), 3);
+    let sha256 = |bytes: &[u8]| kbpack::base::digest::Digest::of(bytes).to_string();
+    assert_eq!(
+        rewrites[2],
+        serde_json::json!({
+            "what": "settings.json", "places": 3, "from": [from], "to": to,
+            "packed": sha256(settings(from).as_bytes()),
+            "written": sha256(settings(from).replace(&format!("\"{from}"), &format!("\"{to}")).replace(&format!("={from}"), &format!("={to}")).replace(&format!("{to}2"), &format!("{from}2")).as_bytes()),
+        })
+    );
+    assert_eq!(crate::support::snapshot_but_state(target), before);
+
+    let imported = world.import(&bundle, &[]).ok();
+    assert!(imported.stderr.contains("in place: rewritten for this home (3)"), "{}", imported.stderr);
+    assert_eq!(sha256(&target.read(".claude/settings.json")), rewrites[2]["written"].as_str().unwrap());
+    let read = python_json(target, ".claude/settings.json");
+    assert_eq!(
+        read["hooks"]["Stop"][0]["command"],
+        format!("bash \"{to}/.claude/hooks/stop.sh\" --log={to}/log")
+    );
+    let project = &read["projects"][format!("{to}/p")];
+    assert_eq!(project["mnt"], format!("/mnt{from}/p"));
+    assert_eq!(project["late"], format!("{from}2"));
+    assert_eq!(python_json(target, ".claude/plugins/known.json")[0], to);
+    let script = String::from_utf8(target.read(".claude/hooks/stop.sh")).unwrap();
+    assert_eq!(script, format!("#!/bin/sh\nPATH=$PATH:{to}/bin\n"));
+    assert_eq!(target.read(".claude/hooks/stop.py"), format!("# {from}\n").into_bytes());
+    assert_eq!(target.read(".bashrc"), format!("export TOOLS=\"{to}/tools\"\n").into_bytes());
+    assert_eq!((target.mode(".claude/hooks/stop.sh"), target.mode(".claude/hooks/stop.py")), (0o755, 0o644));
+    // The history has both digests.
+    let history = target.kbpack(&["history", "--json"]).ok().json();
+    let mut noted = history["imports"][0]["rewrites"].as_array().unwrap().clone();
+    assert_eq!(noted.len(), 4);
+    assert_eq!(noted[2].as_object_mut().unwrap().remove("component").unwrap(), "claude");
+    assert_eq!(noted[2], rewrites[2]);
+
+    // It knows its own work again, and notices another's.
+    target.kbpack(&["check", bundle.to_str().unwrap()]).ok();
+    let again = world.import(&bundle, &["--json"]).ok();
+    assert_eq!(changes(&again), [("claude".to_owned(), 0), ("rc".to_owned(), 0)], "{}", again.text());
+    let own = target.read(".claude/settings.json");
+    target.write(".claude/settings.json", settings(from));
+    let drifted = target.kbpack(&["check", bundle.to_str().unwrap()]);
+    assert_eq!(drifted.code, 8);
+    let said = drifted.text();
+    assert!(said.contains(" an import would change 1, the first is settings.json"), "{said}");
+    target.write(".claude/settings.json", own);
+
+    // This machine can want the files as they were packed.
+    target.write("own.toml", "[component.claude]\nkind = \"files\"\nrewrite-home = []\n");
+    world.import(&bundle, &["--profile", "own.toml"]).ok();
+    assert_eq!(target.read(".claude/settings.json"), settings(from).into_bytes());
+    target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(python_json(target, ".claude/settings.json"), read);
+    target.kbpack(&["rollback", "--yes"]).ok();
+    assert_eq!(crate::support::snapshot_but_state(target).len(), before.len() + 1, "own.toml");
+    assert_eq!(target.read(".claude/settings.json"), b"{\"mine\": 1}\n");
+}

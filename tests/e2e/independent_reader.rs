@@ -14,6 +14,7 @@ name = "all"
 [component.tree]
 kind = "files"
 path = "~/tree"
+rewrite-home = ["settings.json"]
 
 [component.one]
 kind = "files"

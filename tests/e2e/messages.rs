@@ -304,12 +304,16 @@ fn what_is_said_of_a_profile() {
     scene.profile("profile-bad-name", "[component.X]\nkind = \"files\"\n");
     scene.profile("profile-no-kind", "[component.x]\npath = \"~/app\"\n");
     scene.profile("profile-unknown-kind", "[component.x]\nkind = \"floppy\"\n");
+    scene.world.source.write("app/bad.json", "{\n  // a comment\n}\n");
     let component = |kind: &str, options: &str| format!("[component.x]\nkind = \"{kind}\"\n{options}\n");
     for (name, options) in [
         ("profile-files-no-path", ""),
         ("profile-files-unknown-option", "path = \"~/app\"\nfoo = 1"),
         ("profile-files-relative", "path = \"app\""),
         ("profile-files-own-directory", "path = \"~/.config/kbpack\""),
+        ("profile-files-setuid", "path = \"~/app\"\nmodes = [{ match = \"hooks/*.sh\", mode = \"4755\" }]"),
+        ("profile-files-rewrite-unknown", "path = \"~/app\"\nrewrite-home = [\"big.bin\"]"),
+        ("profile-files-rewrite-not-json", "path = \"~/app\"\nrewrite-home = [\"bad.json\"]"),
     ] {
         scene.profile(name, &component("files", options));
     }

@@ -210,6 +210,9 @@ def each(value):
 def anything(_):
     return True
 
+def home(value):
+    return isinstance(value, list) and all(bounded(1024, 2, r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+@-]+)+")(it) for it in value)
+
 def bounded(longest=4096, shortest=0, form=r"[^\0]*"):
     return lambda value: isinstance(value, str) and shortest <= len(value.encode()) <= longest and bool(
         re.fullmatch(form, value))
@@ -481,9 +484,10 @@ def restore(rows, facts, out):
 
 def files(facts, streams, out):
     fields(facts, "F1", root="(?s)(/|~(/|$)).*", state="directory|file|absent", options=anything, only=(each,),
-           top=(meta_of,), entries=integer(0), bytes=integer(0))
+           top=(meta_of,), homes=(home,), entries=integer(0), bytes=integer(0))
     fields(facts["options"], "F1", exclude=(each,), runs=(each,), mode=("overlay|mirror",), symlinks=("keep|replace|write-through",),
-           **{"one-filesystem": (lambda it: isinstance(it, bool),)})
+           **{"one-filesystem": (lambda it: isinstance(it, bool),), "rewrite-home": (each,)})
+    need(len(facts.get("homes", ())) <= 4 and bool(facts.get("homes")) == bool(facts["options"].get("rewrite-home")), 6, "F1")
     shards = [f"tree/{number:06}" for number in range(1, len(streams))]
     need(set(streams) == {*shards, "index"}, 6, "F1")
     rows = rows_of(streams["index"], len(shards), facts)

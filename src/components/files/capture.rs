@@ -7,12 +7,15 @@
 //! 4. The index.
 
 use super::facts::{Absent, Facts, Mode, Options, State, Symlinks};
+use super::home::{examine, Examined};
 use super::index::{self, Node, Row};
 use super::meta::Names;
+use super::modes::Modes;
 use super::pack::Packer;
 use super::place::refusal;
 use super::plan::{FilesPlan, Step};
 use super::select::{Selection, Verdict};
+use super::shards::Shards;
 use super::site::{io_at, resolve, Found, Place};
 use super::tarfmt::END;
 use super::touched::{touched_name, Left, Reach, Touched};
@@ -21,15 +24,12 @@ use super::Files;
 use crate::base::fsx::Dir;
 use crate::base::name::StreamName;
 use crate::base::path::BundlePath;
-use crate::component::{Captured, Error, Finding, Holds, Result, Scope, StreamSink, StreamWrite, Survey};
+use crate::component::{
+    Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-/// Bytes of content after which a shard ends.
-const SHARD_BYTES: u64 = 32 * 1024 * 1024;
-/// Entries after which a shard ends.
-const SHARD_ENTRIES: usize = 8192;
 
 /// The name of a shard's stream.
 pub fn shard_name(number: u32) -> Result<StreamName> {
@@ -110,12 +110,38 @@ pub(super) fn look(files: &Files, scope: &Scope<'_>, touched: Option<&Touched>) 
 pub fn survey(files: &Files, scope: &Scope<'_>) -> Result<Survey> {
     let source = look(files, scope, None)?;
     let entries = || source.walk.entries.iter().filter(|e| e.stat.kind != Kind::Special);
+    let mut findings = source.walk.findings.clone();
+    if let Some(dir) = &source.dir {
+        let names = Names::default();
+        let packer = packer(&source.place, dir, &names, scope, None);
+        findings.extend(examine(&files.rewrite_home, &packer, &source.walk.entries)?.findings);
+        findings.extend(idle_modes(files, scope, &source.walk.entries));
+    }
     Ok(Survey {
         origins: vec![super::site::shown(&source.place.lexical)],
         items: entries().count() as u64,
         bytes: entries().filter(|e| e.stat.kind == Kind::File).map(|e| e.stat.size).sum(),
-        findings: source.walk.findings,
+        findings,
     })
+}
+
+fn packer<'a>(
+    place: &'a Place,
+    dir: &'a Dir,
+    names: &'a Names,
+    scope: &'a Scope<'a>,
+    modes: Option<&'a Modes>,
+) -> Packer<'a> {
+    let single = (place.found == Found::File).then(|| place.real.file_name()).flatten();
+    Packer { dir, root: &place.real, single, names, scope, modes }
+}
+
+/// The patterns of `modes` that mean nothing; where only a part is packed, that says nothing.
+fn idle_modes(files: &Files, scope: &Scope<'_>, entries: &[Entry]) -> Vec<Finding> {
+    match scope.only.is_empty() {
+        true => files.modes.idle(entries).collect(),
+        false => Vec::new(),
+    }
 }
 
 /// Writes the streams.
@@ -150,7 +176,13 @@ pub fn back_up(
     stream.finish()?;
     let above = plan.steps.iter().filter(|step| matches!(step, Step::Folder { .. })).count();
     // What is not there is to go, and what is there is to be what it was.
-    let options = Options { mode: Mode::Mirror, symlinks: Symlinks::Replace, ..files.options.clone() };
+    let options = Options {
+        mode: Mode::Mirror,
+        symlinks: Symlinks::Replace,
+        // It is this machine's own: as it is here, it comes back.
+        rewrite_home: Vec::new(),
+        ..files.options.clone()
+    };
     let facts = Facts { options, touched: true, all, above: above as u32, ..Facts::default() };
     let root = all || plan.dirs.iter().any(|dir| dir.path.is_none());
     let part = Part { touched: (!all).then_some(&touched), root };
@@ -188,7 +220,7 @@ fn capture_part(
     files: &Files,
     scope: &Scope<'_>,
     sink: &dyn StreamSink,
-    facts: Facts,
+    mut facts: Facts,
     part: Part<'_>,
 ) -> Result<Captured> {
     // 1. What is there.
@@ -205,9 +237,16 @@ fn capture_part(
 
     // 2. and 3. The shards.
     let mut rows = Vec::with_capacity(entries.len());
+    let mut homes = Vec::new();
     if let Some(dir) = &dir {
-        let single = (place.found == Found::File).then(|| place.real.file_name()).flatten();
-        let packer = Packer { dir, root: &place.real, single, names: &names, scope };
+        let own = facts.touched;
+        let packer = packer(&place, dir, &names, scope, (!own).then_some(&files.modes));
+        let examined =
+            if own { Examined::default() } else { examine(&files.rewrite_home, &packer, &entries)? };
+        if examined.findings.iter().any(|finding| finding.severity == Severity::Refusal) {
+            // There is no need to pack what stops the export.
+            return Ok(Captured { facts: facts.to_value()?, findings: examined.findings });
+        }
         for packed in pack_parallel(&packer, &entries, &plan.shards, sink)? {
             rows.extend(packed.rows);
             findings.extend(packed.findings);
@@ -215,6 +254,13 @@ fn capture_part(
         let tail = pack_tail(&packer, &entries, &plan, &rows, sink)?;
         rows.extend(tail.rows);
         findings.extend(tail.findings);
+        examined.require_same(&rows, &packer)?;
+        findings.extend(examined.findings);
+        findings.extend(if own { Vec::new() } else { idle_modes(files, scope, &entries) });
+        homes = examined.homes;
+    }
+    if homes.is_empty() {
+        facts.options.rewrite_home.clear();
     }
     rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
 
@@ -231,61 +277,12 @@ fn capture_part(
             Found::Dir => State::Directory,
         },
         top,
+        homes,
         entries: rows.len() as u64,
         bytes: rows.iter().map(|row| if let Node::File(f) = &row.node { f.size } else { 0 }).sum(),
         ..facts
     };
     Ok(Captured { facts: facts.to_value()?, findings })
-}
-
-/// How the entries are cut into shards; numbers are places in the list of entries.
-struct Shards {
-    /// What each shard holds, in order: files and symlinks.
-    shards: Vec<Vec<usize>>,
-    /// Later names of files and their first names.
-    links: Vec<(usize, usize)>,
-    /// Directories, in the order of their paths.
-    dirs: Vec<usize>,
-}
-
-impl Shards {
-    fn cut(entries: &[Entry]) -> Shards {
-        let mut out = Shards { shards: Vec::new(), links: Vec::new(), dirs: Vec::new() };
-        let mut firsts: HashMap<(u64, u64), usize> = HashMap::new();
-        let (mut shard, mut bytes) = (Vec::new(), 0);
-        for (i, entry) in entries.iter().enumerate() {
-            match entry.stat.kind {
-                Kind::Special => continue,
-                Kind::Dir => {
-                    out.dirs.push(i);
-                    continue;
-                }
-                Kind::File if entry.stat.nlink > 1 => {
-                    let first = *firsts.entry(entry.stat.file).or_insert(i);
-                    if first != i {
-                        out.links.push((i, first));
-                        continue;
-                    }
-                }
-                _ => {}
-            }
-            // The holes of a large file weigh nothing.
-            let size = match entry.stat.size {
-                size if size > SHARD_BYTES => size.min(entry.stat.blocks.saturating_mul(512)),
-                size => size,
-            };
-            if !shard.is_empty() && (bytes + size > SHARD_BYTES || shard.len() == SHARD_ENTRIES) {
-                out.shards.push(std::mem::take(&mut shard));
-                bytes = 0;
-            }
-            bytes += size;
-            shard.push(i);
-        }
-        if !shard.is_empty() {
-            out.shards.push(shard);
-        }
-        out
-    }
 }
 
 /// Rows of what was packed, and what was noticed.

@@ -1,5 +1,6 @@
 //! Looks whether everything is as it should be: in the staging area, and in place.
 
+use super::home::Packed;
 use super::index::{Node, Row};
 use super::meta::{read_xattrs, Meta, Names};
 use super::plan::{Expect, FilesPlan, Source};
@@ -11,6 +12,7 @@ use crate::base::fsx::Dir;
 use crate::base::path::BundlePath;
 use crate::component::{CheckResult, Error, Progress, Result, Scope};
 use rustix::fs::{readlinkat, Mode, OFlags};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -18,20 +20,22 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is checked, in the order in which it is told.
-const ASPECTS: [&str; 6] = ["entries", "content", "modes", "times", "owners", "attributes"];
+const ASPECTS: [&str; 7] =
+    ["entries", "content", "modes", "times", "owners", "attributes", "rewritten for this home"];
 const ENTRIES: usize = 0;
 const CONTENT: usize = 1;
 const MODES: usize = 2;
 const TIMES: usize = 3;
 const OWNERS: usize = 4;
 const ATTRIBUTES: usize = 5;
+const REWRITTEN: usize = 6;
 
 /// How many were looked at under each aspect, and which were not right.
 #[derive(Default)]
 struct Tally {
-    seen: [u64; 6],
-    wrong: [u64; 6],
-    first: [Option<BundlePath>; 6],
+    seen: [u64; ASPECTS.len()],
+    wrong: [u64; ASPECTS.len()],
+    first: [Option<BundlePath>; ASPECTS.len()],
 }
 
 impl Tally {
@@ -125,7 +129,7 @@ pub fn in_place(plan: &FilesPlan, scope: &Scope<'_>) -> Result<Vec<CheckResult>>
     let work = || {
         let mut tally = Tally::default();
         let names = scope.host.is_root().then_some(&names);
-        let look = Look { base: &base, progress: scope.progress, names };
+        let look = Look { base: &base, progress: scope.progress, names, packed: &plan.packed };
         while let Some(expect) = plan.expect.get(next.fetch_add(1, Ordering::Relaxed)) {
             look.at(expect, &plan.rows[expect.row], &mut tally)
                 .map_err(|e| Error::io(shown(&plan.base.join(expect.path.as_path())), e))?;
@@ -153,6 +157,7 @@ struct Look<'a> {
     base: &'a Dir,
     progress: &'a dyn Progress,
     names: Option<&'a Names>,
+    packed: &'a BTreeMap<usize, Packed>,
 }
 
 impl Look<'_> {
@@ -192,6 +197,10 @@ impl Look<'_> {
                     }
                 };
                 tally.count(CONTENT, path, right);
+                let packed = self.packed.get(&expect.row).filter(|_| expect.same_as.is_none());
+                if packed.is_some_and(|packed| packed.places > 0) {
+                    tally.count(REWRITTEN, path, right);
+                }
             }
             Node::Symlink(_, target) => {
                 tally.count(TIMES, path, stat.mtime == meta.mtime);

@@ -4,6 +4,7 @@ use super::builder::Builder;
 use super::capture::{index_name, shard_name};
 use super::edits::{kept, Edits};
 use super::facts::{Absent, Facts, Mode, State};
+use super::home::{rewrite_rows, Packed};
 use super::index::{self, Node, Row};
 use super::meta::Names;
 use super::place::{join, place_rows, refusal, Target};
@@ -26,7 +27,7 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
     let facts = files.facts()?;
     let shards = count_shards(streams, facts.touched)?;
     let touched = facts.touched.then(|| Touched::read(streams.open(&touched_name()?)?)).transpose()?;
-    let rows = index::read(streams.open(&index_name()?)?, shards)?;
+    let mut rows = index::read(streams.open(&index_name()?)?, shards)?;
     check_shape(facts, &rows)?;
     let known = |only: &&BundlePath| facts.only.contains(only) || rows.iter().any(|r| r.path.is_within(only));
     if let Some(only) = scope.only.iter().find(|only| !known(only)) {
@@ -60,9 +61,15 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
         findings.push(note(&place.lexical, &format!("a symlink, taken as {}", shown(&place.real))));
     }
     let placement = place_rows(files, &rows, &target, &selection, facts.state == State::File, &mut findings)?;
-    let probes = probe(&target, &rows, &placement.placed, scope)?;
+    let placed = &placement.placed;
+    let (mut packed, moved) = rewrite_rows(files, scope, streams, &mut rows, placed, &mut findings)?;
+    files.modes.apply_to_rows(&mut rows, |number, row| {
+        packed.entry(number).or_insert_with(|| Packed { row: row.clone(), places: 0 });
+    });
+    let probes = probe(&target, &rows, placed, &packed, scope)?;
     let mut builder = Builder::new(files, scope, &target, &placement.placed, &rows, probes);
     builder.backup = touched.as_ref();
+    (builder.detail.packed, builder.detail.moved) = (packed, moved);
     builder.out.findings = findings;
     builder.root(facts, &selection)?;
     builder.rows()?;

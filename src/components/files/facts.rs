@@ -1,6 +1,8 @@
 //! The options of a files component, as a profile has them, and its facts, as a manifest has them.
 
+use super::home::is_name;
 use super::meta::Meta;
+use super::modes::Modes;
 use crate::base::path::BundlePath;
 use crate::component::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,9 @@ pub struct Options {
     /// gitignore patterns of files in which commands stand that some program runs: a plan names those that are new or changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<String>,
+    /// gitignore patterns of files in which paths of the source's home become paths of the target's: see [`super::home`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rewrite_home: Vec<String>,
 }
 
 /// A component in a profile. In the target's own profile every word overrides the bundle's.
@@ -73,6 +78,11 @@ pub struct Profile {
     one_filesystem: Option<bool>,
     #[serde(default)]
     runs: Vec<String>,
+    /// See [`Options::rewrite_home`].
+    pub rewrite_home: Option<Vec<String>>,
+    /// Read by [`Profile::modes`], which knows where one is wrong.
+    #[serde(default)]
+    modes: Value,
     /// See [`Absent`].
     #[serde(default)]
     pub absent: Absent,
@@ -82,6 +92,11 @@ impl Profile {
     /// Reads the options of a component's table.
     pub fn read(component: &str, options: &Value) -> Result<Profile> {
         Profile::deserialize(options).map_err(|e| Error::usage(format_args!("component {component}: {e}")))
+    }
+
+    /// The modes that files get here: at an export, and once more at an import.
+    pub fn modes(&self, component: &str) -> Result<Modes> {
+        Modes::read(component, &self.modes)
     }
 
     /// These options, and `base` where they say nothing. What runs is what either says.
@@ -94,6 +109,7 @@ impl Profile {
             symlinks: self.symlinks.unwrap_or(base.symlinks),
             one_filesystem: self.one_filesystem.unwrap_or(base.one_filesystem),
             runs,
+            rewrite_home: self.rewrite_home.unwrap_or(base.rewrite_home),
         }
     }
 }
@@ -127,6 +143,9 @@ pub struct Facts {
     /// The root directory's own metadata, if it belongs to what was captured.
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub top: Option<Meta>,
+    /// What the source's home is called there: absent unless files are to be rewritten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub homes: Vec<String>,
     /// Entries of the index.
     pub entries: u64,
     /// Bytes of all files.
@@ -171,6 +190,17 @@ impl Facts {
         if facts.top.as_ref().is_some_and(|top| top.mode.0 & 0o4000 != 0) {
             return Err(bad(&"the root has the setuid bit"));
         }
+        if facts.homes.len() > MAX_HOMES || !facts.homes.iter().all(|home| is_name(home)) {
+            return Err(bad(&"what the home is called is no path of letters, digits and ._-+@"));
+        }
+        if facts.homes.is_empty() != facts.options.rewrite_home.is_empty() {
+            return Err(bad(
+                &"what the home is called stands there if and only if files are to be rewritten",
+            ));
+        }
         Ok(facts)
     }
 }
+
+/// Names of one home: as it is, as the user database has it, and as `HOME` says, with one to spare.
+const MAX_HOMES: usize = 4;

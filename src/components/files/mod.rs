@@ -3,7 +3,8 @@
 //! Source: [`walk`] finds, [`capture`] and [`pack`] write shards ([`tarfmt`], [`sparse`]) and the [`index`].
 //! Target: [`compare`] holds the index against what is there ([`place`], [`probe`], [`decide`], [`sweep`]) and
 //! writes a [`plan`]: items to stage and steps to commit; [`stage`] builds the items in a side directory; [`commit`] renames them into place;
-//! [`undo`] takes the steps back; [`check`] looks. [`things`] tells what both sides hold.
+//! [`undo`] takes the steps back; [`check`] looks. [`home`] and [`modes`] make of a file what it is to be elsewhere.
+//! [`things`] tells what both sides hold.
 
 mod act;
 mod builder;
@@ -14,15 +15,18 @@ mod compare;
 mod decide;
 mod edits;
 mod facts;
+mod home;
 mod index;
 mod kept;
 mod meta;
+mod modes;
 mod pack;
 mod place;
 mod plan;
 mod probe;
 mod seat;
 mod select;
+mod shards;
 mod site;
 mod sparse;
 mod stage;
@@ -46,6 +50,7 @@ use crate::component::{
 };
 use facts::{Absent, Facts, Options, Profile};
 use ignore::gitignore::Gitignore;
+use modes::Modes;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +70,12 @@ struct Files {
     exclude: Gitignore,
     /// Files in which commands stand.
     runs: Gitignore,
+    /// Files in which paths of the home are rewritten.
+    rewrite_home: Gitignore,
+    /// Whether that is what this machine's own profile says of a bundle.
+    rewrite_is_own: bool,
+    /// What this machine's own profile says of files' modes.
+    modes: Modes,
     /// What the bundle says; `None` on the source.
     facts: Option<Facts>,
 }
@@ -79,9 +90,15 @@ impl Kind for FilesKind {
         let path = profile.path.clone().ok_or_else(|| {
             Error::usage(format_args!("component {name}: it has no path")).todo("add path = \"~/...\"")
         })?;
-        let absent = profile.absent;
+        let (absent, modes) = (profile.absent, profile.modes(name.as_str())?);
         let files = Files::new(name, &path, profile.over(Options::default()), None, host)?;
-        Ok(Files { absent, ..files }.boxed())
+        Ok(Files { absent, modes, ..files }.boxed())
+    }
+
+    fn vet(&self, name: &ComponentName, options: &Value) -> Result<()> {
+        let profile = Profile::read(name.as_str(), options)?;
+        profile.modes(name.as_str())?;
+        patterns(name, "rewrite-home", profile.rewrite_home.as_deref().unwrap_or_default()).map(drop)
     }
 
     fn from_facts(
@@ -104,10 +121,11 @@ impl Kind for FilesKind {
         };
         let profile = Profile::read(name.as_str(), overrides)?;
         let path = profile.path.clone().unwrap_or_else(|| facts.root.clone());
-        let absent = profile.absent;
+        let (absent, modes) = (profile.absent, profile.modes(name.as_str())?);
+        let rewrite_is_own = profile.rewrite_home.is_some();
         let options = profile.over(facts.options.clone());
         let files = Files::new(name, &path, options, Some(facts), host)?;
-        Ok(Files { absent, ..files }.boxed())
+        Ok(Files { absent, modes, rewrite_is_own, ..files }.boxed())
     }
 
     fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
@@ -138,6 +156,11 @@ fn of_bundle(name: &ComponentName, facts: &Facts, host: &Host) -> Result<Files> 
     Files::new(name, &facts.root, facts.options.clone(), None, host).map_err(|e| Error::rule("F1", e))
 }
 
+fn patterns(name: &ComponentName, option: &str, lines: &[String]) -> Result<Gitignore> {
+    let bad = |e| Error::usage(format_args!("component {name}: {e}")).in_option(option);
+    select::patterns(option, lines).map_err(bad)
+}
+
 impl Files {
     fn new(
         name: &ComponentName,
@@ -150,13 +173,22 @@ impl Files {
             Error::usage(format_args!("component {name}: path {path:?} is neither absolute nor below ~"))
         })?;
         let root_text = host.contract(&root).unwrap_or_else(|| path.to_owned());
-        let patterns = |option, lines: &[String]| {
-            let bad = |e| Error::usage(format_args!("component {name}: {e}"));
-            select::patterns(option, lines).map_err(bad)
-        };
-        let (exclude, runs) = (patterns("exclude", &options.exclude)?, patterns("runs", &options.runs)?);
-        let absent = Absent::default();
-        Ok(Files { name: name.clone(), root, root_text, options, absent, exclude, runs, facts })
+        let exclude = patterns(name, "exclude", &options.exclude)?;
+        let runs = patterns(name, "runs", &options.runs)?;
+        let rewrite_home = patterns(name, "rewrite-home", &options.rewrite_home)?;
+        Ok(Files {
+            name: name.clone(),
+            root,
+            root_text,
+            options,
+            absent: Absent::default(),
+            exclude,
+            runs,
+            rewrite_home,
+            rewrite_is_own: false,
+            modes: Modes::default(),
+            facts,
+        })
     }
 
     fn boxed(self) -> Box<dyn Component> {

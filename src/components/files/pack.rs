@@ -2,6 +2,7 @@
 
 use super::index::{FileNode, Node, Row};
 use super::meta::{read_xattrs, Names, Xattrs};
+use super::modes::{without_acl, Modes};
 use super::site::io_at;
 use super::sparse::{self, Pieces};
 use super::tarfmt::{header, padding, stored_size};
@@ -28,6 +29,8 @@ pub struct Packer<'a> {
     pub names: &'a Names,
     /// The surroundings.
     pub scope: &'a Scope<'a>,
+    /// Modes that files get, if any.
+    pub modes: Option<&'a Modes>,
 }
 
 const ZEROS: [u8; 4096] = [0; 4096];
@@ -70,12 +73,11 @@ impl Packer<'_> {
         let pieces = if has_holes(&stat) { sparse::pieces(&file, stat.size).map_err(failed)? } else { None };
         let map = pieces.as_ref().map(|pieces| sparse::map(pieces, stat.size));
         let stored = map.as_ref().zip(pieces.as_ref()).map(|(map, p)| map.len() as u64 + sparse::data(p));
-        let mut node = FileNode {
-            meta: stat.meta(self.names, xattrs),
-            size: stat.size,
-            digest: Hasher::new().finish(),
-            stored,
-        };
+        let mut meta = stat.meta(self.names, xattrs);
+        if self.modes.is_some_and(|modes| modes.apply(&entry.path, &mut meta)) {
+            findings.push(without_acl(&at));
+        }
+        let mut node = FileNode { meta, size: stat.size, digest: Hasher::new().finish(), stored };
         // The header does not depend on the digest, which is known only afterwards.
         let mut row = Row { path: entry.path.clone(), shard, node: Node::File(node.clone()) };
         self.put_header(&row, out)?;
@@ -123,7 +125,15 @@ impl Packer<'_> {
         }
     }
 
-    fn at(&self, entry: &Entry) -> PathBuf {
+    /// The first bytes of a file, one more than `max` of them at most.
+    pub fn content(&self, entry: &Entry, max: u64) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        self.open(entry)?.take(max + 1).read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    /// Where an entry lies.
+    pub fn at(&self, entry: &Entry) -> PathBuf {
         match self.single {
             Some(_) => self.root.to_owned(),
             None => self.root.join(entry.path.as_path()),

@@ -1,19 +1,25 @@
 //! A plan as data: what to stage, what to rename, what to set. Made by `compare`; `stage`, `commit` and
 //! `check` consume it. All paths are relative to one directory that exists already, the base.
 
-use super::index::{Node, Row};
+use super::home::{Moved, Packed};
+use super::index::{FileNode, Node, Row};
 use super::meta::{Meta, Perm, Time};
 use super::walk::{Kind, Stat};
 use crate::base::path::BundlePath;
 use crate::component::{Error, Plan, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The kind's part of a [`Plan`].
 #[derive(Debug, Default)]
 pub struct FilesPlan {
-    /// The index.
+    /// The index, as it is to be written here.
     pub rows: Vec<Row>,
+    /// What was packed, of the rows that are to be otherwise here, by number.
+    pub packed: BTreeMap<usize, Packed>,
+    /// How paths in files move, if any do.
+    pub moved: Option<Moved>,
     /// The directory to which all paths below are relative: absolute, no symlink in it.
     pub base: PathBuf,
     /// The staging area: see [`super::site`].
@@ -181,6 +187,18 @@ impl FilesPlan {
         self.items.is_empty() && self.steps.is_empty() && self.dirs.is_empty() && self.empties.is_empty()
     }
 
+    /// The files that are staged and in which paths are rewritten: where, what was packed, and what is written.
+    pub fn rewritten(&self) -> impl Iterator<Item = (&BundlePath, &Packed, &FileNode)> {
+        self.items.iter().filter_map(|item| {
+            let Source::Row(row) = item.source else { return None };
+            let packed = self.packed.get(&row).filter(|packed| packed.places > 0)?;
+            match &self.rows[row].node {
+                Node::File(written) => Some((&item.path, packed, written)),
+                _ => None,
+            }
+        })
+    }
+
     /// The detail of a plan that this kind made.
     pub fn of(plan: &Plan) -> Result<&FilesPlan> {
         plan.detail().ok_or_else(|| {
@@ -190,6 +208,13 @@ impl FilesPlan {
             )
         })
     }
+}
+
+/// The rows of one shard, which are `members` in the order of their paths, in the order of their entries.
+pub fn entry_order(rows: &[Row], members: &[usize]) -> impl Iterator<Item = usize> {
+    let is_dir = |row: &Row| matches!(row.node, Node::Dir(_));
+    let (dirs, others): (Vec<usize>, Vec<usize>) = members.iter().partition(|&&i| is_dir(&rows[i]));
+    others.into_iter().chain(dirs.into_iter().rev())
 }
 
 /// The metadata of a row; a hard link has none of its own.

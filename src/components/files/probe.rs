@@ -1,5 +1,6 @@
 //! Looks into the target's files where their metadata alone does not tell whether they are the bundle's.
 
+use super::home::Packed;
 use super::index::{Node, Row};
 use super::meta::{read_xattrs, Xattrs};
 use super::place::{Placed, Target};
@@ -9,7 +10,7 @@ use crate::base::digest::Digest;
 use crate::base::path::BundlePath;
 use crate::component::{Progress, Result, Scope};
 use rustix::fs::{Mode, OFlags};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -33,18 +34,28 @@ impl Probes {
 
 /// Opens every file of the target that has its row's size: for its attributes, and, where its time does not
 /// prove it to be the row's, for its digest.
-pub fn probe(target: &Target, rows: &[Row], placed: &[Placed], scope: &Scope<'_>) -> Result<Probes> {
-    let firsts: HashMap<&BundlePath, &Row> = rows.iter().map(|row| (&row.path, row)).collect();
+///
+/// A file in which paths are rewritten is always read: it has the time of the one that was packed, or one that only kbpack gave it.
+pub fn probe(
+    target: &Target,
+    rows: &[Row],
+    placed: &[Placed],
+    packed: &BTreeMap<usize, Packed>,
+    scope: &Scope<'_>,
+) -> Result<Probes> {
+    let firsts: HashMap<&BundlePath, usize> = rows.iter().map(|row| &row.path).zip(0..).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut seen = HashMap::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(one) = placed.get(number) else { return Ok(seen) };
-            let node = match &rows[one.row].node {
-                Node::Link(first) => firsts.get(first).map(|row| &row.node),
-                node => Some(node),
+            let content = match &rows[one.row].node {
+                Node::Link(first) => firsts.get(first).copied(),
+                _ => Some(one.row),
             };
+            let node = content.map(|number| &rows[number].node);
+            let rewritten = content.and_then(|number| packed.get(&number)).is_some_and(|p| p.places > 0);
             let there = one.there.map(|i| &target.walk.entries[i]);
             let (Some(Node::File(file)), Some(there)) = (node, there) else { continue };
             if there.stat.kind != Kind::File || there.stat.size != file.size {
@@ -52,7 +63,7 @@ pub fn probe(target: &Target, rows: &[Row], placed: &[Placed], scope: &Scope<'_>
             }
             // A kernel writes nanoseconds. A time in whole seconds was set by a tool (an archive, a build that
             // pins all times) and says nothing of the content.
-            let same_time = there.stat.mtime == file.meta.mtime && file.meta.mtime.ns != 0;
+            let same_time = !rewritten && there.stat.mtime == file.meta.mtime && file.meta.mtime.ns != 0;
             if !same_time {
                 scope.progress.expect(file.size);
             }

@@ -8,11 +8,11 @@
 //! 6. A mark in time, and all on disk.
 
 use super::capture::shard_name;
-use super::index::{Node, Row};
+use super::index::Node;
 use super::meta::{apply, private, Meta, Names, Perm};
-use super::plan::{FilesPlan, Item, Source};
+use super::plan::{entry_order, FilesPlan, Item, Source};
 use super::site::{remove_side, shown};
-use super::unpack::Unpacker;
+use super::unpack::{Unpacker, Wanted};
 use super::walk::{stat_at, stat_fd};
 use crate::base::fsx::{self, Dir};
 use crate::base::path::BundlePath;
@@ -183,12 +183,15 @@ fn unpack(
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(&number) = needed.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let rows = &shards[number as usize - 1];
-            let is_dir = |row: &Row| matches!(row.node, Node::Dir(_));
-            let (dirs, others): (Vec<usize>, Vec<usize>) = rows.iter().partition(|&&i| is_dir(&plan.rows[i]));
-            let order = others.into_iter().chain(dirs.into_iter().rev());
+            let order = entry_order(&plan.rows, &shards[number as usize - 1]).map(|i| {
+                let packed = plan.packed.get(&i);
+                let rewritten = packed.filter(|packed| packed.places > 0).and(plan.moved.as_ref());
+                let written = &plan.rows[i];
+                let wanted = wanted[i].map(|to| Wanted { to, written, rewritten });
+                (packed.map_or(written, |packed| &packed.row), wanted)
+            });
             let source = streams.open(&shard_name(number)?)?;
-            unpacker.shard(source, order.map(|i| (&plan.rows[i], wanted[i])))?;
+            unpacker.shard(source, order)?;
         }
         Ok(())
     };

@@ -179,6 +179,7 @@ mod tests {
             overrides: None,
             carved: vec![],
             only: vec![],
+            rewrites: vec![],
         };
         let secret = Thing {
             is_secret: true,

@@ -4,6 +4,7 @@ mod attacks;
 mod beside;
 mod capture;
 mod conformance;
+mod home;
 mod import;
 mod mounts;
 mod random;

@@ -402,7 +402,7 @@ fn settings_that_name_their_home_work_in_another_one() {
     // The source says what will happen, and packs what it has.
     let bundle = world.path("b.kbp");
     let export = source.kbpack(&["export", "-r", &world.recipient, "-o", bundle.to_str().unwrap()]).ok();
-    let noted = "paths of this home become those of the target's in hooks/stop.sh (1), plugins/known.json (1), settings.json (3)";
+    let noted = "paths of this home in hooks/stop.sh (1), plugins/known.json (1), settings.json (3) become paths of the target's";
     let survey = source.kbpack(&["export", "--dry-run"]).ok().text();
     assert!(survey.contains(noted), "{survey}");
     assert!(export.stderr.contains("claude: modes: no file matches \"*.rb\""), "{}", export.stderr);

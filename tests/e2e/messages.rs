@@ -142,6 +142,17 @@ fn what_is_said_when_it_works() {
     scene.source("ok-prune-dry-run", &[&prune[..], &["--dry-run"]].concat());
     scene.source("ok-prune", &[&prune[..], &["--yes"]].concat());
     scene.source("ok-prune-nothing", &[&prune[..], &["--yes"]].concat());
+    let home = scene.world.source.path.to_str().unwrap().to_owned();
+    scene
+        .world
+        .source
+        .write("app/settings.json", format!("{{\"hook\": \"bash {home}/app/hooks/run.sh\"}}\n"));
+    let rewrite =
+        "rewrite-home = [\"settings.json\"]\nmodes = [{ match = \"*.py\", mode = \"644\" }]\nexclude =";
+    scene.world.source.profile(&PROFILE.replace("exclude =", rewrite));
+    scene.source("ok-export-rewrites", &["export", "--dry-run"]);
+    let bundle = scene.export("rewrites.kbp");
+    scene.target("ok-import-rewrites", &["import", &bundle, "--yes"]);
     scene.snapshots.finish();
 }
 

@@ -2,6 +2,7 @@
 
 use super::text::{hex, plain, Decoded};
 use super::Unfit;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -36,13 +37,18 @@ pub fn places(text: &[u8], homes: &[String]) -> Result<Vec<Range<usize>>, Unfit>
 
 /// How many keys in a valid document stand in an object that has the same key before.
 pub fn repeats(text: &[u8]) -> usize {
-    let mut seen: Vec<HashSet<Vec<u8>>> = Vec::new();
+    // A document may be little but keys: those without escapes are not copied.
+    let mut seen: Vec<HashSet<Cow<'_, [u8]>>> = Vec::new();
     let mut repeats = 0;
     tokens(text, &mut |token| match token {
         Token::Open => seen.push(HashSet::new()),
         Token::Close => drop(seen.pop()),
         Token::Key(body) => {
-            let fresh = seen.last_mut().is_none_or(|keys| keys.insert(decoded(text, &body).into_bytes()));
+            let key = match text[body.clone()].contains(&b'\\') {
+                true => Cow::Owned(decoded(text, &body).into_bytes()),
+                false => Cow::Borrowed(&text[body]),
+            };
+            let fresh = seen.last_mut().is_none_or(|keys| keys.insert(key));
             repeats += usize::from(!fresh);
         }
         Token::Value(_) => {}

@@ -24,13 +24,15 @@ use crate::base::path::BundlePath;
 use std::ops::Range;
 
 /// Bytes of a file that is rewritten, at most.
-pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of one in TOML, whose parser takes many times that.
 const MAX_TOML: u64 = 1024 * 1024;
 /// Bytes that one has afterwards, at most.
 const MAX_WRITTEN: usize = 2 * MAX_BYTES as usize;
 /// Files that are rewritten in one component, at most.
-pub const MAX_FILES: usize = 10_000;
+const MAX_FILES: usize = 10_000;
+/// Bytes of them together: a plan reads them all.
+const MAX_TOTAL: u64 = 1 << 30;
 
 /// What a file that is rewritten was in the bundle.
 #[derive(Debug, Clone)]
@@ -119,6 +121,9 @@ pub enum Unfit {
     /// What it should be, and why it is not.
     #[error("it is not {0}: {1}")]
     Malformed(&'static str, String),
+    /// One too many, or too many bytes together.
+    #[error("with it rewrite-home means more than {MAX_FILES} files, or more than {MAX_TOTAL} bytes")]
+    TooMany,
     /// Two keys of one object would become one.
     #[error("rewritten for this home it would have a key twice")]
     Collides,
@@ -173,6 +178,29 @@ pub fn rewrite(
         _ => {}
     }
     Ok(Some((out, places.len() as u64)))
+}
+
+/// Counts files and their bytes.
+#[derive(Default)]
+struct Sum {
+    files: usize,
+    bytes: u64,
+}
+
+impl Sum {
+    /// Adds a file of `bytes`, of this name.
+    fn add(&mut self, path: &BundlePath, bytes: u64) -> Result<Syntax, Unfit> {
+        let syntax = Syntax::of(path).ok_or(Unfit::Unknown)?;
+        if bytes > syntax.max() {
+            return Err(Unfit::Large(syntax.max()));
+        }
+        self.files += 1;
+        self.bytes += bytes;
+        match self.files > MAX_FILES || self.bytes > MAX_TOTAL {
+            true => Err(Unfit::TooMany),
+            false => Ok(syntax),
+        }
+    }
 }
 
 /// Whether `patterns` mean the file at `path`.

@@ -5,7 +5,7 @@ use super::super::pack::Packer;
 use super::super::place::refusal;
 use super::super::site::io_at;
 use super::super::walk::{gone, note, warning, Entry, Kind};
-use super::{is_name, names_of, places, Syntax, Unfit, MAX_FILES};
+use super::{is_name, names_of, places, Sum, Unfit};
 use crate::base::digest::Digest;
 use crate::base::path::BundlePath;
 use crate::component::{Error, Finding, Result};
@@ -39,7 +39,7 @@ pub fn examine(patterns: &Gitignore, packer: &Packer<'_>, entries: &[Entry]) -> 
         out.findings.push(refusal(&host.home, what, "leave rewrite-home out for this component"));
         return Ok(out);
     }
-    let mut files = HashSet::new();
+    let (mut files, mut sum) = (HashSet::new(), Sum::default());
     let mut named: Vec<(String, usize)> = Vec::new();
     for entry in entries.iter().filter(|entry| entry.stat.kind == Kind::File) {
         let first = files.insert(entry.stat.file);
@@ -51,14 +51,16 @@ pub fn examine(patterns: &Gitignore, packer: &Packer<'_>, entries: &[Entry]) -> 
             let remedy = "take it out of rewrite-home (a pattern \"!NAME\" does), exclude it, or mend it";
             refusal(&at, &why.to_string(), remedy)
         };
-        if out.seen.len() == MAX_FILES {
-            let what = format!("rewrite-home means more than {MAX_FILES} files");
-            out.findings.push(refusal(packer.root, &what, "name fewer"));
-            break;
-        }
-        let Some(syntax) = Syntax::of(&entry.path) else {
-            out.findings.push(unfit(Unfit::Unknown));
-            continue;
+        let syntax = match sum.add(&entry.path, entry.stat.size) {
+            Ok(syntax) => syntax,
+            Err(why) => {
+                let enough = why == Unfit::TooMany;
+                out.findings.push(unfit(why));
+                match enough {
+                    true => break,
+                    false => continue,
+                }
+            }
         };
         let content = match packer.content(entry, syntax.max()) {
             Err(e) if gone(&e) => continue,
@@ -78,7 +80,7 @@ pub fn examine(patterns: &Gitignore, packer: &Packer<'_>, entries: &[Entry]) -> 
         let mut list: Vec<String> =
             named.iter().take(MAX_NAMED).map(|(path, places)| format!("{path} ({places})")).collect();
         list.extend((named.len() > MAX_NAMED).then(|| format!("and {} more", named.len() - MAX_NAMED)));
-        let what = format!("paths of this home become those of the target's in {}", list.join(", "));
+        let what = format!("paths of this home in {} become paths of the target's", list.join(", "));
         out.findings.push(note(&host.home, &what));
     }
     Ok(out)

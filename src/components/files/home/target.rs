@@ -8,8 +8,9 @@ use super::super::place::{refusal, Placed};
 use super::super::plan::{entry_order, FilesPlan};
 use super::super::unpack::{content, read_shard};
 use super::super::Files;
-use super::{is_name, matches, rewrite, written_name, Packed, Syntax, Unfit, MAX_FILES};
+use super::{is_name, matches, rewrite, written_name, Packed, Sum, Syntax, Unfit};
 use crate::base::digest::Digest;
+use crate::base::interrupt;
 use crate::base::path::BundlePath;
 use crate::component::{Error, Finding, Host, Result, Rewrite, Scope, Severity, StreamSource};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -88,16 +89,18 @@ pub fn rewrite_rows(
         findings.push(refusal(&at, &why.to_string(), "take it out of this machine's own rewrite-home"));
         Ok(())
     };
+    let mut sum = Sum::default();
     for &number in &meant {
         let Node::File(file) = &rows[number].node else { continue };
-        match Syntax::of(&rows[number].path) {
-            None => unfit(&rows[number], &Unfit::Unknown)?,
-            Some(syntax) if file.size > syntax.max() => unfit(&rows[number], &Unfit::Large(syntax.max()))?,
-            Some(_) => drop(wanted.insert(number)),
+        match sum.add(&rows[number].path, file.size) {
+            Ok(_) => drop(wanted.insert(number)),
+            Err(why) => {
+                unfit(&rows[number], &why)?;
+                if why == Unfit::TooMany {
+                    break;
+                }
+            }
         }
-    }
-    if meant.len() > MAX_FILES {
-        return Err(Error::rule("F11", format_args!("more than {MAX_FILES} files are to be rewritten")));
     }
 
     // 2. What they will hold.
@@ -113,6 +116,7 @@ pub fn rewrite_rows(
         let source = streams.open(&shard_name(shard)?)?;
         read_shard(source, order, |source, row, number, buffer| {
             let Node::File(file) = &row.node else { return Ok(()) };
+            interrupt::check().map_err(Error::of)?;
             let bytes = content(source, row, file, buffer)?;
             match moved.apply(&row.path, &bytes) {
                 Err(why) => unfit(row, &why)?,

@@ -134,6 +134,18 @@ i = "#/home/ada #"
 }
 
 #[test]
+fn files_and_bytes_are_counted() {
+    let path = BundlePath::new("a.json").unwrap();
+    let mut sum = Sum::default();
+    assert!((0..MAX_FILES).all(|_| sum.add(&path, 1).is_ok()));
+    assert_eq!(sum.add(&path, 1), Err(Unfit::TooMany));
+    let mut sum = Sum::default();
+    assert!((0..MAX_TOTAL / MAX_BYTES).all(|_| sum.add(&path, MAX_BYTES).is_ok()));
+    assert_eq!(sum.add(&path, MAX_BYTES + 1), Err(Unfit::Large(MAX_BYTES)));
+    assert_eq!(sum.add(&path, 1), Err(Unfit::TooMany));
+}
+
+#[test]
 fn limits_and_names() {
     let large = vec![b' '; MAX_TOML as usize + 1];
     assert_eq!(places(Syntax::Toml, &large, &homes()), Err(Unfit::Large(MAX_TOML)));

@@ -21,6 +21,7 @@ mod git_submodules;
 mod hooks;
 mod independent_reader;
 mod init;
+mod keep;
 mod keys;
 mod logins;
 mod logs;

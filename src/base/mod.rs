@@ -8,6 +8,8 @@ pub mod fault;
 pub mod fsx;
 pub mod interrupt;
 pub mod json;
+pub mod json_text;
+pub mod key_path;
 pub mod libpq;
 pub mod limits;
 pub mod name;

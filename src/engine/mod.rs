@@ -4,6 +4,7 @@
 //! [`claims`] settles who owns what; [`state`] is what this machine remembers between runs.
 
 mod apply;
+mod authorities;
 pub mod backup;
 pub mod check;
 pub mod checks;

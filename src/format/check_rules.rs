@@ -1,7 +1,10 @@
 //! What a check must keep to beyond its shape (rules M7 and M8), in a manifest and in a profile alike.
 
-use super::checks::{Check, CommandProbe, FileProbe, HttpProbe, Method, Probe, SqlProbe, VersionProbe};
+use super::checks::{
+    Absent, Check, CommandProbe, FileProbe, HttpProbe, JsonProbe, Method, Probe, SqlProbe, VersionProbe,
+};
 use super::template;
+use crate::base::key_path::KeyPath;
 use crate::base::limits::{MAX_CHECKS, MAX_CHECK_BODY, MAX_CHECK_ITEMS, MAX_CHECK_SECONDS, MAX_CHECK_TEXT};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
@@ -87,6 +90,7 @@ fn probe(probe: &Probe) -> Wrong {
             (template::is_variable(&env.name), "has a name of a variable that is not letters, digits and _"),
             (env.equals.as_deref().is_none_or(is_value), VALUE),
         ]),
+        Probe::Json(json) => of_json(json),
     }
 }
 
@@ -114,7 +118,10 @@ fn of_http(http: &HttpProbe) -> Wrong {
     let templates = http.header.values().chain(&http.body).all(|text| template::pieces(text).is_some());
     let may_have_body = !matches!(http.method, Method::Get | Method::Head | Method::Options);
     first(&[
-        (is_url(&http.url), "has a url that is not http://HOST... without a name and blanks"),
+        (
+            is_url(&http.url),
+            "has a url that is not http://HOST... or https://HOST... without a name and blanks",
+        ),
         (names(&http.header) && http.header.values().all(plain), "has a header that is none"),
         (
             names(&http.expect_header) && http.expect_header.values().all(plain),
@@ -167,9 +174,40 @@ fn of_file(file: &FileProbe) -> Wrong {
     first(&[
         (is_path(&file.path), "has a path that is not a path from / or ~"),
         (file.exists != Some(false) || !asks, "asks more of a file that must not exist"),
+        (
+            file.absent == Absent::Refuse || file.exists.is_none(),
+            "says both whether the file exists and what it means that it is absent",
+        ),
         (file.mode.as_deref().is_none_or(octal), "has a mode that is not 3 or 4 octal digits"),
         (file.owner.as_deref().is_none_or(is_text), "has an owner that is not text"),
         (file.min_size.is_none_or(|size| size < 1 << 53), "has a min-size above 2^53 - 1"),
+    ])
+}
+
+fn of_json(json: &JsonProbe) -> Wrong {
+    let asked = [json.exists.is_some(), json.equals.is_some(), json.equal_to_source];
+    let source = json.source_value.as_deref();
+    let source =
+        source.is_none_or(|text| is_value(text) && serde_json::from_str(text).is_ok_and(|v| is_scalar(&v)));
+    let is_count = |value: &Value| value.as_u64().is_some();
+    first(&[
+        (is_path(&json.file), "has a file that is not a path from / or ~"),
+        (
+            json.key.as_ref().is_none_or(|key| KeyPath::try_from(key.clone()).is_ok()),
+            "has a key that is not 1 to 16 keys joined by dots",
+        ),
+        (
+            asked.iter().filter(|asked| **asked).count() == 1,
+            "needs either exists, equals or equal-to-source = true",
+        ),
+        (json.only.is_none() || json.count, "has a where, and does not count"),
+        (!json.count || json.exists.is_none(), "counts, and asks whether it exists"),
+        (
+            json.only.iter().chain(&json.equals).all(is_scalar),
+            "compares with something else than a text, number or truth value",
+        ),
+        (!json.count || json.equals.iter().all(is_count), "counts, and compares with no number of things"),
+        (source, "has a source-value that is not a text, number or truth value in JSON"),
     ])
 }
 
@@ -218,7 +256,8 @@ pub(super) fn is_path(path: &str) -> bool {
 }
 
 fn is_url(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let Some(rest) = rest else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let visible = url.bytes().all(|c| c.is_ascii_graphic());
     is_long(url) && visible && !host.is_empty() && !host.contains('@')
@@ -286,6 +325,10 @@ mod tests {
             {"name": "h", "version": {"run": ["python3", "--version"], "at-least": "3.13"}},
             {"name": "i", "version": {"run": ["python3"], "equal-to-source": true}},
             {"name": "j", "env": {"name": "A", "equals": "b"}},
+            {"name": "k", "json": {"file": "~/a.json", "key": "a.b", "count": true, "where": true, "equals": 2}},
+            {"name": "l", "json": {"file": "/a.json", "exists": false}},
+            {"name": "m", "file": {"path": "~/x", "absent": "ok", "mode": "600"}},
+            {"name": "n", "http": {"url": "https://localhost:8443/"}},
         ]);
         let checks: Vec<Check> = serde_json::from_value(tables.clone()).unwrap();
         assert_eq!(flaw(&checks, Author::Profile), None);
@@ -317,6 +360,13 @@ mod tests {
             file.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             json!({"name": "x", "file": file})
         };
+        let about = |more: Value| {
+            let mut about = json!({"file": "~/x", "exists": true});
+            about.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            // A null stands for what is not there.
+            about.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+            json!({"name": "x", "json": about})
+        };
         for (table, words) in [
             (json!({"name": "", "env": {"name": "A"}}), "name"),
             (json!({"name": "a\nb", "env": {"name": "A"}}), "name"),
@@ -331,7 +381,8 @@ mod tests {
             (json!({"name": "x", "command": {"run": ["a"], "directory": "x"}}), "directory"),
             (json!({"name": "x", "version": {"run": ["a"]}}), "either"),
             (json!({"name": "x", "version": {"run": ["a"], "at-least": "v1"}}), "at-least"),
-            (http(json!({"url": "https://localhost/"})), "url"),
+            (http(json!({"url": "ftp://localhost/"})), "url"),
+            (http(json!({"url": "https://user@localhost/"})), "url"),
             (http(json!({"url": "http://user@host/"})), "url"),
             (http(json!({"url": "http:///x"})), "url"),
             (http(json!({"header": {"A B": "c"}})), "header"),
@@ -349,6 +400,16 @@ mod tests {
             (file(json!({"path": "/x/../y"})), "path"),
             (file(json!({"mode": "9"})), "mode"),
             (file(json!({"exists": false, "mode": "600"})), "must not exist"),
+            (file(json!({"exists": true, "absent": "ok"})), "absent"),
+            (about(json!({"file": "x"})), "file"),
+            (about(json!({"file": "~/../x"})), "file"),
+            (about(json!({"key": "a..b"})), "key"),
+            (about(json!({"equals": 1})), "either"),
+            (about(json!({"exists": true, "where": 1})), "does not count"),
+            (about(json!({"exists": true, "count": true})), "whether it exists"),
+            (about(json!({"exists": null, "equals": [1]})), "something else"),
+            (about(json!({"exists": null, "count": true, "equals": -1})), "number of things"),
+            (about(json!({"exists": null, "count": true, "equals": 1, "where": {}})), "something else"),
         ] {
             let (_, what) = broken(table.clone()).unwrap_or_else(|| panic!("{table}"));
             assert!(what.contains(words), "{table}: {what}");

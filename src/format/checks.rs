@@ -54,6 +54,8 @@ pub enum Probe {
     Version(VersionProbe),
     /// Looks for an environment variable.
     Env(EnvProbe),
+    /// Asks for a value in a JSON file.
+    Json(JsonProbe),
 }
 
 /// How a program must end, and what it must say.
@@ -77,7 +79,7 @@ pub struct CommandProbe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct HttpProbe {
-    /// `http://...`
+    /// `http://...` or `https://...`
     pub url: String,
     /// `GET` if not said.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -157,6 +159,9 @@ pub struct FileProbe {
     /// False if there must be nothing; true if not said.
     #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
     pub exists: Option<bool>,
+    /// Whether there may be nothing: what stands there must be as the rest says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub absent: Absent,
     /// What it must be.
     #[serde(
         default,
@@ -177,6 +182,17 @@ pub struct FileProbe {
     /// The digest of its content.
     #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
+}
+
+/// What it means that a file is not there.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Absent {
+    /// The check fails.
+    #[default]
+    Refuse,
+    /// It passes.
+    Ok,
 }
 
 /// The type of a file. A symlink is followed unless `symlink` is what is asked for.
@@ -225,12 +241,47 @@ pub struct EnvProbe {
     pub equals: Option<String>,
 }
 
+/// A question about one value in a JSON file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct JsonProbe {
+    /// Absolute, or `~/...`.
+    pub file: String,
+    /// Where in it: keys and numbers of elements joined by dots. The whole document if not said.
+    #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Not the value, but how many members or elements it has.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub count: bool,
+    /// Only those that are this text, number or truth value.
+    #[serde(
+        default,
+        rename = "where",
+        deserialize_with = "json::set",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub only: Option<Value>,
+    /// Whether it must be there at all, or must not.
+    #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
+    pub exists: Option<bool>,
+    /// The text, number or truth value that it must be.
+    #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
+    pub equals: Option<Value>,
+    /// It is what the source has.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub equal_to_source: bool,
+    /// What the source had, in JSON; an export writes it.
+    #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
+    pub source_value: Option<String>,
+}
+
 impl Check {
     /// Whether its value is the one that the source has.
     pub fn records(&self) -> bool {
         match &self.probe {
             Probe::Sql(sql) => sql.recorded,
             Probe::Version(version) => version.equal_to_source,
+            Probe::Json(json) => json.equal_to_source,
             _ => false,
         }
     }
@@ -240,6 +291,7 @@ impl Check {
         match &self.probe {
             Probe::Sql(sql) => sql.source_value.as_deref(),
             Probe::Version(version) => version.source_value.as_deref(),
+            Probe::Json(json) => json.source_value.as_deref(),
             _ => None,
         }
     }
@@ -249,6 +301,7 @@ impl Check {
         match &mut self.probe {
             Probe::Sql(sql) => sql.source_value = Some(value),
             Probe::Version(version) => version.source_value = Some(value),
+            Probe::Json(json) => json.source_value = Some(value),
             _ => {}
         }
         self
@@ -291,13 +344,15 @@ struct Table {
     version: Option<VersionProbe>,
     #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
     env: Option<EnvProbe>,
+    #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
+    json: Option<JsonProbe>,
 }
 
 impl TryFrom<Table> for Check {
     type Error = &'static str;
 
     fn try_from(table: Table) -> Result<Self, Self::Error> {
-        let Table { command, http, sql, file, tcp, version, env, .. } = table;
+        let Table { command, http, sql, file, tcp, version, env, json, .. } = table;
         let kinds = [
             command.map(Probe::Command),
             http.map(Probe::Http),
@@ -306,10 +361,11 @@ impl TryFrom<Table> for Check {
             tcp.map(Probe::Tcp),
             version.map(Probe::Version),
             env.map(Probe::Env),
+            json.map(Probe::Json),
         ];
         let mut kinds = kinds.into_iter().flatten();
         let (Some(probe), None) = (kinds.next(), kinds.next()) else {
-            return Err("a check has exactly one of command, http, sql, file, tcp, version and env");
+            return Err("a check has exactly one of command, http, sql, file, tcp, version, env and json");
         };
         Ok(Check {
             name: table.name,
@@ -335,6 +391,7 @@ impl From<Check> for Table {
             tcp: None,
             version: None,
             env: None,
+            json: None,
         };
         match check.probe {
             Probe::Command(probe) => table.command = Some(probe),
@@ -344,6 +401,7 @@ impl From<Check> for Table {
             Probe::Tcp(probe) => table.tcp = Some(probe),
             Probe::Version(probe) => table.version = Some(probe),
             Probe::Env(probe) => table.env = Some(probe),
+            Probe::Json(probe) => table.json = Some(probe),
         }
         table
     }

@@ -23,8 +23,8 @@ mod writer;
 
 pub use check_rules::{flaw, Author, Flaw};
 pub use checks::{
-    Check, CheckSeverity, CommandProbe, EnvProbe, FileProbe, FileType, HttpProbe, Method, Probe, SqlProbe,
-    TcpProbe, VersionProbe,
+    Absent, Check, CheckSeverity, CommandProbe, EnvProbe, FileProbe, FileType, HttpProbe, JsonProbe, Method,
+    Probe, SqlProbe, TcpProbe, VersionProbe,
 };
 pub use error::FormatError;
 pub use hooks::{hook_flaw, Hook, HookFlaw, Stage, Where};

@@ -118,6 +118,11 @@ fn checks() {
         probe[field] = value;
         one(name, words, "sql", probe)
     };
+    let about = |name: &str, field: &str, value: Value| {
+        let mut probe = json!({"file": "~/app/settings.json", "exists": true});
+        probe[field] = value;
+        one(name, "rule M8", "json", probe)
+    };
     let env = |n: usize| json!({"name": n.to_string(), "env": {"name": "HOME"}});
     let long = || json!("x".repeat(4097));
     let made = |name: &str, code, words: &str, seen, kind: &str, probe: Value| {
@@ -156,6 +161,7 @@ fn checks() {
             one("check-run-of-65-words", "rule M8", "command", json!({"run": vec!["x"; 65]})),
             one("check-directory-climbs", "rule M8", "command", json!({"run": ["id"], "directory": "~/.."})),
             http("check-url-of-another-scheme", "rule M8", "url", json!("file:///etc/passwd")),
+            http("check-https-url-with-a-user", "rule M8", "url", json!("https://localhost@192.0.2.1/")),
             http("check-url-with-a-user", "rule M8", "url", json!("http://localhost@192.0.2.1/")),
             http("check-url-with-blanks", "rule M8", "url", json!("http://localhost/ HTTP/1.1")),
             http("check-header-that-splits", "rule M8", "header", json!({"A": "b\r\nHost: c"})),
@@ -184,6 +190,41 @@ fn checks() {
                 "rule M8",
                 "file",
                 json!({"path": "/x", "exists": false, "mode": "600"}),
+            ),
+            one(
+                "check-file-absent-both-ways",
+                "rule M8",
+                "file",
+                json!({"path": "/x", "exists": true, "absent": "ok"}),
+            ),
+            one("check-file-absent-unknown", "rule M1", "file", json!({"path": "/x", "absent": "maybe"})),
+            about("check-json-file-relative", "file", json!("x.json")),
+            about("check-json-file-climbs", "file", json!("~/../root/x.json")),
+            about("check-json-key-empty", "key", json!("a..b")),
+            about("check-json-key-of-escapes", "key", json!("\u{1b}[2J")),
+            about("check-json-key-too-deep", "key", json!("a.".repeat(16) + "a")),
+            about("check-json-asked-twice", "equals", json!("x")),
+            about("check-json-where-without-count", "where", json!(true)),
+            about("check-json-counts-whether-it-exists", "count", json!(true)),
+            about("check-json-source-value-too-much", "source-value", json!("1")),
+            one("check-json-equals-a-list", "rule M8", "json", json!({"file": "~/x", "equals": [1]})),
+            one(
+                "check-json-source-value-that-is-no-json",
+                "rule M8",
+                "json",
+                json!({"file": "~/x", "equal-to-source": true, "source-value": "\u{1b}[2J"}),
+            ),
+            one(
+                "check-json-source-value-of-a-list",
+                "rule M8",
+                "json",
+                json!({"file": "~/x", "equal-to-source": true, "source-value": "[1]"}),
+            ),
+            one(
+                "check-json-unknown-key",
+                "rule M1",
+                "json",
+                json!({"file": "~/x", "exists": true, "run": ["id"]}),
             ),
             one("check-env-name", "rule M8", "env", json!({"name": "A=B"})),
             one("check-tcp-empty", "rule M8", "tcp", json!({"address": ""})),

@@ -1,6 +1,8 @@
 //! Secrets that try to be more than values (chapter X), sealed by a trusted signer.
 
 use crate::kit::{attack, run, Attack, Kit, Seen};
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine as _;
 use serde_json::{json, Value};
 
 const NAME: &str = "keys";
@@ -191,6 +193,52 @@ fn policies() {
                 json!({"command": ["\u{1b}[2Jsh", "-c", "touch pwned"]}),
                 true,
             ),
+        ],
+    );
+}
+
+/// A document of which keys are to stay on each machine.
+#[test]
+fn keys_that_stay() {
+    let kit = Kit::new();
+    let keep = |name: &str, words: &str, more: Value, document: &str| {
+        let facts =
+            |f: &mut Value| f["files"][0].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let value = STANDARD.encode(document);
+        forged(&kit, name, words, facts, |d| d["files"][0]["value"] = json!(value))
+    };
+    let facts = |name: &str, words: &str, more: Value| keep(name, words, more, "{}");
+    let value =
+        |name: &str, document: &str| keep(name, "rule X5", json!({"keep": ["login", "a.b"]}), document);
+    let control = keep("keep-control", "", json!({"keep": ["login"], "had": ["login"]}), "{\"a\": {}}");
+    run(
+        &kit,
+        vec![
+            Attack { code: 0, seen: Seen::ByNone, ..control },
+            value("keep-and-bring-it", "{\"login\": {\"token\": \"planted\"}}"),
+            value("keep-and-bring-it-below", "{\"a\": {\"b\": null}}"),
+            value("keep-and-bring-it-escaped", "{\"log\\u0069n\": 1}"),
+            value("keep-of-a-list", "[]"),
+            value("keep-of-no-json", "login=planted"),
+            value("keep-of-two-documents", "{}{\"login\": 1}"),
+            value("keep-of-a-key-twice", "{\"c\": [{\"x\": 1, \"\\u0078\": 2}]}"),
+            value("keep-of-escapes", "{\"\u{1b}[2J\": 1}"),
+            value("keep-deep", &format!("{{\"c\": {}1{}}}", "[".repeat(64), "]".repeat(64))),
+            value("keep-deeper", &"{\"c\":".repeat(100_000)),
+            value("keep-of-commas", &format!("{{\"c\": [{}0}}", "0,".repeat(1 << 20))),
+            facts("keep-path-empty", "rule X1", json!({"keep": [""]})),
+            facts("keep-path-with-empty-key", "rule X1", json!({"keep": ["a..b"]})),
+            facts("keep-path-of-escapes", "rule X1", json!({"keep": ["\u{1b}[2J"]})),
+            facts("keep-path-odd-backslash", "rule X1", json!({"keep": ["a\\b"]})),
+            facts("keep-path-too-long", "rule X1", json!({"keep": ["a".repeat(1025)]})),
+            facts("keep-path-too-deep", "rule X1", json!({"keep": ["a.".repeat(16) + "a"]})),
+            facts("keep-65", "rule X2", json!({"keep": (0..65).map(|n| n.to_string()).collect::<Vec<_>>()})),
+            facts("keep-twice", "rule X2", json!({"keep": ["a", "a"]})),
+            facts("keep-inside", "rule X2", json!({"keep": ["a.b", "a"]})),
+            facts("keep-had-a-stranger", "rule X2", json!({"keep": ["a"], "had": ["b"]})),
+            facts("keep-had-twice", "rule X2", json!({"keep": ["a"], "had": ["a", "a"]})),
+            facts("keep-had-alone", "rule X2", json!({"had": ["a"]})),
+            facts("keep-of-what-is-not-copied", "rule X2", json!({"keep": ["a"], "policy": "reissue"})),
         ],
     );
 }

@@ -307,6 +307,103 @@ fn a_redirect_is_not_followed_and_a_proxy_not_used() {
     assert!(other.heard().is_empty());
 }
 
+/// A stock server with a certificate for `localhost` that the authority in `ca.crt` signed.
+struct Https {
+    child: std::process::Child,
+    port: String,
+}
+
+impl Https {
+    fn new(dir: &std::path::Path) -> Self {
+        let openssl = |args: &str| {
+            Run::of(Command::new("openssl").args(args.split(' ')).current_dir(dir)).ok();
+        };
+        let new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x";
+        openssl(&format!("{new} -keyout ca.key -out ca.crt"));
+        openssl(&format!(
+            "{new} -CA ca.crt -CAkey ca.key -addext basicConstraints=critical,CA:FALSE -keyout s.key -out s.crt \
+             -addext subjectAltName=DNS:localhost"
+        ));
+        let server = r#"
+import http.server, json, ssl
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"status": "healthy", "host": self.headers["Host"]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("s.crt", "s.key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+"#;
+        let mut command = Command::new("python3");
+        command.args(["-c", server]).current_dir(dir).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Https { child, port: port.trim().to_owned() }
+    }
+}
+
+impl Drop for Https {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn https_is_believed_as_the_system_believes() {
+    let world = World::new();
+    let https = Https::new(world.dir.path());
+    let port = &https.port;
+    world.source.write("app/x", "x");
+    world.source.profile(&format!(
+        r#"
+[bundle]
+name = "small"
+[component.app]
+kind = "files"
+path = "~/app"
+[[check]]
+name = "by name"
+severity = "warn"
+http = {{ url = "https://localhost:{port}/health", json = {{ status = "healthy", host = "localhost:{port}" }} }}
+[[check]]
+name = "by number"
+severity = "warn"
+http = {{ url = "https://127.0.0.1:{port}/" }}
+[[check]]
+name = "without"
+severity = "warn"
+http = {{ url = "http://localhost:{port}/" }}
+"#
+    ));
+    let bundle = world.export("b.kbp");
+    let import = |authorities: &str| {
+        let mut command = world.target.command(&["import", bundle.to_str().unwrap(), "--yes", "--json"]);
+        outcomes(&Run::of(command.env("SSL_CERT_FILE", world.path(authorities))).ok().json())
+    };
+    let known = import("ca.crt");
+    assert_eq!(known[0], "by name: passed: ");
+    assert!(
+        known[1].starts_with("by number: failed: ") && known[1].contains("not valid for name"),
+        "{known:?}"
+    );
+    assert!(known[2].starts_with("without: failed: "), "{known:?}");
+    // Of an authority that nobody knows.
+    Run::of(Command::new("openssl").current_dir(world.dir.path()).args(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=y -keyout o.key -out o.crt".split(' '),
+    ))
+    .ok();
+    let unknown = import("o.crt");
+    assert!(unknown[0].starts_with("by name: failed: ") && unknown[0].contains("certificate"), "{unknown:?}");
+}
+
 #[test]
 fn a_secret_is_sent_but_never_said() {
     let http = Http::new(|_| answer("200 OK", r#"{"echo": "sk-demo-0123456789"}"#));

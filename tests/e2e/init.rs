@@ -83,13 +83,17 @@ fn a_preset_stands_in_for_a_profile() {
     let export = ["export", "-r", &world.recipient, "-o", bundle.to_str().unwrap()];
     home.kbpack(&export).fails(2, "there is no profile");
 
-    home.write(".claude/settings.json", "{}\n");
+    home.write(".claude/settings.json", "{\"enabledPlugins\": {\"a@m\": true, \"b@m\": false}}\n");
     home.write(".claude/debug/trace", "stays");
+    home.write(".claude.json", "{\"userID\": \"machine-0123456789\", \"mcpServers\": {\"m\": {}}}\n");
     home.write(".claude/.credentials.json", "{\"refreshToken\": \"rotates-0123456789\"}\n");
     let said = home.kbpack(&export).ok().stderr;
     assert!(said.contains("no profile was found: this is by the preset claude-code"), "{said}");
-    world.import(&bundle, &[]).ok();
-    assert_eq!(world.target.read(".claude/settings.json"), b"{}\n");
+    let report = world.import(&bundle, &["--json"]).ok().json();
+    let checks = report["declared_checks"].as_array().unwrap();
+    assert!(checks.len() == 2 && checks.iter().all(|check| check["verdict"] == "passed"), "{report}");
+    assert_eq!(world.target.read(".claude/settings.json"), home.read(".claude/settings.json"));
+    assert_eq!(world.target.read(".claude.json"), b"{\"mcpServers\": {\"m\": {}}}\n");
     assert!(!world.target.join(".claude/debug").exists());
     assert!(!world.target.join(".claude/.credentials.json").exists());
 

@@ -23,6 +23,7 @@ mod git_submodules;
 mod hooks;
 mod independent_reader;
 mod init;
+mod keep;
 mod keys;
 mod kills;
 mod logins;

@@ -2,15 +2,17 @@
 
 use super::buffer::SecretBuf;
 use super::disk::Seen;
+use super::document;
 use super::fetch::{self, fetch, Fetched, When};
 use super::logins::Deployed;
-use super::model::{Format, Model, VarName};
+use super::model::{FileEntry, Format, Model, VarName};
 use super::shell::Value;
 use super::source::{variables, Variable};
-use super::target::{Draft, New, Planned};
+use super::target::{Draft, New, Place, Planned};
 use super::values::Values;
 use super::{dotenv, env_dir, expand, pgpass, quote, shell_file};
 use crate::base::executes::why_run;
+use crate::base::key_path::KeyPath;
 use crate::base::secret::Secret;
 use crate::component::{Change, ChangeKind, Finding, Plan, Result, Scope, Severity};
 use std::collections::BTreeSet;
@@ -233,6 +235,15 @@ impl Draft<'_> {
         for (entry, new) in fetched.files {
             let path = expand(self.scope.host, &entry.path)?;
             let Some(place) = self.place(&path)? else { continue };
+            let new = match new {
+                Some(packed) if !entry.keep.is_empty() => {
+                    match self.with_what_stays(entry, &packed, &place)? {
+                        Some(new) => Some(new),
+                        None => continue,
+                    }
+                }
+                new => new,
+            };
             let mode = entry.final_mode();
             let same = |s: &Seen| Some(&s.bytes) == new.as_ref() && s.mode == mode;
             let unchanged = place.seen.as_ref().map(same);
@@ -243,6 +254,51 @@ impl Draft<'_> {
             self.target(place, new.map_or(New::Open, New::Bytes), mode)?;
         }
         Ok(())
+    }
+
+    /// The document that comes, with the keys that stay as they are here. `None` after a refusal.
+    fn with_what_stays(
+        &mut self,
+        entry: &FileEntry,
+        packed: &Secret,
+        place: &Place,
+    ) -> Result<Option<Secret>> {
+        let old = place.seen.as_ref().map_or(&b"{}"[..], |seen| seen.bytes.expose());
+        let grafted = document::object(old).and_then(|here| {
+            let stays = document::there(here, &entry.keep);
+            document::graft(packed.expose(), Some(here), &entry.keep).map(|new| (stays, new))
+        });
+        let (stays, new) = match grafted {
+            Ok(grafted) => grafted,
+            Err(odd) => {
+                let remedy = "mend it or move it out of the way, and import again";
+                self.refuse(format_args!("{} {odd}, and keys of it are to stay", entry.path), remedy);
+                return Ok(None);
+            }
+        };
+        for key in stays.iter() {
+            self.plan.not_packed.push(entry.kept(key, "stays as it is on this machine"));
+        }
+        let missing: Vec<&KeyPath> = entry.had.iter().filter(|key| !stays.contains(key)).collect();
+        for (n, key) in missing.iter().enumerate() {
+            let mut said = entry.kept(key, "is not here, and has to be made anew");
+            // What makes one anew makes all of them.
+            let how =
+                || entry.how.clone().map_or_else(|| "log in, or have it issued again".into(), String::from);
+            said.todo = (n + 1 == missing.len()).then(how);
+            self.plan.not_packed.push(said);
+        }
+        // A program writes its own file in an order of its own: that is no change.
+        if place.seen.is_some() && document::same_apart(old, new.expose(), &entry.keep) {
+            return Ok(place.seen.as_ref().map(|seen| seen.bytes.clone()));
+        }
+        if let (Ok(here), Ok(then)) = (document::object(old), document::object(new.expose())) {
+            for key in document::going(here, then) {
+                let what = format!("'{key}' in {}", entry.path);
+                self.plan.changes.push(Change { kind: ChangeKind::Removed, what });
+            }
+        }
+        Ok(Some(new))
     }
 
     fn absent(&mut self) -> Result<()> {

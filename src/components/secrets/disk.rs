@@ -1,6 +1,6 @@
 //! Reading small secret files, and where paths really lie.
 
-use super::model::MAX_FILE;
+use super::model::MAX_JSON;
 use crate::base::digest::Digest;
 use crate::base::fault::Fault;
 use crate::base::secret::Secret;
@@ -37,7 +37,7 @@ pub(super) enum Links {
     Refuse,
 }
 
-/// Reads a regular file of at most [`MAX_FILE`] bytes. `None` if there is nothing at `path`.
+/// Reads a regular file of at most [`MAX_JSON`] bytes. `None` if there is nothing at `path`.
 pub(super) fn read(path: &Path, links: Links) -> Result<Option<Seen>> {
     // Without O_NONBLOCK, opening a FIFO would wait for ever.
     let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -56,18 +56,20 @@ pub(super) fn read(path: &Path, links: Links) -> Result<Option<Seen>> {
     read_open(path, file).map(Some)
 }
 
+/// The error of a file that has more than `max` bytes.
+pub(super) fn too_long(path: &Path, max: u64) -> Error {
+    Error::new(Fault::Limit, format_args!("{} is larger than {max} bytes", path.display()))
+        .todo("move it with a component of kind files")
+}
+
 fn read_open(path: &Path, file: File) -> Result<Seen> {
     let io = |e: io::Error| Error::io(path.display(), e);
     let meta = file.metadata().map_err(io)?;
     if !meta.is_file() {
         return Err(Error::not_ready(format_args!("{} is not a regular file", path.display())));
     }
-    let too_long = || {
-        Error::new(Fault::Limit, format_args!("{} is larger than {MAX_FILE} bytes", path.display()))
-            .todo("move it with a component of kind files")
-    };
-    if meta.len() > MAX_FILE {
-        return Err(too_long());
+    if meta.len() > MAX_JSON {
+        return Err(too_long(path, MAX_JSON));
     }
     // Room for one byte more than it should be: the buffer never grows, and so leaves no copy behind.
     let mut bytes = Zeroizing::new(vec![0; meta.len() as usize + 1]);

@@ -4,7 +4,7 @@ use super::command;
 use super::disk::{self, Links};
 use super::expand;
 use super::item::{Item, What};
-use super::model::{EnvEntry, FileEntry, Format, Mode, Model, VarName};
+use super::model::{EnvEntry, FileEntry, Format, Mode, Model, VarName, MAX_FILE};
 use super::pgpass::{self, Key};
 use super::policy::Policy;
 use super::source::{variables, Variable};
@@ -100,7 +100,7 @@ pub(super) fn fetch<'m>(
 fn file_here(scope: &Scope<'_>, entry: &FileEntry) -> Here {
     let Ok(path) = expand(scope.host, &entry.path) else { return Here::Nothing };
     match disk::read(&path, Links::Follow) {
-        Ok(Some(seen)) => Here::Value(seen.bytes),
+        Ok(Some(seen)) if seen.bytes.len() as u64 <= MAX_FILE => Here::Value(seen.bytes),
         _ if fs::symlink_metadata(&path).is_ok() => Here::Something,
         _ => Here::Nothing,
     }

@@ -1,8 +1,9 @@
 //! Each declared secret by itself: how to speak of it, under which name it can be given, and how it comes to the target.
 
-use super::model::{Model, VarName};
+use super::model::{FileEntry, Model, VarName};
 use super::pgpass::Key;
 use super::policy::{How, Policy};
+use crate::base::key_path::KeyPath;
 use crate::component::NotPacked;
 use std::fmt;
 
@@ -91,7 +92,21 @@ impl Item<'_> {
     }
 }
 
+impl FileEntry {
+    /// What there is to say of a key that stays; `outcome` completes "it ...".
+    pub(super) fn kept(&self, key: &KeyPath, outcome: &str) -> NotPacked {
+        let name = format!("{key} in {}", self.path);
+        NotPacked { name, policy: "keep", outcome: outcome.to_owned(), key: None, todo: None }
+    }
+}
+
 impl Model {
+    /// What the keys that stay are, for whoever looks into a bundle.
+    pub(super) fn kept_in_general(&self) -> impl Iterator<Item = NotPacked> + '_ {
+        let keys = self.files.iter().flat_map(|entry| entry.keep.iter().map(move |key| (entry, key)));
+        keys.map(|(entry, key)| entry.kept(key, "stays on each machine as it is there"))
+    }
+
     /// Every secret that it declares, in the order of the facts.
     pub(super) fn items(&self) -> impl Iterator<Item = Item<'_>> {
         let variables = self.env.iter().flat_map(|entry| entry.names.iter().map(|name| entry.item(name)));

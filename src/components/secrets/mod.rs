@@ -9,6 +9,7 @@ mod command;
 mod deployed;
 mod desired;
 mod disk;
+mod document;
 mod dotenv;
 mod fetch;
 mod finish;
@@ -240,6 +241,10 @@ impl Secrets {
         scope.progress.expect(values.size());
         let mut document = SecretBuf::with_capacity(values.size() as usize * 4 / 3 + 64 * 1024);
         values.write(&mut document)?;
+        if document.bytes().len() as u64 > MAX_DOCUMENT {
+            let what = format_args!("the secrets of '{}' are more than {MAX_DOCUMENT} bytes", self.name);
+            return Err(Error::new(Fault::Limit, what).todo("put some of them into a component of their own"));
+        }
         let mut stream = sink.create(&stream_name()?, Holds::Secrets)?;
         stream.write_all(document.bytes()).map_err(|e| Error::io("the secrets' values", e))?;
         stream.finish()?;
@@ -322,7 +327,7 @@ impl Component for Secrets {
     }
 
     fn not_packed(&self) -> Vec<NotPacked> {
-        self.model.items().filter_map(|item| item.in_general()).collect()
+        self.model.items().filter_map(|item| item.in_general()).chain(self.model.kept_in_general()).collect()
     }
 
     fn survey(&self, scope: &Scope<'_>) -> Result<Survey> {

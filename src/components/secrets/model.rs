@@ -4,13 +4,18 @@ use super::item::{Item, What};
 use super::pgpass::Key;
 use super::policy::{How, Policy};
 use super::shell_words::is_name;
+use crate::base::key_path::KeyPath;
 use crate::component::Listed;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Bytes of a whole file, and of any file that is read or edited.
+/// Bytes of a whole file.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;
+/// Bytes of a file of which keys stay, and so of any file that may be there.
+pub(super) const MAX_JSON: u64 = 8 * 1024 * 1024;
+/// Keys of one file that stay.
+const MAX_KEPT: usize = 64;
 /// Bytes of one variable's value: Linux gives a string of the environment 128 KiB, with its name.
 pub(super) const MAX_ENV_VALUE: usize = 128 * 1024 - 256;
 /// Things one component may hold.
@@ -173,9 +178,15 @@ pub(super) struct FileEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) mode: Option<Mode>,
     pub(super) policy: Policy,
-    /// What to do on the target, beside `reissue`.
+    /// What to do on the target, beside `reissue`, and where what stays is not there yet.
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub(super) how: Option<How>,
+    /// Keys of a JSON document that are not packed, and on the target stay what they are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) keep: Vec<KeyPath>,
+    /// Which of them the source has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) had: Vec<KeyPath>,
     /// Whether this machine's own profile has a say in the policy.
     #[serde(skip)]
     pub(super) own: bool,
@@ -189,6 +200,34 @@ impl FileEntry {
     pub(super) fn item(&self) -> Item<'_> {
         let what = What::File(&self.path);
         Item { what, policy: &self.policy, how: self.how.as_ref(), own: self.own }
+    }
+
+    /// Bytes that it may have.
+    pub(super) fn max(&self) -> u64 {
+        if self.keep.is_empty() {
+            MAX_FILE
+        } else {
+            MAX_JSON
+        }
+    }
+
+    /// The rule that its keys break.
+    fn flaw_of_keys(&self) -> Option<String> {
+        let path = &self.path;
+        if !self.keep.is_empty() && self.policy != Policy::Copy {
+            return Some(format!("{path} has keys that stay, and is not copied"));
+        }
+        if self.keep.len() > MAX_KEPT {
+            return Some(format!("{path} has more than {MAX_KEPT} keys that stay"));
+        }
+        let mut keys: Vec<_> = self.keep.iter().map(KeyPath::keys).collect();
+        keys.sort_unstable();
+        if let Some(twice) = keys.windows(2).find(|pair| pair[1].starts_with(pair[0])) {
+            return Some(format!("{path}: what stays at '{}' is named twice", twice[0].join(".")));
+        }
+        let mut had = BTreeSet::new();
+        let stranger = self.had.iter().find(|key| !self.keep.contains(key) || !had.insert(*key))?;
+        Some(format!("{path}: '{stranger}' is not among the keys that stay, or there twice"))
     }
 }
 
@@ -314,7 +353,8 @@ impl Model {
         Some(format!("{twice} is declared twice"))
     }
 
-    /// A command gives one value, and only where a secret is made anew there is something to say of how.
+    /// A command gives one value, keys stay in what is copied, and only where something is made anew there is something to say
+    /// of how.
     fn flaw_of_a_policy(&self) -> Option<String> {
         let several = |policy: &Policy, count| matches!(policy, Policy::Command(_)) && count != 1;
         if let Some(entry) = self.env.iter().find(|e| several(&e.policy, e.names.len())) {
@@ -323,7 +363,13 @@ impl Model {
         if let Some(entry) = self.pgpass.iter().find(|p| several(&p.policy, p.lines.len())) {
             return Some(format!("a command gives one value, and there are several lines of {}", entry.file));
         }
-        let odd = self.items().find(|item| item.how.is_some() && *item.policy != Policy::Reissue)?;
+        if let Some(flaw) = self.files.iter().find_map(FileEntry::flaw_of_keys) {
+            return Some(flaw);
+        }
+        let stays = |what: What<'_>| self.files.iter().any(|f| !f.keep.is_empty() && f.item().what.is(what));
+        let odd =
+            |item: &Item<'_>| item.how.is_some() && *item.policy != Policy::Reissue && !stays(item.what);
+        let odd = self.items().find(odd)?;
         Some(format!("{} has a 'how', and its policy is not reissue", odd.what))
     }
 }

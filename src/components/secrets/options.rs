@@ -3,6 +3,7 @@
 use super::model::{EnvEntry, FileEntry, Format, Mode, Model, PgpassEntry, VarName};
 use super::pgpass::Key;
 use super::policy::{How, Policy};
+use crate::base::key_path::KeyPath;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -50,6 +51,9 @@ struct FileOption {
     #[serde(default, deserialize_with = "policy")]
     policy: Option<Policy>,
     how: Option<How>,
+    /// Keys of a JSON document that stay on each machine.
+    #[serde(default)]
+    keep: Vec<KeyPath>,
     #[serde(default)]
     absent: Absent,
 }
@@ -106,6 +110,8 @@ pub(super) fn read(options: &Value) -> Result<Model, String> {
         mode: f.mode,
         policy: f.policy.unwrap_or_default(),
         how: f.how,
+        keep: f.keep,
+        had: Vec::new(),
         own: false,
         optional: f.absent == Absent::Ok,
     };
@@ -169,7 +175,7 @@ fn parse<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, String> {
 }
 
 /// What the target's own profile changes: which shell file loads the variables, which `.pgpass` gets the lines, the
-/// modes of whole files, and any policy that it writes out. What it says beyond that is about another machine's secrets.
+/// modes of whole files, more keys of them that stay, and any policy that it writes out. What it says beyond that is about another machine's secrets.
 pub(super) fn override_with(model: &mut Model, options: &Value) -> Result<(), String> {
     let own = parsed(options)?;
     if own.shell_file.is_some() {
@@ -186,7 +192,12 @@ pub(super) fn override_with(model: &mut Model, options: &Value) -> Result<(), St
     for file in own.files {
         let Some(theirs) = model.files.iter_mut().find(|theirs| theirs.path == file.path) else { continue };
         theirs.mode = file.mode.or(theirs.mode);
+        let how = theirs.how.clone();
         decide(&mut theirs.policy, &mut theirs.how, &mut theirs.own, &file.policy, &file.how);
+        theirs.keep_more(file.keep);
+        if !theirs.keep.is_empty() && theirs.how.is_none() {
+            theirs.how = how;
+        }
     }
     Ok(())
 }
@@ -203,6 +214,19 @@ fn split(mut theirs: EnvEntry, own: &EnvOption) -> Vec<EnvEntry> {
     let mut decided = EnvEntry { names: named, ..theirs.clone() };
     decide(&mut decided.policy, &mut decided.how, &mut decided.own, &own.policy, &own.how);
     vec![theirs, decided].into_iter().filter(|entry| !entry.names.is_empty()).collect()
+}
+
+impl FileEntry {
+    /// What either machine wants to stay does, as long as the bundle brings the file at all.
+    fn keep_more(&mut self, more: Vec<KeyPath>) {
+        let bundles = if self.policy == Policy::Copy { std::mem::take(&mut self.keep) } else { Vec::new() };
+        self.keep = more;
+        let covered = |key: &KeyPath, by: &[KeyPath]| by.iter().any(|own| key.keys().starts_with(own.keys()));
+        let added: Vec<KeyPath> = bundles.into_iter().filter(|key| !covered(key, &self.keep)).collect();
+        self.keep.retain(|own| !covered(own, &added));
+        self.keep.extend(added);
+        self.had.retain(|had| self.keep.contains(had));
+    }
 }
 
 /// A policy that the profile writes out takes the place of the bundle's, and of its `how`.
@@ -311,6 +335,41 @@ mod tests {
         assert!(model.files[0].how.is_some() && model.flaw().is_none());
         override_with(&mut model, &json!({ "files": [{ "path": "~/f", "policy": "host-bound" }] })).unwrap();
         assert!(model.files[0].how.is_none() && model.flaw().is_none());
+    }
+
+    #[test]
+    fn keys_stay_if_either_machine_says_so() {
+        let file = |more: Value| {
+            let mut file = json!({ "path": "~/x" });
+            file.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({ "files": [file] })
+        };
+        let flaw = |more: Value| read(&file(more)).unwrap().flaw();
+        assert_eq!(flaw(json!({ "keep": ["a", "b.c"], "how": "log in" })), None);
+        for (more, part) in [
+            (json!({ "keep": ["a", "a"] }), "what stays at 'a' is named twice"),
+            (json!({ "keep": ["a.b", "a"] }), "what stays at 'a' is named twice"),
+            (json!({ "keep": ["a"], "policy": "reissue" }), "is not copied"),
+            (json!({ "keep": (0..65).map(|n| n.to_string()).collect::<Vec<_>>() }), "more than 64 keys"),
+        ] {
+            assert!(flaw(more.clone()).is_some_and(|flaw| flaw.contains(part)), "{more}");
+        }
+        assert!(read(&file(json!({ "keep": ["a..b"] }))).unwrap_err().contains("joined by dots"));
+
+        let overridden = |own: Value| {
+            let mut model = read(&file(json!({ "keep": ["a", "b.c"], "how": "log in" }))).unwrap();
+            model.files[0].had = model.files[0].keep.clone();
+            override_with(&mut model, &file(own)).unwrap();
+            assert_eq!(model.flaw(), None);
+            let texts = |keys: &[KeyPath]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let entry = &model.files[0];
+            (texts(&entry.keep), texts(&entry.had), entry.how.is_some())
+        };
+        let row = |keep: &str, had: &str, how| (keep.to_owned(), had.to_owned(), how);
+        assert_eq!(overridden(json!({ "mode": "640" })), row("a b.c", "a b.c", true));
+        assert_eq!(overridden(json!({ "keep": ["d", "b"] })), row("d b a", "a", true));
+        assert_eq!(overridden(json!({ "keep": ["a.x"], "how": "x" })), row("a b.c", "a b.c", true));
+        assert_eq!(overridden(json!({ "policy": "host-bound" })), row("", "", false));
     }
 
     #[test]

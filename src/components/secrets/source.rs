@@ -1,6 +1,7 @@
 //! The source: finding the declared secrets where they are. Nothing is changed, no shell is run.
 
 use super::disk::{self, Links, Seen};
+use super::document;
 use super::dotenv;
 use super::model::{EnvEntry, FileEntry, Format, Mode, Model, PgpassEntry, MAX_ENV_VALUE};
 use super::pgpass;
@@ -134,7 +135,11 @@ pub(super) fn gather(host: &Host, model: &Model) -> Result<Gathered> {
         found.open_to_others(host, &entry.path)?;
         let seen = whole_file(host, entry)?;
         entry.mode.get_or_insert(Mode(seen.mode & 0o600 | 0o400));
-        found.values.files.push(FileValue { path: entry.path.clone(), value: Packed(seen.bytes) });
+        let value = match entry.keep.is_empty() {
+            true => seen.bytes,
+            false => without_what_stays(entry, &seen.bytes)?,
+        };
+        found.values.files.push(FileValue { path: entry.path.clone(), value: Packed(value) });
     }
     found.model.files = files;
     Ok(found)
@@ -182,9 +187,26 @@ fn pgpass_values(host: &Host, entry: &PgpassEntry) -> Result<Named> {
 }
 
 fn whole_file(host: &Host, entry: &FileEntry) -> Result<Seen> {
-    disk::read(&expand(host, &entry.path)?, Links::Refuse)?.ok_or_else(|| {
-        Error::not_ready(format_args!("{} does not exist", entry.path)).todo("leave it out of the profile")
-    })
+    let path = expand(host, &entry.path)?;
+    match disk::read(&path, Links::Refuse)? {
+        Some(seen) if seen.bytes.len() as u64 > entry.max() => Err(disk::too_long(&path, entry.max())),
+        Some(seen) => Ok(seen),
+        None => Err(Error::not_ready(format_args!("{} does not exist", entry.path))
+            .todo("leave it out of the profile")),
+    }
+}
+
+/// The document without the keys that stay; which of them are there goes into the entry.
+fn without_what_stays(entry: &mut FileEntry, bytes: &Secret) -> Result<Secret> {
+    let path = &entry.path;
+    let odd = |what| {
+        Error::not_ready(format_args!("{path} {what}"))
+            .todo("mend the file, or take `keep` out of the profile: then it is packed as it is")
+    };
+    let object = document::object(bytes.expose()).map_err(odd)?;
+    let packed = document::strip(bytes.expose(), &entry.keep).map_err(odd)?;
+    entry.had = document::there(object, &entry.keep);
+    Ok(packed)
 }
 
 /// Every declared secret, to be searched for where it does not belong. One that does not travel need not exist.

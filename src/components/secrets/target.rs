@@ -2,7 +2,7 @@
 
 use super::disk::{self, Links, Seen};
 use super::logins::Deployed;
-use super::model::{Model, VarName, MAX_FILE};
+use super::model::{Model, VarName, MAX_JSON};
 use crate::base::digest::Digest;
 use crate::base::secret::Secret;
 use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity};
@@ -248,7 +248,7 @@ impl Draft<'_> {
         }
         self.plan.space += match &target.new {
             New::Bytes(new) => new.len() as u64,
-            New::Open => MAX_FILE,
+            New::Open => MAX_JSON,
             New::Gone => 0,
         };
         self.plan.destinations.push(place.shown);

@@ -14,6 +14,7 @@ use std::os::unix::fs::{symlink, PermissionsExt};
 
 const BASHRC: &str = include_str!("../../../fixtures/kage-bunshin/bashrc");
 
+mod keep;
 mod policies;
 
 struct Home {

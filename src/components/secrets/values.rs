@@ -6,7 +6,8 @@
 //!  "files":[{"path":"~/.x","value":"..."}]}
 //! ```
 
-use super::model::{Model, MAX_ENV_VALUE, MAX_FILE};
+use super::document;
+use super::model::{FileEntry, Model, MAX_ENV_VALUE, MAX_FILE, MAX_JSON};
 use super::policy::Policy;
 use crate::base::digest::Digest;
 use crate::base::json;
@@ -112,10 +113,24 @@ impl Values {
                 format_args!("the secrets' values are not what they should be, at byte {}", e.column()),
             )
         })?;
-        match values.matches(model) && values.bounded() {
-            true => Ok(values),
-            false => Err(Error::rule("X4", "the secrets' values are not those that the facts name")),
+        if !values.matches(model) || !values.bounded(model) {
+            return Err(Error::rule("X4", "the secrets' values are not those that the facts name"));
         }
+        for (entry, value) in values.of_files(model).filter(|(entry, _)| !entry.keep.is_empty()) {
+            let broken =
+                |what: String| Error::rule("X5", format_args!("{} in the bundle {what}", entry.path));
+            let object = document::object(value.0.expose()).map_err(broken)?;
+            if let Some(there) = document::there(object, &entry.keep).first() {
+                return Err(broken(format!("has '{there}', which is to stay on its machine")));
+            }
+        }
+        Ok(values)
+    }
+
+    /// The files that the facts name, with their values.
+    fn of_files<'v>(&'v self, model: &'v Model) -> impl Iterator<Item = (&'v FileEntry, &'v Packed)> {
+        let copied = model.files.iter().filter(|f| f.policy == Policy::Copy);
+        copied.zip(self.files.iter().map(|v| &v.value))
     }
 
     fn matches(&self, model: &Model) -> bool {
@@ -131,11 +146,13 @@ impl Values {
             && files.map(|f| f.path.as_str()).eq(self.files.iter().map(|v| v.path.as_str()))
     }
 
-    fn bounded(&self) -> bool {
+    fn bounded(&self, model: &Model) -> bool {
         let fits = |kind: Kind, v: &Packed| kind.misfit(&v.0).is_none();
+        // Whatever the machine has is in a backup.
+        let max = |entry: &FileEntry| if model.backup.is_some() { MAX_JSON } else { entry.max() };
         self.env.iter().all(|v| fits(Kind::Variable, &v.value))
             && self.pgpass.iter().all(|v| fits(Kind::Password, &v.value))
-            && self.files.iter().all(|v| fits(Kind::File, &v.value))
+            && self.of_files(model).all(|(entry, v)| v.0.len() as u64 <= max(entry))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Site, Trial, Tried};
 use crate::base::digest::{Digest, Hasher};
-use crate::format::{FileProbe, FileType};
+use crate::format::{Absent, FileProbe, FileType};
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -36,9 +36,10 @@ impl Trial for File {
         let size = min_size.map(|size| format!("at least {size} bytes"));
         let digest = sha256.map(|digest| format!("SHA-256 {digest}"));
         let wants: Vec<String> = [kind, mode, owner, size, digest].into_iter().flatten().collect();
+        let if_there = if self.probe.absent == Absent::Ok { ", if it is there" } else { "" };
         match wants.is_empty() {
             true => format!("looks that {path} is there"),
-            false => format!("looks at {path}: {}", wants.join(", ")),
+            false => format!("looks at {path}{if_there}: {}", wants.join(", ")),
         }
     }
 
@@ -57,7 +58,8 @@ impl Trial for File {
             Ok(_) if !self.exists() => return Tried::failed("it is there").with(at),
             Ok(meta) => meta,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let tried = if self.exists() { Tried::failed("it is not there") } else { Tried::passed() };
+                let must = self.exists() && self.probe.absent == Absent::Refuse;
+                let tried = if must { Tried::failed("it is not there") } else { Tried::passed() };
                 return tried.with(at);
             }
             Err(error) => return Tried::failed(error.to_string()).with(at),
@@ -157,6 +159,8 @@ mod tests {
             json!({"path": "~/d", "type": "directory"}),
             json!({"path": "~/dangling", "type": "symlink"}),
             json!({"path": "~/none", "exists": false}),
+            json!({"path": "~/none", "absent": "ok", "mode": "600"}),
+            json!({"path": "~/x", "absent": "ok", "mode": "640"}),
         ] {
             assert_eq!(attempt(good.clone()).verdict, Verdict::Passed, "{good}");
         }
@@ -167,6 +171,7 @@ mod tests {
             (json!({"path": "~/dangling", "exists": false}), "it is there"),
             (json!({"path": "~/x", "type": "directory"}), "it is not a directory"),
             (json!({"path": "~/x", "mode": "600"}), "its mode is 0640, not 600"),
+            (json!({"path": "~/x", "mode": "600", "absent": "ok"}), "its mode is 0640, not 600"),
             (json!({"path": "~/x", "owner": "nobody-else"}), "not to nobody-else"),
             (json!({"path": "~/x", "min-size": 4}), "it has 3 bytes, fewer than 4"),
             (json!({"path": "~/x", "sha256": Digest::of(b"").to_string()}), "its SHA-256 is ba78"),

@@ -2,12 +2,16 @@
 
 use super::address::Address;
 use super::{values, Site, Trial, Tried};
+use crate::engine::authorities;
 use crate::format::{HttpProbe, Method};
 use serde_json::Value;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use ureq::http::{header::HOST, HeaderName, HeaderValue, Request, Response, Uri};
+use ureq::config::Config;
+use ureq::http::{HeaderName, HeaderValue, Request, Response, Uri};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Error};
 use zeroize::Zeroizing;
 
@@ -25,12 +29,17 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(probe: &HttpProbe) -> Result<Self, String> {
-        let bad = || format!("'{}' is not http://HOST[:PORT]/...", probe.url);
+        let bad = || format!("'{}' is not http://HOST[:PORT]/... or https://HOST[:PORT]/...", probe.url);
         let uri: Uri = probe.url.parse().map_err(|_| bad())?;
-        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(bad)?;
+        let standard = match uri.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err(bad()),
+        };
+        let authority = uri.authority().ok_or_else(bad)?;
         // A port that is none must not become the standard one.
         let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => 80,
+            Some("") => standard,
             Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(bad)?,
             None => return Err(bad()),
         };
@@ -80,6 +89,18 @@ impl Trial for Http {
     }
 }
 
+/// The one address that a request goes to, whatever its host is called: that name was resolved before.
+#[derive(Debug)]
+struct Pinned(SocketAddr);
+
+impl Resolver for Pinned {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let mut only = self.empty();
+        only.push(self.0);
+        Ok(only)
+    }
+}
+
 enum Failure {
     /// Nobody is there: another address may answer.
     Unreachable(io::Error),
@@ -88,15 +109,17 @@ enum Failure {
 
 impl Http {
     fn send(&self, site: &Site, address: SocketAddr, limit: Duration) -> Result<Response<Body>, Failure> {
-        let config = Agent::config_builder()
+        let mut config = Agent::config_builder()
             .proxy(None)
             .max_redirects(0)
             .http_status_as_error(false)
             .timeout_global(Some(limit))
-            .user_agent(concat!("kbpack/", env!("CARGO_PKG_VERSION")))
-            .build();
-        let (request, body) = self.request(site, address).map_err(Failure::Other)?;
-        let agent = Agent::new_with_config(config);
+            .user_agent(concat!("kbpack/", env!("CARGO_PKG_VERSION")));
+        if self.uri.scheme_str() == Some("https") {
+            config = config.tls_config(authorities::believed());
+        }
+        let (request, body) = self.request(site).map_err(Failure::Other)?;
+        let agent = Agent::with_parts(config.build(), DefaultConnector::default(), Pinned(address));
         let sent = match body {
             Some(body) => agent.run(request.map(|()| &body[..])),
             None => agent.run(request),
@@ -109,22 +132,12 @@ impl Http {
         })
     }
 
-    /// The request to just this address, in the name of the host that the URL has.
     #[allow(clippy::type_complexity)] // a request and its body
-    fn request(
-        &self,
-        site: &Site,
-        address: SocketAddr,
-    ) -> Result<(Request<()>, Option<Zeroizing<Vec<u8>>>), String> {
-        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        let pinned =
-            Uri::builder().scheme("http").authority(address.to_string()).path_and_query(path).build();
+    fn request(&self, site: &Site) -> Result<(Request<()>, Option<Zeroizing<Vec<u8>>>), String> {
         let mut request = Request::new(());
         *request.method_mut() = self.probe.method.as_str().parse().map_err(|_| "its method is none")?;
-        *request.uri_mut() = pinned.map_err(|error| error.to_string())?;
-        let named = self.uri.authority().map_or("", |authority| authority.as_str());
+        *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
-        headers.insert(HOST, HeaderValue::from_str(named).map_err(|error| error.to_string())?);
         for (name, value) in &self.probe.header {
             let value = values::expand(&site.host, value)?;
             let mut value = HeaderValue::from_bytes(&value).map_err(|_| {

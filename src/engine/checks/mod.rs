@@ -10,6 +10,7 @@ mod env;
 mod error;
 mod file;
 mod http;
+mod json;
 pub mod later;
 pub mod plan;
 pub mod record;
@@ -139,6 +140,7 @@ fn ready(check: &Check) -> Result<Arc<dyn Trial>, String> {
         Probe::Tcp(probe) => Arc::new(tcp::Tcp::new(probe)?),
         Probe::Version(probe) => Arc::new(version::Version::new(probe)),
         Probe::Env(probe) => Arc::new(env::Env::new(probe)),
+        Probe::Json(probe) => Arc::new(json::Json::new(probe)?),
     })
 }
 

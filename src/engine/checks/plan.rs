@@ -152,6 +152,8 @@ mod tests {
             {"name": "tcp6", "tcp": {"address": "[::1]:1"}},
             {"name": "http", "http": {"url": "http://127.1.2.3:80/x"}},
             {"name": "head", "http": {"url": "http://[::1]/", "method": "HEAD"}},
+            {"name": "https", "http": {"url": "https://localhost/"}},
+            {"name": "json", "json": {"file": "~/x.json", "exists": true}},
             {"name": "sql", "sql": {"url": "postgresql://u@localhost/d", "query": "q", "equals": ""}},
             {"name": "socket", "sql": {"url": "postgresql:///d", "query": "q", "equals": ""}},
         ]));
@@ -162,6 +164,8 @@ mod tests {
             {"name": "any", "tcp": {"address": "0.0.0.0:1"}},
             {"name": "mapped", "tcp": {"address": "[::ffff:127.0.0.1]:1"}},
             {"name": "looks", "http": {"url": "http://localhost.example.org/"}},
+            {"name": "https", "http": {"url": "https://example.org/"}},
+            {"name": "json", "json": {"file": "/etc/x.json", "exists": true}},
             {"name": "octal", "http": {"url": "http://0177.0.0.1/"}},
             {"name": "meta", "http": {"url": "http://169.254.169.254/"}},
             {"name": "secret", "http": {"url": "http://localhost/", "header": {"X-API-Key": "$K"}}},
@@ -178,7 +182,7 @@ mod tests {
         // What this machine's own profile asks for may always run.
         let own = plan(&may, &may_not, &authority(false)).unwrap();
         assert!(own.iter().all(|planned| planned.skipped.is_none()));
-        assert_eq!(own.len(), may.len() + may_not.len() - 2);
+        assert_eq!(own.len(), may.len() + may_not.len() - 4);
     }
 
     #[test]
@@ -208,6 +212,7 @@ mod tests {
             {"name": "port", "tcp": {"address": "localhost:0"}},
             {"name": "url", "http": {"url": "http://a b/"}},
             {"name": "port", "http": {"url": "http://a:99999/"}},
+            {"name": "scheme", "http": {"url": "httpx://a/"}},
             {"name": "tls", "sql": {"url": "postgresql://h/d?sslmode=perhaps", "query": "q", "equals": ""}},
             {"name": "two", "sql": {"url": "postgresql://u@localhost/d?hostaddr=10.0.0.1", "query": "q", "equals": ""}},
             {"name": "not a host", "sql": {"url": "postgresql://a b/d", "query": "q", "equals": ""}},

@@ -2,21 +2,15 @@
 
 use crate::base::process::Command;
 use crate::component::Host;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::CertificateDer;
+use crate::engine::authorities;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 use ureq::Agent;
 
 /// How long it may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Bytes of a command's output that are read.
 const MAX_OUTPUT: usize = 64 * 1024;
-/// Where systems keep the authorities that they believe: Debian's place, and Red Hat's.
-const AUTHORITIES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 /// Who is told: in a profile, a list is a command and its arguments, a text a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -68,30 +62,11 @@ fn run(argv: &[String], document: &[u8], host: &Host) -> Result<(), String> {
 }
 
 fn post(url: &str, document: &[u8]) -> Result<(), String> {
-    let config = Agent::config_builder().timeout_global(Some(LIMIT)).tls_config(tls());
+    let config = Agent::config_builder().timeout_global(Some(LIMIT)).tls_config(authorities::believed());
     let agent = Agent::new_with_config(config.build());
     let request = agent.post(url).header("Content-Type", "application/json");
     // A URL may hold what lets one send to it: of it, only the host is named.
     let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();
     request.send(document).map(|_| ()).map_err(|error| format!("{host}: {error}"))
-}
-
-/// TLS that believes the authorities that this system believes.
-fn tls() -> TlsConfig {
-    let file = std::env::var("SSL_CERT_FILE").ok();
-    let files = file.as_deref().into_iter().chain(AUTHORITIES);
-    let certificates: Vec<Certificate<'static>> = files
-        .filter(|file| Path::new(file).exists())
-        .take(1)
-        .filter_map(|file| CertificateDer::pem_file_iter(file).ok())
-        .flatten()
-        .filter_map(|certificate| certificate.ok())
-        .map(|certificate| Certificate::from_der(&certificate).to_owned())
-        .collect();
-    TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::from(certificates))
-        .build()
 }

@@ -25,6 +25,7 @@ impl Subject for Policies {
             json!({ "path": "~/printed", "mode": "640", "policy": { "command": ["printf", "a\\nb\\n"] } }),
             json!({ "path": "~/login.json", "policy": "reissue", "how": "log in" }),
             json!({ "path": "~/machine-id", "policy": "host-bound" }),
+            json!({ "path": "~/state.json", "keep": ["login", "ids.machine"], "how": "log in" }),
         ];
         options["files"].as_array_mut().unwrap().extend(files);
         options
@@ -36,7 +37,10 @@ impl Subject for Policies {
         if state == State::Source {
             put(&host.home, "login.json", "the source's", 0o600);
             put(&host.home, "printed", "a\nb\n", 0o640);
+            // The facts say which of the keys were there; so that they are the same again, none is.
+            put(&host.home, "state.json", r#"{ "n": 1.50, "ids": {"user": "ada"} }"#, 0o600);
         } else {
+            put(&host.home, "state.json", r#"{"ids":{},"own":true}"#, 0o640);
             let env = fs::read_to_string(at("app/.env")).unwrap();
             put(&host.home, "app/.env", env + "FETCHED=before\nPINNED=to-this-machine\n", 0o600);
         }

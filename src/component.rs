@@ -206,8 +206,8 @@ pub trait Kind: Sync {
         Vec::new()
     }
 
-    /// The streams that [`Component::holds`] reads, and how many of the first bytes of each at most ([`LONGEST_LIST`]: all): of
-    /// these an export keeps a copy while it writes them.
+    /// The streams that [`Component::holds`] reads, by the last part of their names, and how many of the first bytes of each at
+    /// most ([`LONGEST_LIST`]: all): of these an export keeps a copy while it writes them.
     fn lists(&self) -> &'static [(&'static str, usize)] {
         &[]
     }

@@ -40,7 +40,7 @@ impl StreamSink for Keep<'_> {
         if holds == Holds::Secrets {
             return Ok(inner);
         }
-        let most = self.lists.iter().find(|(list, _)| *list == name.as_str()).map(|(_, most)| *most);
+        let most = self.lists.iter().find(|(list, _)| is_called(name, list)).map(|(_, most)| *most);
         let info = StreamInfo { name: name.clone(), size: 0 };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push((info, None));
@@ -109,6 +109,11 @@ impl StreamSource for KeptStreams {
     }
 }
 
+/// Whether a stream is the list, in a component or in one inside it: its name is this, or ends so.
+fn is_called(name: &StreamName, list: &str) -> bool {
+    name.as_str().strip_suffix(list).is_some_and(|above| above.is_empty() || above.ends_with('/'))
+}
+
 /// A list that is too long to be kept.
 fn too_long(name: &StreamName) -> Error {
     Error::new(Fault::Limit, format_args!("the list '{name}' is longer than {} MiB", LONGEST_LIST >> 20))
@@ -116,8 +121,9 @@ fn too_long(name: &StreamName) -> Error {
 
 /// Refuses `streams` with a list that is too long to be kept; `lists` as for [`Keep::new`].
 pub fn require_short(lists: &[(&str, usize)], streams: &dyn StreamSource) -> Result<()> {
-    let whole = |name: &str| lists.iter().any(|(list, most)| *list == name && *most == LONGEST_LIST);
-    let long = |info: &&StreamInfo| info.size >= LONGEST_LIST as u64 && whole(info.name.as_str());
+    let whole =
+        |name: &StreamName| lists.iter().any(|(list, most)| *most == LONGEST_LIST && is_called(name, list));
+    let long = |info: &&StreamInfo| info.size >= LONGEST_LIST as u64 && whole(&info.name);
     streams.list().iter().find(long).map_or(Ok(()), |info| Err(too_long(&info.name)))
 }
 
@@ -158,20 +164,25 @@ mod tests {
             stream.write_all(b"0123456789").unwrap();
             stream.finish().unwrap();
         };
-        for of in ["data", "list", "head"] {
+        for of in ["data", "list", "head", "a/list", "alist"] {
             write(of, Holds::Data);
         }
         write("values", Holds::Secrets);
         let mut kept = keep.finish();
         let there: Vec<_> = kept.list().iter().map(|info| (info.name.as_str(), info.size)).collect();
-        assert_eq!(there, [("data", 10), ("list", 10), ("head", 10)]);
+        assert_eq!(there, [("data", 10), ("list", 10), ("head", 10), ("a/list", 10), ("alist", 10)]);
         let read = |kept: &KeptStreams, of: &str| {
             let mut text = String::new();
             kept.open(&name(of)).map(|mut stream| stream.read_to_string(&mut text).unwrap()).map(|_| text)
         };
         assert_eq!(read(&kept, "list").unwrap(), "0123456789");
-        assert_eq!(read(&kept, "head").unwrap(), "0123");
-        assert!(read(&kept, "data").is_err() && read(&kept, "values").is_err());
+        assert_eq!(
+            (read(&kept, "head").unwrap(), read(&kept, "a/list").unwrap()),
+            ("0123".into(), "0123456789".into())
+        );
+        for none in ["data", "alist", "values"] {
+            assert!(read(&kept, none).is_err(), "{none}");
+        }
 
         let lists = [("list", LONGEST_LIST), ("head", 4)];
         assert!(require_short(&lists, &kept).is_ok());

@@ -116,6 +116,16 @@ fn submodules_arrive_with_their_repositories() {
     let plan = &again["components"][0]["plan"];
     assert_eq!((&plan["added"], &plan["changed"]), (&0.into(), &0.into()), "{again}");
     world.target.kbpack(&["check"]).ok();
+    // Nothing differs, on either side; then a commit in a submodule does.
+    let path = bundle.to_str().unwrap();
+    world.target.kbpack(&["diff", path, "--exit-code"]).ok();
+    world.source.kbpack(&["status", "--exit-code"]).ok();
+    git(&target.join("plain"), "commit -q --allow-empty -m further");
+    let differs = world.target.kbpack(&["diff", path, "--json"]).ok().json();
+    let differs = &differs["components"][0]["differences"];
+    assert_eq!((differs.as_array().unwrap().len(), &differs[0]["ahead"]), (1, &1.into()), "{differs}");
+    assert_eq!(differs[0]["name"], "plain: refs/heads/main");
+    git(&target.join("plain"), "reset -q --hard HEAD~1");
     let listed = world.target.kbpack(&["inspect", bundle.to_str().unwrap(), "--files"]).ok().text();
     assert!(listed.contains("vendor/lib: refs/tags/v1"), "{listed}");
     // And its bundles are stock git's.

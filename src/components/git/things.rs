@@ -1,6 +1,6 @@
 //! What a repository holds, as a list of things: refs and HEAD, stashes, submodules, and what is in no commit.
 
-use super::facts::{Facts, Head};
+use super::facts::{Head, Module};
 use super::graph::{self, Graph};
 use super::header::Header;
 use super::names::Id;
@@ -8,6 +8,7 @@ use super::open::open;
 use super::pending::{self, Pending};
 use super::site::{look, resolve, Found};
 use super::stashes::{self, Stash};
+use super::submodules::{self, Below};
 use super::{refs, require_streams, stream_name, work, Git, BUNDLE, GRAPH};
 use crate::base::digest::Digest;
 use crate::component::{Against, Result, Scope, StreamSource, Thing};
@@ -35,18 +36,15 @@ pub fn held(git: &Git, streams: &dyn StreamSource, against: &Against<'_>) -> Res
     );
     things.extend(stashed(&facts.stashes));
     things.extend(facts.uncommitted.map(uncommitted));
-    for module in &facts.modules {
-        things.extend(
-            module
-                .repository
-                .head
-                .as_ref()
-                .map(|head| submodule(&module.path, head, module_commit(&module.repository))),
-        );
-    }
     if let Some(other) = against.streams.filter(|_| has_bundle && differ(&things, against)) {
         let (theirs, ours) = (read_graph(other)?, read_graph(streams)?);
         count(&mut things, against, &|id| ours.parents(id).or_else(|| theirs.parents(id)));
+    }
+    for (number, module) in (1..).zip(&facts.modules) {
+        let inner = submodules::inner(git, &module.path, Some(module.repository.clone()));
+        let below = Below::source(streams, number)?;
+        let held = in_module(module, number, against, &|against| held(&inner, &below, against))?;
+        things.extend(held);
     }
     Ok(things)
 }
@@ -67,26 +65,38 @@ pub fn present(git: &Git, scope: &Scope<'_>, against: &Against<'_>) -> Result<Op
     }
     let packed = git.facts.as_ref().and_then(|facts| facts.uncommitted);
     things.extend(in_no_commit(&repo, &path, packed.is_some(), scope)?);
-    for module in git.facts.iter().flat_map(|facts| &facts.modules) {
-        let inner = path.join(&module.path);
-        if super::open::is_repository(&inner) {
-            let inner = open(&inner)?;
-            things.push(submodule(&module.path, &refs::head(&inner)?, refs::head_commit(&inner)?));
-        }
-    }
     if differ(&things, against) {
-        let theirs = match against.streams {
-            Some(streams) if streams.list().iter().any(|stream| stream.name.as_str() == GRAPH) => {
-                read_graph(streams)?
-            }
-            _ => Graph::default(),
-        };
+        let theirs = against.streams.map(read_graph).transpose()?.unwrap_or_default();
         count(&mut things, against, &|id| {
             let here = || Some(repo.find_commit(id.0).ok()?.parent_ids().map(Id).collect());
             theirs.parents(id).or_else(here)
         });
     }
+    for (number, module) in (1..).zip(git.facts.iter().flat_map(|facts| &facts.modules)) {
+        let inner = submodules::inner(git, &module.path, Some(module.repository.clone()));
+        let present = |against: &Against<'_>| Ok(present(&inner, scope, against)?.unwrap_or_default());
+        things.extend(in_module(module, number, against, &present)?);
+    }
     Ok(Some(things))
+}
+
+/// What `look` finds in a submodule, under names that begin with its path.
+fn in_module(
+    module: &Module,
+    number: usize,
+    against: &Against<'_>,
+    look: &dyn Fn(&Against<'_>) -> Result<Vec<Thing>>,
+) -> Result<Vec<Thing>> {
+    let prefix = format!("{}: ", module.path);
+    let inner = |thing: &Thing| {
+        let name = thing.name.strip_prefix(&prefix)?.to_owned();
+        Some(Thing { name, ..thing.clone() })
+    };
+    let theirs: Vec<Thing> = against.things.iter().filter_map(inner).collect();
+    let below = against.streams.map(|streams| Below::source(streams, number)).transpose()?;
+    let streams = below.as_ref().map(|below| below as &dyn StreamSource);
+    let found = look(&Against { things: &theirs, streams, only: &[] })?;
+    Ok(found.into_iter().map(|thing| Thing { name: format!("{prefix}{}", thing.name), ..thing }).collect())
 }
 
 /// What is in no commit: as one thing where that travels, which is the same if all of it is; else file by file.
@@ -123,23 +133,6 @@ fn stashed(all: &[Stash]) -> Vec<Thing> {
 fn uncommitted(Pending { index, work }: Pending) -> Thing {
     let content = Digest::of(format!("{index} {work}").as_bytes());
     Thing { content: Some(content), ..Thing::new(UNCOMMITTED, "work that is in no commit") }
-}
-
-/// The commit that a submodule's facts say that its HEAD is at, where they say it.
-fn module_commit(facts: &Facts) -> Option<Id> {
-    match &facts.head {
-        Some(Head::Detached(id)) => Some(*id),
-        _ => None,
-    }
-}
-
-fn submodule(path: &str, head: &Head, commit: Option<Id>) -> Thing {
-    let value = match (head, commit) {
-        (Head::Branch(name), None) => Some(name.clone()),
-        (Head::Branch(_), Some(_)) => None,
-        (Head::Detached(id), _) => Some(id.to_string()),
-    };
-    Thing { value, ..Thing::new(format!("submodule {path}"), "submodule") }
 }
 
 fn read_graph(streams: &dyn StreamSource) -> Result<Graph> {

@@ -11,8 +11,8 @@ mod streams;
 mod target;
 
 pub use gone::Gone;
-pub use source::{back_up, capture, list, survey};
-pub use streams::prefix;
+pub use source::{back_up, capture, inner, list, survey};
+pub use streams::{prefix, Below};
 pub use target::{any, build, commit, plan, stage, Module};
 
 use super::facts::{Facts, State};

@@ -69,7 +69,7 @@ impl Campaign<'_> {
         for (call, count) in counts {
             // More of the last, where the swap and the late backup are.
             let some = |n: &u32| {
-                all || n.is_multiple_of((count / 3).max(1)) || *n + 16 > count && n.is_multiple_of(5)
+                all || n.is_multiple_of((count / 2).max(1)) || *n + 16 > count && n.is_multiple_of(7)
             };
             for nth in (1..=count).filter(some) {
                 runs += 1;

@@ -152,7 +152,7 @@ fn killed_anywhere_it_is_the_old_or_the_new_content() {
         // The suite takes some, more of the last, where the commit is; `KBPACK_CAMPAIGN=1` takes all.
         let all = std::env::var_os("KBPACK_CAMPAIGN").is_some();
         let some =
-            |n: &u32| all || n.is_multiple_of((count / 3).max(1)) || *n + 70 > count && n.is_multiple_of(9);
+            |n: &u32| all || n.is_multiple_of((count / 2).max(1)) || *n + 70 > count && n.is_multiple_of(15);
         for nth in (1..=count).filter(some) {
             pair.target
                 .sql("postgres", "DROP DATABASE app WITH (FORCE); CREATE DATABASE app TEMPLATE pristine");

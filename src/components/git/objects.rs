@@ -107,7 +107,7 @@ fn list(repo: &Repository) -> std::result::Result<(Known, Vec<Oid>), Stock> {
         }
         Ok((rows, asked))
     });
-    let (rows, asked) = stock::judge(talked, |why| broken(why))?;
+    let (rows, asked) = stock::judge(repo, talked, |why| broken(why))?;
     Ok((Known::new(rows), asked))
 }
 
@@ -145,7 +145,7 @@ fn read(repo: &Repository, known: &Known, asked: &[Oid]) -> std::result::Result<
             Ok(Some(look.modules))
         })
     });
-    let modules = stock::judge(talked, |why| broken(why))?;
+    let modules = stock::judge(repo, talked, |why| broken(why))?;
     Ok(modules.ok_or_else(|| broken("git does not answer to the end"))?)
 }
 

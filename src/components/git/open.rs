@@ -4,7 +4,9 @@ use crate::base::fault::Fault;
 use crate::base::path::path_text;
 use crate::component::{Error, Result};
 use git2::{ErrorCode, Repository, RepositoryOpenFlags};
+use rustix::io::Errno;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -25,8 +27,51 @@ pub fn failed(path: &Path, error: &git2::Error) -> Error {
         ErrorCode::Locked => {
             Error::not_ready(what).todo("wait for the other git, or remove its lock if there is none")
         }
-        _ => Error::new(Fault::Unexpected, what),
+        _ => {
+            let of_machine = match error.class() {
+                git2::ErrorClass::Os => of_machine(error.message()),
+                // Libgit2 does not always say that a file could not be written.
+                git2::ErrorClass::None => is_full(path).then(|| Errno::NOSPC.into()),
+                _ => None,
+            };
+            match of_machine {
+                Some(error) => Error::io(shown(path), error),
+                None => Error::new(Fault::Unexpected, what),
+            }
+        }
     }
+}
+
+/// Whether next to nothing can be written where `path` is.
+fn is_full(path: &Path) -> bool {
+    const LITTLE: u64 = 64 << 10;
+    let room = rustix::fs::statvfs(path);
+    room.is_ok_and(|room| {
+        room.f_bavail.saturating_mul(room.f_frsize) < LITTLE || room.f_ffree == 0 && room.f_files > 0
+    })
+}
+
+/// The machine's error (no room, a disk that fails) that ends one of these lines in the system's own words, as git and libgit2 say it:
+/// then nothing is wrong with what they read.
+pub fn of_machine(said: &str) -> Option<io::Error> {
+    const ERRORS: [Errno; 9] = [
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::FBIG,
+        Errno::IO,
+        Errno::ROFS,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::ACCESS,
+    ];
+    let ends = |line: &str, errno: &Errno| {
+        let words = io::Error::from(*errno).to_string();
+        // Rust adds its number.
+        words.split_once(" (os error").is_some_and(|(words, _)| line.ends_with(&format!(": {words}")))
+    };
+    let found = |line: &str| ERRORS.into_iter().find(|errno| ends(line.trim_end(), errno));
+    said.lines().rev().find_map(found).map(io::Error::from)
 }
 
 /// Whether a repository is at `path` itself, not above it: a work tree with `.git` in it, or a bare one.
@@ -70,4 +115,23 @@ pub fn open(path: &Path) -> Result<Repository> {
         );
     }
     Ok(repo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_is_to_blame_for_is_told_from_a_bad_pack() {
+        let raw = |said: &str| of_machine(said).and_then(|error| error.raw_os_error());
+        let full = Some(Errno::NOSPC.raw_os_error());
+        assert_eq!(raw("fatal: write error: No space left on device\n"), full);
+        assert_eq!(
+            raw("fatal: unable to create temporary file: No space left on device\nerror: and so on\n"),
+            full
+        );
+        assert_eq!(raw("fatal: read error on input: Input/output error"), Some(Errno::IO.raw_os_error()));
+        assert_eq!(raw("fatal: pack has junk at the end: 0x20, offset 12\n"), None);
+        assert_eq!(raw("fatal: object named No space left on device\n"), None);
+    }
 }

@@ -43,7 +43,7 @@ fn by_stock(
             stock::copy(&mut stdout, to).map_err(|e| Error::io("the pack", e))
         })
     });
-    stock::judge(talked, |why| stock::unreadable(repo, "pack-objects", why))
+    stock::judge(repo, talked, |why| stock::unreadable(repo, "pack-objects", why))
 }
 
 /// libgit2's pack builder.
@@ -157,7 +157,7 @@ fn index_by_stock(
             Ok::<_, Error>((sent?, said.unwrap_or_default()))
         })
     });
-    let (sent, said) = stock::judge(talked, |why| broken(why))?;
+    let (sent, said) = stock::judge(repo, talked, |why| broken(why))?;
     // It says the pack's checksum. What follows a pack it would pass by: then the file is shorter than what was sent.
     let name = said.strip_prefix("pack\t").and_then(|rest| rest.strip_suffix('\n')).unwrap_or_default();
     let file = repo.path().join(format!("objects/pack/pack-{name}.pack"));
@@ -201,9 +201,12 @@ pub fn read_by_libgit2(
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             read => read.map_err(|e| Error::io("the git bundle", e))?,
         };
-        indexer.write_all(&buffer[..n]).map_err(|e| match e.raw_os_error() {
-            Some(_) => Error::io(shown(dir), e),
-            None => broken(&e),
+        indexer.write_all(&buffer[..n]).map_err(|e| {
+            match e.get_ref().and_then(|e| e.downcast_ref::<git2::Error>()) {
+                Some(git) if git.class() == git2::ErrorClass::Os => failed(dir, git),
+                Some(git) => broken(git.message()),
+                None => Error::io(shown(dir), e),
+            }
         })?;
         each(n as u64);
     }

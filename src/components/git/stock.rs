@@ -1,11 +1,13 @@
 //! Stock git as a child: for packs, which it writes, indexes and reads several times as fast as libgit2.
 
-use super::open::shown;
+use super::open::{of_machine, shown};
+use crate::base::fault::Fault;
 use crate::base::interrupt;
 use crate::base::process::{Command, ProcessError, Talked};
 use crate::component::Error;
 use git2::{Oid, Repository};
 use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 /// Nobody's repository takes longer.
@@ -43,8 +45,10 @@ pub fn git(repo: &Repository) -> Command {
         .env("GIT_TERMINAL_PROMPT", "0")
 }
 
-/// What came of a conversation with git. `failed` makes an error of git's last words, if it ended badly.
+/// What came of a conversation with git on `repo`. `failed` makes an error of git's last words, if it ended badly by no fault of
+/// the machine.
 pub fn judge<T>(
+    repo: &Repository,
     talked: Result<Talked<Result<T, Error>>, ProcessError>,
     failed: impl FnOnce(&str) -> Error,
 ) -> Result<T, Stock> {
@@ -57,9 +61,16 @@ pub fn judge<T>(
     }
     // An error of ours has ended the child.
     let said = talked.said?;
+    if let Some(signal) = talked.status.signal() {
+        let what = format!("{}: git was killed by signal {signal}", shown(repo.path()));
+        return Err(Stock::Failed(Error::new(Fault::Unexpected, what)));
+    }
     match talked.status.success() {
         true => Ok(said),
         false => {
+            if let Some(error) = of_machine(&talked.stderr) {
+                return Err(Stock::Failed(Error::io(shown(repo.path()), error)));
+            }
             let why = talked.stderr.lines().last().unwrap_or("it did not say why");
             Err(Stock::Failed(failed(why.trim_start_matches("fatal: "))))
         }

@@ -454,6 +454,10 @@ fn settings_that_name_their_home_work_in_another_one() {
 
     // It knows its own work again, and notices another's.
     target.kbpack(&["check", bundle.to_str().unwrap()]).ok();
+    target.kbpack(&["diff", "--exit-code", bundle.to_str().unwrap()]).ok();
+    for home in [source, target] {
+        home.kbpack(&["status", "--exit-code"]).ok();
+    }
     let again = world.import(&bundle, &["--json"]).ok();
     assert_eq!(changes(&again), [("claude".to_owned(), 0), ("rc".to_owned(), 0)], "{}", again.text());
     let own = target.read(".claude/settings.json");
@@ -462,6 +466,11 @@ fn settings_that_name_their_home_work_in_another_one() {
     assert_eq!(drifted.code, 8);
     let said = drifted.text();
     assert!(said.contains(" an import would change 1, the first is settings.json"), "{said}");
+    for look in [&["status", "--exit-code"][..], &["diff", "--exit-code", bundle.to_str().unwrap()]] {
+        let drifted = target.kbpack(look);
+        assert_eq!(drifted.code, 8);
+        assert!(drifted.text().contains("1 changed"), "{}", drifted.text());
+    }
     target.write(".claude/settings.json", own);
 
     // This machine can want the files as they were packed.

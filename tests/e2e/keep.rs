@@ -133,6 +133,7 @@ fn keys_stay_and_all_else_moves() {
     let again = "json.dump({**d, 'oauthAccount': {'accessToken': 'renewed'}}, open('.claude.json', 'w'), indent=1, sort_keys=True)";
     python(target, again);
     let check = target.kbpack(&["check", place]).ok().text();
+    target.kbpack(&["diff", "--exit-code", place]).ok();
     assert!(check.contains("✓ login: ") && check.contains("✓ as many plugins"), "{check}");
     let plan = target.kbpack(&["import", place, "--dry-run"]).ok().text();
     assert!(!plan.contains(" ~ ~/.claude.json"), "{plan}");

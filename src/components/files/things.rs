@@ -2,6 +2,7 @@
 
 use super::capture::{index_name, look, Source};
 use super::compare::count_shards;
+use super::home::{written, Moved};
 use super::index::{self, Node, Row};
 use super::meta::{read_xattrs, Meta, Names, Xattrs};
 use super::site::io_at;
@@ -79,7 +80,53 @@ pub fn present(files: &Files, scope: &Scope<'_>, against: &Against<'_>) -> Resul
     for (at, inside) in seen {
         (things[at].content, things[at].attributes) = inside;
     }
+    for (at, entry) in &to_read {
+        give_mode(files, &entry.path, &mut things[*at], against);
+    }
+    if let (Some(facts), Some(streams)) = (&files.facts, against.streams) {
+        if let Some(moved) = Moved::of(facts, scope.host) {
+            give_home(files, &moved, streams, &to_read, &mut things, against)?;
+        }
+    }
     Ok(Some(things))
+}
+
+/// The mode that `modes` gives a file, when it is packed or when it is put in place, makes it no other file.
+fn give_mode(files: &Files, path: &BundlePath, thing: &mut Thing, against: &Against<'_>) {
+    let Some(known) = against.find(&thing.name) else { return };
+    let given = |mode: Option<u32>| files.modes.of(path).or(mode);
+    if given(thing.mode) == known.mode || given(known.mode) == thing.mode {
+        thing.mode = known.mode;
+    }
+}
+
+/// Neither does what `rewrite-home` makes of it.
+fn give_home(
+    files: &Files,
+    moved: &Moved,
+    streams: &dyn StreamSource,
+    read: &[(usize, &Entry)],
+    things: &mut [Thing],
+    against: &Against<'_>,
+) -> Result<()> {
+    let differs = |thing: &Thing| {
+        against
+            .find(&thing.name)
+            .is_some_and(|known| thing.content.is_some() && known.content != thing.content)
+    };
+    let paths = read.iter().filter(|(at, _)| differs(&things[*at])).map(|(_, entry)| &entry.path).collect();
+    let written = written(files, moved, streams, &paths)?;
+    for (at, entry) in read {
+        let thing = &mut things[*at];
+        let (Some(known), Some(digest)) = (against.find(&thing.name), written.get(&entry.path)) else {
+            continue;
+        };
+        if thing.content == Some(*digest) {
+            (thing.content, thing.size) = (known.content, known.size);
+            thing.time.clone_from(&known.time);
+        }
+    }
+    Ok(())
 }
 
 /// Whether size and time prove the content to be the other side's. A time in whole seconds was set by a tool, and proves nothing.

@@ -321,9 +321,9 @@ impl Component for Secrets {
         Ok(things::held(&self.model, values.as_ref()))
     }
 
-    fn present(&self, scope: &Scope<'_>, _against: &Against<'_>) -> Result<Option<Vec<Thing>>> {
+    fn present(&self, scope: &Scope<'_>, against: &Against<'_>) -> Result<Option<Vec<Thing>>> {
         scope.require_whole("secrets")?;
-        things::present(&self.host, &self.model).map(Some)
+        things::present(&self.host, &self.model, against).map(Some)
     }
 
     fn not_packed(&self) -> Vec<NotPacked> {

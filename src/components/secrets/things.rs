@@ -1,6 +1,7 @@
 //! What a component holds, as a list of things: each secret by its name, with its value for a comparison in memory.
 
 use super::disk::{self, Links};
+use super::document::same_apart;
 use super::item::{Item, What};
 use super::model::{EnvEntry, Format, Model};
 use super::policy::Policy;
@@ -8,7 +9,7 @@ use super::source::variables;
 use super::values::Values;
 use super::{expand, pgpass};
 use crate::base::secret::Secret;
-use crate::component::{Host, Result, Thing};
+use crate::component::{Against, Host, Result, Thing};
 
 /// What a bundle holds; without `values`, by name alone. `model` is what this machine makes of it.
 pub(super) fn held(model: &Model, values: Option<&Values>) -> Vec<Thing> {
@@ -32,8 +33,8 @@ pub(super) fn held(model: &Model, values: Option<&Values>) -> Vec<Thing> {
         .collect()
 }
 
-/// Those that are on this machine.
-pub(super) fn present(host: &Host, model: &Model) -> Result<Vec<Thing>> {
+/// Those that are on this machine. A document of which keys stay is the one of `against` if it says the same but for these.
+pub(super) fn present(host: &Host, model: &Model, against: &Against<'_>) -> Result<Vec<Thing>> {
     let mut things = Vec::new();
     for entry in model.env.iter().filter(|entry| entry.policy.brings()) {
         let mut all = of_file(host, model, entry)?;
@@ -54,7 +55,14 @@ pub(super) fn present(host: &Host, model: &Model) -> Result<Vec<Thing>> {
     }
     for entry in model.files.iter().filter(|entry| entry.policy.brings()) {
         if let Some(seen) = disk::read(&expand(host, &entry.path)?, Links::Follow)? {
-            things.push(thing(model, &entry.item(), Some(seen.bytes), Some(seen.mode & 0o777)));
+            let mut file = thing(model, &entry.item(), Some(seen.bytes), Some(seen.mode & 0o777));
+            let known = against.find(&file.name).and_then(|known| known.secret.as_ref());
+            if let (false, Some(here), Some(known)) = (entry.keep.is_empty(), &file.secret, known) {
+                if same_apart(here.expose(), known.expose(), &entry.keep) {
+                    file.secret = Some(known.clone());
+                }
+            }
+            things.push(file);
         }
     }
     Ok(things)

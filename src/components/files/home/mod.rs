@@ -16,7 +16,7 @@ mod word;
 
 pub use name::{is_name, names_of, written_name};
 pub use source::{examine, Examined};
-pub use target::{rewrite_rows, Moved};
+pub use target::{rewrite_rows, written, Moved};
 
 use super::index::{Node, Row};
 use crate::base::digest::Digest;

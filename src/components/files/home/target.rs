@@ -1,8 +1,9 @@
 //! Target: what files will hold here, for the plan.
 
-use super::super::capture::shard_name;
+use super::super::capture::{index_name, shard_name};
+use super::super::compare::count_shards;
 use super::super::facts::{Facts, State};
-use super::super::index::{FileNode, Node, Row};
+use super::super::index::{self, FileNode, Node, Row};
 use super::super::meta::Time;
 use super::super::place::{refusal, Placed};
 use super::super::plan::{entry_order, FilesPlan};
@@ -105,35 +106,22 @@ pub fn rewrite_rows(
 
     // 2. What they will hold.
     let mut written: Vec<(usize, FileNode, u64)> = Vec::new();
-    let mut shards: BTreeMap<u32, Vec<usize>> =
-        wanted.iter().map(|&number| (rows[number].shard, Vec::new())).collect();
-    for (number, row) in rows.iter().enumerate() {
-        shards.entry(row.shard).and_modify(|members| members.push(number));
-    }
-    for (shard, members) in shards {
-        let order = entry_order(rows, &members)
-            .map(|number| (&rows[number], wanted.contains(&number).then_some(number)));
-        let source = streams.open(&shard_name(shard)?)?;
-        read_shard(source, order, |source, row, number, buffer| {
-            let Node::File(file) = &row.node else { return Ok(()) };
-            interrupt::check().map_err(Error::of)?;
-            let bytes = content(source, row, file, buffer)?;
-            match moved.apply(&row.path, &bytes) {
-                Err(why) => unfit(row, &why)?,
-                Ok(None) => {}
-                Ok(Some((bytes, places))) => {
-                    let node = FileNode {
-                        meta: file.meta.clone(),
-                        size: bytes.len() as u64,
-                        digest: Digest::of(&bytes),
-                        stored: None,
-                    };
-                    written.push((number, node, places));
-                }
+    each_content(streams, rows, &wanted, |number, row, file, bytes| {
+        match moved.apply(&row.path, bytes) {
+            Err(why) => unfit(row, &why)?,
+            Ok(None) => {}
+            Ok(Some((bytes, places))) => {
+                let node = FileNode {
+                    meta: file.meta.clone(),
+                    size: bytes.len() as u64,
+                    digest: Digest::of(&bytes),
+                    stored: None,
+                };
+                written.push((number, node, places));
             }
-            Ok(())
-        })?;
-    }
+        }
+        Ok(())
+    })?;
 
     // 3. What is written is no longer what was packed: another time says so.
     if !written.is_empty() && !is_name(&moved.to) {
@@ -149,6 +137,58 @@ pub fn rewrite_rows(
         packed.insert(number, Packed { row, places });
     }
     Ok((packed, Some(moved)))
+}
+
+/// Gives the content of the `wanted` files, shard by shard.
+fn each_content(
+    streams: &dyn StreamSource,
+    rows: &[Row],
+    wanted: &BTreeSet<usize>,
+    mut each: impl FnMut(usize, &Row, &FileNode, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut shards: BTreeMap<u32, Vec<usize>> =
+        wanted.iter().map(|&number| (rows[number].shard, Vec::new())).collect();
+    for (number, row) in rows.iter().enumerate() {
+        shards.entry(row.shard).and_modify(|members| members.push(number));
+    }
+    for (shard, members) in shards {
+        let order = entry_order(rows, &members)
+            .map(|number| (&rows[number], wanted.contains(&number).then_some(number)));
+        let source = streams.open(&shard_name(shard)?)?;
+        read_shard(source, order, |source, row, number, buffer| {
+            let Node::File(file) = &row.node else { return Ok(()) };
+            interrupt::check().map_err(Error::of)?;
+            each(number, row, file, &content(source, row, file, buffer)?)
+        })?;
+    }
+    Ok(())
+}
+
+/// What files of a bundle hold here, of those at `paths` that are rewritten: digests by path.
+pub fn written(
+    files: &Files,
+    moved: &Moved,
+    streams: &dyn StreamSource,
+    paths: &BTreeSet<&BundlePath>,
+) -> Result<HashMap<BundlePath, Digest>> {
+    let shards = count_shards(streams, files.facts()?.touched)?;
+    let rows = index::read(streams.open(&index_name()?)?, shards)?;
+    let mut sum = Sum::default();
+    let mut is_meant = |row: &Row| {
+        let Node::File(file) = &row.node else { return false };
+        paths.contains(&row.path)
+            && matches(&files.rewrite_home, &row.path)
+            && sum.add(&row.path, file.size).is_ok()
+    };
+    let wanted = (0..rows.len()).filter(|&number| is_meant(&rows[number])).collect();
+    let mut written = HashMap::new();
+    each_content(streams, &rows, &wanted, |_, row, _, bytes| {
+        if let Ok(Some((bytes, _))) = moved.apply(&row.path, bytes) {
+            written.insert(row.path.clone(), Digest::of(&bytes));
+        }
+        Ok(())
+    })?;
+    Ok(written)
 }
 
 impl FilesPlan {

@@ -213,6 +213,12 @@ impl Import<'_> {
             |profile: &&Profile| manifest.components.iter().any(|c| profile.components.contains_key(&c.name));
         let mut components = participants::plan(participants, self.host, run, self.ask, events)?;
         refuse_commands(&mut components, bundle);
+        let mut checks = checks::plan::of_import(bundle, self.profile)?;
+        let overrides = |entry: &ComponentEntry| own_settings(self.profile, entry);
+        let from = From::Bundle(&overrides);
+        if participants::leaves_out_a_database(&bundle.opened, self.host, self.selection, &from)? {
+            checks::plan::skip_comparisons(&mut checks);
+        }
         Ok(ImportPlan {
             id: manifest.id,
             signer: bundle.opened.signer().fingerprint(),
@@ -224,7 +230,7 @@ impl Import<'_> {
             rolls_back: None,
             overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
             components,
-            checks: checks::plan::of_import(bundle, self.profile)?,
+            checks,
             hooks: hooks::plan::of_import(bundle, self.profile, !self.no_hooks),
         })
     }

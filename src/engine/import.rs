@@ -28,6 +28,7 @@ use crate::engine::recover::recover_first;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
 use crate::engine::ticket::redeem::{redeem, Redeemed};
+use crate::engine::todos;
 use crate::format::{BundleId, ComponentEntry, Where};
 use crate::pipeline::pack::PackError;
 use serde::Serialize;
@@ -135,7 +136,8 @@ impl Import<'_> {
         if self.dry_run {
             return Ok(ImportReport::planned(plan));
         }
-        refuse(&plan)?;
+        // What is left to a person may be what it lacks.
+        refuse(&plan).inspect_err(|_| todos::tell(&plan.todos, events))?;
         require_space(&plan, self.host)?;
         let keys = own_keys(&plan, self.no_backup, self.keys)?;
 
@@ -173,6 +175,8 @@ impl Import<'_> {
             events.finding("checks", &finding);
             applied.leftovers.push(finding);
         }
+        // What an import brought, or a person did meanwhile, is done.
+        todos::still_open(&mut plan.todos, self.host);
         // With nothing left to go wrong, the word for the source.
         let signer = keys.as_ref().map(|keys| &keys.signer);
         let receipt = make(self, signer, &bundle, &plan, &applied, events);
@@ -232,6 +236,7 @@ impl Import<'_> {
             components,
             checks,
             hooks: hooks::plan::of_import(bundle, self.profile, !self.no_hooks),
+            todos: todos::open(&manifest.todos, self.profile, self.host),
         })
     }
 

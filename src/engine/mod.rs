@@ -38,5 +38,6 @@ pub mod sealed;
 pub mod selection;
 pub mod state;
 pub mod ticket;
+pub mod todos;
 pub mod unattended;
 pub mod verify;

@@ -39,5 +39,6 @@ mod small_disk;
 mod sqlite;
 mod stock_tools;
 mod tickets;
+mod todos;
 mod trust;
 mod unattended;

@@ -11,6 +11,7 @@ mod capture;
 mod check;
 mod commit;
 mod compare;
+mod content;
 mod decide;
 mod edits;
 mod facts;
@@ -48,6 +49,9 @@ use ignore::gitignore::Gitignore;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// Bytes of the text that a profile may have for a file.
+const MAX_CONTENT: usize = 65_536;
+
 /// The kind `files`.
 pub struct FilesKind;
 
@@ -61,6 +65,8 @@ struct Files {
     options: Options,
     /// What this machine says to an absent root.
     absent: Absent,
+    /// What a source has where nothing is at the root.
+    content: Option<String>,
     exclude: Gitignore,
     /// Files in which commands stand.
     runs: Gitignore,
@@ -78,9 +84,15 @@ impl Kind for FilesKind {
         let path = profile.path.clone().ok_or_else(|| {
             Error::usage(format_args!("component {name}: it has no path")).todo("add path = \"~/...\"")
         })?;
-        let absent = profile.absent;
+        let (absent, content) = (profile.absent, profile.content.clone());
+        if content.as_ref().is_some_and(|text| text.len() > MAX_CONTENT) {
+            return Err(Error::usage(format_args!(
+                "component {name}: content has more than {MAX_CONTENT} bytes"
+            ))
+            .todo("put it into a file at the path"));
+        }
         let files = Files::new(name, &path, profile.over(Options::default()), None, host)?;
-        Ok(Files { absent, ..files }.boxed())
+        Ok(Files { absent, content, ..files }.boxed())
     }
 
     fn from_facts(
@@ -151,7 +163,17 @@ impl Files {
         };
         let (exclude, runs) = (patterns("exclude", &options.exclude)?, patterns("runs", &options.runs)?);
         let absent = Absent::default();
-        Ok(Files { name: name.clone(), root, root_text, options, absent, exclude, runs, facts })
+        Ok(Files {
+            name: name.clone(),
+            root,
+            root_text,
+            options,
+            absent,
+            content: None,
+            exclude,
+            runs,
+            facts,
+        })
     }
 
     fn boxed(self) -> Box<dyn Component> {

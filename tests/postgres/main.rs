@@ -13,6 +13,8 @@ mod crash;
 mod in_place;
 mod late;
 mod many;
+mod moved;
+mod moved_world;
 mod odd;
 mod pair;
 mod preflight;

@@ -308,7 +308,7 @@ pub trait Component: Send + Sync {
     }
 
     /// Target: the passwords of database roles that an import puts on this machine, with the values that `plan` knows.
-    /// Reads nothing.
+    /// Reads nothing. Whoever has any here, without a plan too, is planned and committed before databases are.
     fn logins(&self, _plan: Option<&Plan>) -> Vec<Login> {
         Vec::new()
     }

@@ -24,6 +24,15 @@ pub fn set<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Optio
     T::deserialize(d).map(Some)
 }
 
+/// For `deserialize_with`: a list that is absent where it would be empty.
+pub fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Vec<T>, D::Error> {
+    let list = Vec::deserialize(d)?;
+    match list.is_empty() {
+        true => Err(D::Error::custom("an empty list where none should stand")),
+        false => Ok(list),
+    }
+}
+
 /// Visits a value and keeps nothing of it but the rules.
 #[derive(Clone, Copy)]
 struct Strict<'c> {

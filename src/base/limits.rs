@@ -62,5 +62,11 @@ pub const MAX_CHECK_BODY: usize = 64 * 1024;
 pub const MAX_CHECK_ITEMS: usize = 64;
 /// Hooks of one bundle.
 pub const MAX_HOOKS: usize = 64;
+/// Things of one bundle that are left to a person.
+pub const MAX_TODOS: usize = 64;
+/// Lines of one of them.
+pub const MAX_TODO_LINES: usize = 64;
+/// Bytes of such a line.
+pub const MAX_TODO_LINE: usize = 1024;
 /// Seconds that a hook may take.
 pub const MAX_HOOK_SECONDS: u64 = 3600;

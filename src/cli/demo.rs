@@ -1,35 +1,24 @@
 //! `kbpack demo`: the whole round trip between two scratch homes, with the real commands.
 
 mod database;
+mod homes;
+mod repository;
 
 use crate::cli::error::CliError;
 use crate::cli::Context;
 use crate::report::console::Console;
 use database::Program;
-use include_dir::{include_dir, Dir, DirEntry};
 use serde::Serialize;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-
-/// A small home of the first user's kind. Names there have no leading dot; [`PLACES`] says where they go.
-static FIXTURE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/fixtures/kage-bunshin");
-
-/// Where the fixture's entries stand in a home.
-const PLACES: &[(&str, &str)] = &[
-    ("dot-claude", ".claude"),
-    ("bashrc", ".bashrc"),
-    ("pgpass", ".pgpass"),
-    ("credentials.json", ".claude/.credentials.json"),
-    ("kbpack.toml", ".config/kbpack/profile.toml"),
-];
 
 /// See the whole round trip in a scratch directory
 ///
-/// Makes two homes, packs the one, unpacks it in the other, compares the two, and shows that a tampered
-/// bundle is refused. Every command it runs is shown. Nothing outside the scratch directory is touched.
+/// Makes two homes, with a tree of configuration, keys, a repository and a database in use. The one issues a ticket, the
+/// other packs, the first imports, checks, and takes all back; then a tampered bundle is refused. What kbpack says is
+/// compared with what is there. Every command is shown. Nothing outside the scratch directory is touched.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  kbpack demo")]
 pub struct Args {
@@ -42,6 +31,7 @@ pub struct Args {
 struct Document {
     equal_files: usize,
     equal_rows: usize,
+    equal_commits: usize,
     directory: Option<PathBuf>,
 }
 
@@ -64,50 +54,72 @@ impl Args {
             Ok(Server { name, home, context })
         };
         let (source, target) = (server("source")?, server("target")?);
-        furnish(&source.home)?;
+        homes::furnish(&source.home)?;
+        homes::furnish_target(&target.home)?;
+        repository::make(&source.home)?;
         let (ours, theirs) = (Program::on_source(&source.home)?, Program::on_target(&target.home)?);
         console.line("On both a program runs that has a SQLite database open, the whole time.");
+        let before = homes::tree(&target.home)?;
+        let rows_before = theirs.rows()?;
 
-        chapter(console, "1. Keys on both, and the target says whose bundles it takes");
-        let recipient = target.run(&["keygen", "--json"])?;
+        chapter(console, "1. Once: keys on both, and each says whom it believes");
+        let receiver = target.run(&["keygen", "--json"])?;
         let signer = source.run(&["keygen", "--json"])?;
         target.run(&["trust", "add", "source", &field(&signer, "signer")?])?;
+        source.run(&["trust", "add", "target", &field(&receiver, "signer")?, "--for", "tickets"])?;
 
-        chapter(console, "2. On the source: one file, for the target alone");
-        let bundle = scratch.path().join("state.kbp");
-        let bundle_name = bundle.to_string_lossy().into_owned();
-        source.run(&["export", "-r", &field(&recipient, "recipient")?, "-o", &bundle_name])?;
+        chapter(console, "2. The target asks, and the source answers: one file, for that target alone");
+        let path = |name: &str| scratch.path().join(name).to_string_lossy().into_owned();
+        let (ticket, bundle) = (path("target.ticket"), path("state.kbp"));
+        target.run(&["ticket", "-o", &ticket])?;
+        source.run(&["export", "--for", &ticket, "-o", &bundle])?;
 
         chapter(console, "3. On the target: look, plan, import");
-        target.run(&["verify", &bundle_name])?;
-        target.run(&["inspect", &bundle_name])?;
-        target.run(&["import", &bundle_name, "--dry-run"])?;
-        target.run(&["import", &bundle_name, "--yes"])?;
+        target.run(&["verify", &bundle])?;
+        target.run(&["inspect", &bundle])?;
+        target.run(&["import", &bundle, "--dry-run"])?;
+        target.run(&["import", &bundle, "--yes"])?;
 
-        chapter(
-            console,
-            "4. Every file that should be there is, byte for byte and with its mode, and every row",
-        );
-        let equal = compare(&source.home, &target.home)?;
-        console.line(&format!("   {equal} files are equal; what the profile excludes stayed behind"));
+        chapter(console, "4. All that should be there is, and what is the target's own is as it was");
+        let equal = homes::arrived(&source.home, &target.home, &before)?;
+        console.line(&format!(
+            "   {equal} files are equal, with their modes; what the profile excludes stayed behind"
+        ));
+        let commits = repository::same(&source.home, &target.home)?;
+        console.line(&format!("   the repository has the same {commits} commits, and a clean work tree"));
         let rows = theirs.sees_the_same(&ours)?;
         console.line(&format!(
             "   the program on the target, still running, sees the {rows} rows of the source's database"
         ));
+        target.run(&["check", &bundle])?;
 
-        chapter(console, "5. One bit flipped on the way: refused, and nothing is touched");
+        chapter(console, "5. Back: the target is what it was");
+        target.run(&["rollback", "--yes"])?;
+        if homes::tree(&target.home)? != before || theirs.rows()? != rows_before {
+            return Err(failed("the demo's rollback left something behind".to_owned()));
+        }
+        console.line(&format!(
+            "   its {} files and {} rows are those from before",
+            before.len(),
+            rows_before.len()
+        ));
+
+        chapter(console, "6. One bit flipped on the way: refused, and nothing is touched");
         let mut bytes = fs::read(&bundle)?;
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
-        let tampered = scratch.path().join("tampered.kbp");
+        let tampered = path("tampered.kbp");
         fs::write(&tampered, bytes)?;
-        target.refuse(&["import", &tampered.to_string_lossy(), "--yes"])?;
+        target.refuse(&["import", &tampered, "--yes"])?;
+        if homes::tree(&target.home)? != before {
+            return Err(failed("the demo's tampered bundle changed something".to_owned()));
+        }
 
         let directory = self.keep.then(|| scratch.keep());
         let place = directory.as_ref().map(|dir| format!("It is all in {}.", dir.display()));
         let last = place.unwrap_or_else(|| "The scratch directory is gone.".to_owned());
         Ok(console.summary(
-            &Document { equal_files: equal, equal_rows: rows, directory },
+            &Document { equal_files: equal, equal_rows: rows, equal_commits: commits, directory },
             [String::new(), format!("Done. {last}")],
         )?)
     }
@@ -155,63 +167,6 @@ fn field(json: &[u8], name: &str) -> Result<String, CliError> {
 
 fn failed(what: String) -> CliError {
     CliError::from(io::Error::other(what))
-}
-
-/// Writes the fixture into `home`, with the modes it has on a real server: scripts 755, secrets 600.
-fn furnish(home: &Path) -> io::Result<()> {
-    let mut left: Vec<&DirEntry<'_>> = FIXTURE.entries().iter().collect();
-    while let Some(entry) = left.pop() {
-        match entry {
-            DirEntry::Dir(dir) => left.extend(dir.entries()),
-            DirEntry::File(file) => {
-                let Some(place) = place(file.path()) else { continue };
-                let path = home.join(place);
-                fs::create_dir_all(path.parent().unwrap_or(home))?;
-                fs::write(&path, file.contents())?;
-                fs::set_permissions(&path, Permissions::from_mode(mode(&path)))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn place(path: &Path) -> Option<PathBuf> {
-    let (_, place, rest) =
-        PLACES.iter().find_map(|(from, to)| Some((from, to, path.strip_prefix(from).ok()?)))?;
-    Some(if rest.as_os_str().is_empty() { PathBuf::from(place) } else { Path::new(place).join(rest) })
-}
-
-fn mode(path: &Path) -> u32 {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    match name.as_ref() {
-        ".pgpass" | ".credentials.json" | ".bashrc" => 0o600,
-        name if name.ends_with(".sh") => 0o755,
-        _ => 0o644,
-    }
-}
-
-/// Compares what arrived under `~/.claude` with where it came from. Returns how many files are equal.
-fn compare(source: &Path, target: &Path) -> Result<usize, CliError> {
-    let mut equal = 0;
-    let mut left = vec![PathBuf::from(".claude")];
-    while let Some(path) = left.pop() {
-        let (ours, theirs) = (source.join(&path), target.join(&path));
-        if fs::symlink_metadata(&theirs)?.is_dir() {
-            for entry in fs::read_dir(&theirs)? {
-                left.push(path.join(entry?.file_name()));
-            }
-            continue;
-        }
-        let mode = |path: &Path| fs::symlink_metadata(path).map(|meta| meta.permissions().mode());
-        if fs::read(&ours)? != fs::read(&theirs)? || mode(&ours)? != mode(&theirs)? {
-            return Err(failed(format!("{} differs", path.display())));
-        }
-        equal += 1;
-    }
-    match equal {
-        0 => Err(failed("nothing arrived".to_owned())),
-        equal => Ok(equal),
-    }
 }
 
 /// A heading, with air above it.

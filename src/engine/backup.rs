@@ -177,6 +177,7 @@ fn write(transaction: &Transaction<'_>, keys: &OwnKeys, part: Part, path: &Path)
         components,
         checks: Vec::new(),
         hooks: Vec::new(),
+        todos: Vec::new(),
     };
     packer.finish(&manifest, Namespace::Backup, &keys.signer)?.finish().map_err(failed)?;
     Ok(id)

@@ -58,15 +58,20 @@ pub fn carve(components: &[Named], host: &Host) -> Result<Vec<Vec<PathBuf>>> {
 }
 
 /// The order in which components are staged and committed: each after those it comes after and after those
-/// whose claims it nests in (so that folders are made by whom they belong to), else as given. `carved` is what [`carve`] returned.
+/// whose claims it nests in (so that folders are made by whom they belong to), databases after those that bring passwords,
+/// else as given. `carved` is what [`carve`] returned.
 pub fn order(components: &[Named], carved: &[Vec<PathBuf>]) -> Result<Vec<usize>> {
     let mut around: Vec<Vec<usize>> = Vec::with_capacity(components.len());
+    let mut databases = Vec::with_capacity(components.len());
+    let brings: Vec<bool> =
+        components.iter().map(|(_, component)| !component.logins(None).is_empty()).collect();
     for (name, component) in components {
         let claims = component.claims().within(name)?;
         // By their bytes: a claim is in its one form, and paths compare by segments, slowly, from the end.
         let same = |own: &PathBuf, path: &PathBuf| own.as_os_str() == path.as_os_str();
         let mine =
             |path: &PathBuf| claims.iter().any(|claim| matches!(claim, Claim::Path(own) if same(own, path)));
+        databases.push(claims.iter().any(|claim| matches!(claim, Claim::Database(_))));
         around.push((0..components.len()).filter(|other| carved[*other].iter().any(mine)).collect());
     }
     let mut order = Vec::with_capacity(components.len());
@@ -74,7 +79,10 @@ pub fn order(components: &[Named], carved: &[Vec<PathBuf>]) -> Result<Vec<usize>
     while !left.is_empty() {
         let waits = |index: &usize| {
             let named = |other: &usize| components[*index].1.after().contains(&components[*other].0);
-            left.iter().any(|other| other != index && (around[*index].contains(other) || named(other)))
+            // Who is to take a database back must still have the password that came with it.
+            let brought = |other: &usize| databases[*index] && brings[*other];
+            let before = |other: &usize| around[*index].contains(other) || named(other) || brought(other);
+            left.iter().any(|other| other != index && before(other))
         };
         let Some(at) = left.iter().position(|index| !waits(index)) else {
             let names: Vec<&str> = left.iter().map(|i| components[*i].0.as_str()).collect();

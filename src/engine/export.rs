@@ -26,7 +26,8 @@ use crate::engine::selection::Selection;
 use crate::engine::state::State;
 use crate::engine::ticket::fit::For;
 use crate::engine::ticket::{meant_for, MeantFor};
-use crate::format::{BundleId, ComponentEntry, Manifest, Stage, Where, FORMAT_VERSION};
+use crate::engine::todos;
+use crate::format::{BundleId, ComponentEntry, Manifest, Stage, Todo, Where, FORMAT_VERSION};
 use crate::pipeline::output::Output;
 use crate::pipeline::pack::{PackError, Packer};
 use crate::pipeline::scan::{Misplaced, Scanner};
@@ -113,6 +114,9 @@ pub struct ExportPlan {
     /// What is run around it here, or travels to be run on the target.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<SurveyedHook>,
+    /// What is left to a person on the target.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub todos: Vec<Todo>,
 }
 
 /// One hook of an [`ExportPlan`].
@@ -171,7 +175,12 @@ pub fn survey(
         machine: hook.machine(),
         what: describe(hook),
     });
-    Ok(ExportPlan { profile: profile.path.as_path().into(), components: surveyed, hooks: hooks.collect() })
+    Ok(ExportPlan {
+        profile: profile.path.as_path().into(),
+        components: surveyed,
+        hooks: hooks.collect(),
+        todos: profile.todos.clone(),
+    })
 }
 
 /// What each component that is taken would pack.
@@ -270,6 +279,7 @@ impl Export<'_> {
         }
         refuse_secrets(&checks, &secrets)?;
         let hooks = that_travel(&self.profile.hooks, &secrets)?;
+        let todos = todos::that_travel(self.profile, &secrets)?;
         let scanner = Scanner::new(&secrets)?;
         drop(secrets);
 
@@ -363,6 +373,7 @@ impl Export<'_> {
             components: entries,
             checks,
             hooks,
+            todos,
         };
         let output = packer.finish(&manifest, Namespace::Bundle, self.signer)?;
         let size = output.size().map_err(|error| output_error(self.output, error))?;

@@ -30,6 +30,7 @@ use crate::engine::recover::recover_first;
 use crate::engine::selection::Selection;
 use crate::engine::state::{ProfileMark, SignerMark, State};
 use crate::engine::ticket::redeem::{redeem, Redeemed};
+use crate::engine::todos;
 use crate::format::{BundleId, ComponentEntry, Where};
 use crate::pipeline::pack::PackError;
 use serde::Serialize;
@@ -137,7 +138,8 @@ impl Import<'_> {
         if self.dry_run {
             return Ok(ImportReport::planned(plan));
         }
-        refuse(&plan)?;
+        // What is left to a person may be what it lacks.
+        refuse(&plan).inspect_err(|_| todos::tell(&plan.todos, events))?;
         require_space(&plan, self.host)?;
         let keys = own_keys(&plan, self.no_backup, self.keys)?;
 
@@ -175,6 +177,8 @@ impl Import<'_> {
             events.finding("checks", &finding);
             applied.leftovers.push(finding);
         }
+        // What an import brought, or a person did meanwhile, is done.
+        todos::still_open(&mut plan.todos, self.host);
         if let Err(error) = self.keep_held(&plan, &run, &participants) {
             let what = format!("what was put in place could not be kept for `kbpack status`: {error}");
             events.finding("status", &Finding::new(Severity::Warning, what));
@@ -253,6 +257,12 @@ impl Import<'_> {
             |profile: &&Profile| manifest.components.iter().any(|c| profile.components.contains_key(&c.name));
         let mut components = participants::plan(participants, self.host, run, self.ask, events)?;
         refuse_commands(&mut components, bundle);
+        let mut checks = checks::plan::of_import(bundle, self.profile)?;
+        let overrides = |entry: &ComponentEntry| own_settings(self.profile, entry);
+        let from = From::Bundle(&overrides);
+        if participants::leaves_out_a_database(&bundle.opened, self.host, self.selection, &from)? {
+            checks::plan::skip_comparisons(&mut checks);
+        }
         Ok(ImportPlan {
             id: manifest.id,
             signer: bundle.opened.signer().fingerprint(),
@@ -264,8 +274,9 @@ impl Import<'_> {
             rolls_back: None,
             overrides: self.profile.filter(named).map(|profile| profile.path.as_path().into()),
             components,
-            checks: checks::plan::of_import(bundle, self.profile)?,
+            checks,
             hooks: hooks::plan::of_import(bundle, self.profile, !self.no_hooks),
+            todos: todos::open(&manifest.todos, self.profile, self.host),
         })
     }
 

@@ -41,5 +41,6 @@ pub mod selection;
 pub mod state;
 pub mod status;
 pub mod ticket;
+pub mod todos;
 pub mod unattended;
 pub mod verify;

@@ -2,7 +2,7 @@
 
 use crate::base::name::ComponentName;
 use crate::base::path::{shown, BundlePath, ShownPath};
-use crate::component::{Act, Ask, Component, Host, Login, Nobody, Scope};
+use crate::component::{Act, Ask, Claim, Component, Host, Login, Nobody, Scope};
 use crate::components;
 use crate::engine::claims::{carve, order};
 use crate::engine::error::{EngineError, In, Result};
@@ -172,6 +172,22 @@ pub(super) fn participants(
     Ok(participants)
 }
 
+/// Whether `selection` leaves out a database of the bundle `opened`.
+pub(super) fn leaves_out_a_database(
+    opened: &Opened,
+    host: &Host,
+    selection: &Selection,
+    from: &From<'_>,
+) -> Result<bool> {
+    for entry in opened.manifest().components.iter().filter(|entry| !selection.takes(&entry.name)) {
+        let claims = from.component(entry, host)?.claims().within(&entry.name)?;
+        if claims.iter().any(|claim| matches!(claim, Claim::Database(_))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What would change, component by component. Read-only.
 pub(super) fn plan(
     participants: &[Participant],
@@ -180,8 +196,15 @@ pub(super) fn plan(
     ask: &dyn Ask,
     events: &dyn Events,
 ) -> Result<Vec<PlannedComponent>> {
-    let logins: Vec<Login> = participants.iter().flat_map(|p| p.component.logins(None)).collect();
-    participants.iter().map(|participant| participant.plan(host, run, ask, &logins, events)).collect()
+    let mut planned: Vec<PlannedComponent> = Vec::with_capacity(participants.len());
+    for participant in participants {
+        // Those that bring passwords come first: a database may have to be looked at with one of them.
+        let known = planned.iter().map(|planned| Some(&planned.plan)).chain(std::iter::repeat(None));
+        let of = |(p, plan): (&Participant, _)| p.component.logins(plan);
+        let logins: Vec<Login> = participants.iter().zip(known).flat_map(of).collect();
+        planned.push(participant.plan(host, run, ask, &logins, events)?);
+    }
+    Ok(planned)
 }
 
 /// Settles what the plans left open: here a person is asked. `planned` is what [`plan`] returned.

@@ -8,6 +8,7 @@ use crate::engine::error::{EngineError, Result};
 use crate::engine::events::Events;
 use crate::engine::hooks::plan::PlannedHook;
 use crate::engine::state::{SignerMark, State};
+use crate::engine::todos::PlannedTodo;
 use crate::format::BundleId;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -44,6 +45,9 @@ pub struct ImportPlan {
     /// What is run around it, in its order for each stage.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<PlannedHook>,
+    /// What is left to a person, and not done yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub todos: Vec<PlannedTodo>,
 }
 
 /// One component of an [`ImportPlan`].
@@ -248,6 +252,7 @@ mod tests {
             overrides: None,
             components: vec![component],
             hooks: Vec::new(),
+            todos: Vec::new(),
             checks: Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ use crate::engine::claims::Named;
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::retention::Policy;
 use crate::engine::unattended::{Retention, Unattended};
-use crate::format::{flaw, hook_flaw, Author, Check, Flaw, Hook, HookFlaw};
+use crate::format::{flaw, hook_flaw, todo_flaw, Author, Check, Flaw, Hook, HookFlaw, Todo, TodoFlaw};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -67,6 +67,26 @@ pub enum ProfileError {
         /// What is wrong, in words that follow these.
         what: &'static str,
     },
+    /// One of its todos makes no sense.
+    #[error("{}: {todo} {what}", path.display())]
+    Todo {
+        /// The profile.
+        path: PathBuf,
+        /// Which one, in words.
+        todo: String,
+        /// What is wrong, in words that follow these.
+        what: &'static str,
+    },
+    /// A secret is written out in one of its todos.
+    #[error("{}: the todo '{text}' holds the value of {secret}", path.display())]
+    TodoHoldsSecret {
+        /// The profile.
+        path: PathBuf,
+        /// Which one.
+        text: String,
+        /// The secret's name.
+        secret: String,
+    },
     /// More than all cannot go.
     #[error("{}: max-shrink is {percent} percent", path.display())]
     Shrink {
@@ -107,6 +127,10 @@ impl Faulty for ProfileError {
             ProfileError::Shrink { .. } => "say 0 to 100; 100 lets everything go".to_owned(),
             ProfileError::NoSuchPreset { .. } => "name one of those, or write a profile".to_owned(),
             ProfileError::Hook { .. } => "correct that hook; the README lists the keys".to_owned(),
+            ProfileError::Todo { .. } => "correct that todo; the README lists the keys".to_owned(),
+            ProfileError::TodoHoldsSecret { .. } => {
+                "say where the secret stands; a todo is shown to people".to_owned()
+            }
             ProfileError::Empty(_) => "add at least one".to_owned(),
         };
         Some(text)
@@ -127,6 +151,8 @@ struct Document {
     check: Vec<Check>,
     #[serde(default)]
     hook: Vec<Hook>,
+    #[serde(default)]
+    todo: Vec<Todo>,
     retention: Option<RetentionTable>,
     #[serde(default)]
     unattended: Unattended,
@@ -214,6 +240,8 @@ pub struct Profile {
     pub unattended: Unattended,
     /// What is run around exports and imports.
     pub hooks: Vec<Hook>,
+    /// What is left to a person on the target.
+    pub todos: Vec<Todo>,
 }
 
 /// `bundle.max-shrink` where it is not said.
@@ -266,6 +294,13 @@ impl Profile {
             return Err(ProfileError::Hook { path: path.to_owned(), hook, what }.into());
         }
         place::vet(path, text, &document.component)?;
+        if let Some(TodoFlaw { todo, what }) = todo_flaw(&document.todo) {
+            let todo = todo.map_or_else(
+                || "the todos".to_owned(),
+                |at| format!("the todo number {} ('{}')", at + 1, document.todo[at].text),
+            );
+            return Err(ProfileError::Todo { path: path.to_owned(), todo, what }.into());
+        }
         let max_shrink = document.bundle.max_shrink.unwrap_or(MAX_SHRINK);
         if max_shrink > 100 {
             return Err(ProfileError::Shrink { path: path.to_owned(), percent: max_shrink }.into());
@@ -287,6 +322,7 @@ impl Profile {
             retention: document.retention.map(Retention::from),
             unattended: document.unattended,
             hooks: document.hook,
+            todos: document.todo,
         })
     }
 
@@ -374,6 +410,16 @@ mod tests {
         let two = "[[hook]]\nstage = \"resume\"\nrun = [\"a\"]\n[[hook]]\nstage = \"rollback\"\nrun = []\n";
         let wrong = read(two).unwrap_err();
         assert!(wrong.starts_with("/kbpack.toml: the hook number 2 (rollback) has a run"), "{wrong}");
+    }
+
+    #[test]
+    fn todos_are_read() {
+        let profile = read("[[todo]]\ntext = \"a\"\nrun = [\"b\"]\nunless = { program = \"b\" }\n").unwrap();
+        assert_eq!(profile.todos[0].run, ["b"]);
+        let wrong = read("[[todo]]\ntext = \"a\"\nunless = { command = \"b\" }\n").unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml:3:"), "{wrong}");
+        let wrong = read("[[todo]]\ntext = \"a\"\nunless = { path = \"b\" }\n").unwrap_err();
+        assert!(wrong.starts_with("/kbpack.toml: the todo number 1 ('a') has a path"), "{wrong}");
     }
 
     #[test]

@@ -227,5 +227,6 @@ fn plan_of(opened: &Opened, past: &Begin) -> ImportPlan {
         components: Vec::new(),
         checks: Vec::new(),
         hooks: Vec::new(),
+        todos: Vec::new(),
     }
 }

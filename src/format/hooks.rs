@@ -43,6 +43,9 @@ pub struct Hook {
     /// What its failure means, where it can stop something.
     #[serde(default, deserialize_with = "json::set", skip_serializing_if = "Option::is_none")]
     pub severity: Option<CheckSeverity>,
+    /// Whether a target goes without it where the bundle's signer may not have commands run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// When a hook runs.

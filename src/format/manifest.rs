@@ -4,13 +4,13 @@ use super::checks::Check;
 use super::error::FormatError;
 use super::hooks::Hook;
 use super::id::BundleId;
+use super::todos::Todo;
 use crate::base::digest::Digest;
 use crate::base::json;
 use crate::base::limits::MAX_MANIFEST;
 use crate::base::name::{ComponentName, StreamName};
 use crate::base::path::path_text;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Characters of what the reader of JSON says that an error repeats.
@@ -40,11 +40,14 @@ pub struct Manifest {
     /// What is in it.
     pub components: Vec<ComponentEntry>,
     /// What is to be checked after an import.
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "json::some", skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
     /// What the target runs around an import.
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "json::some", skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
+    /// What is left to a person on the target.
+    #[serde(default, deserialize_with = "json::some", skip_serializing_if = "Vec::is_empty")]
+    pub todos: Vec<Todo>,
 }
 
 /// Where a bundle was packed. For people: nothing is decided by it.
@@ -109,7 +112,7 @@ pub struct StreamEntry {
 }
 
 impl Manifest {
-    /// Reads a manifest and checks it alone (rules M1 to M9). Whether it fits its archive is
+    /// Reads a manifest and checks it alone (rules M1 to M10). Whether it fits its archive is
     /// [`check_container`](Manifest::check_container).
     pub fn parse(bytes: &[u8]) -> Result<Manifest, FormatError> {
         let size = bytes.len() as u64;
@@ -127,15 +130,6 @@ impl Manifest {
         bytes.push(b'\n');
         Manifest::parse(&bytes)?;
         Ok(bytes)
-    }
-}
-
-/// A list that is absent where it would be empty.
-fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Vec<T>, D::Error> {
-    let list = Vec::deserialize(d)?;
-    match list.is_empty() {
-        true => Err(D::Error::custom("an empty list where none should stand")),
-        false => Ok(list),
     }
 }
 
@@ -170,6 +164,10 @@ mod tests {
         serde_json::from_value(serde_json::json!({"stage": "quiesce", "run": ["stop"]})).unwrap()
     }
 
+    fn todo(text: &str) -> Todo {
+        serde_json::from_value(serde_json::json!({"text": text, "run": ["login"]})).unwrap()
+    }
+
     fn sample() -> Manifest {
         let component = |name: &str, streams| ComponentEntry {
             name: ComponentName::new(name).unwrap(),
@@ -200,6 +198,7 @@ mod tests {
             ],
             checks: vec![check("it listens")],
             hooks: vec![hook()],
+            todos: vec![todo("log in")],
         }
     }
 
@@ -222,14 +221,16 @@ mod tests {
             components: vec![],
             checks: vec![],
             hooks: vec![],
+            todos: vec![],
             ..manifest
         };
         let bytes = bare.to_bytes().unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("expires"));
         assert!(!String::from_utf8_lossy(&bytes).contains("checks"));
         assert!(!String::from_utf8_lossy(&bytes).contains("hooks"));
+        assert!(!String::from_utf8_lossy(&bytes).contains("todos"));
         assert_eq!(Manifest::parse(&bytes).unwrap(), bare);
-        for list in ["checks", "hooks"] {
+        for list in ["checks", "hooks", "todos"] {
             let with = format!("\"format\": 1, \"{list}\": [],");
             let empty = String::from_utf8_lossy(&bytes).replacen("\"format\": 1,", &with, 1);
             assert_eq!(Manifest::parse(empty.as_bytes()).unwrap_err().rule(), "M1");
@@ -271,6 +272,9 @@ mod tests {
             ("M9", rule(|m| m.hooks = vec![hook(); 65])),
             ("M9", rule(|m| m.hooks[0].run.clear())),
             ("M9", rule(|m| m.hooks[0].place = Some(Where::Target))),
+            ("M10", rule(|m| m.todos.push(m.todos[0].clone()))),
+            ("M10", rule(|m| m.todos = (0..65).map(|n| todo(&n.to_string())).collect())),
+            ("M10", rule(|m| m.todos[0].run[0].push('\u{1b}'))),
         ] {
             assert_eq!(found, expected);
         }

@@ -18,6 +18,7 @@ mod sums;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod todos;
 mod validate;
 mod writer;
 
@@ -34,5 +35,6 @@ pub use member::MemberName;
 pub use reader::{Container, Member};
 pub use readme::README;
 pub use sums::Sums;
+pub use todos::{todo_flaw, Done, Todo, TodoFlaw};
 pub use validate::{is_fingerprint, is_text, MAX_INTEGER, MAX_TIME};
 pub use writer::ContainerWriter;

@@ -1,4 +1,4 @@
-//! What a manifest must keep to beyond its JSON (rules M2 to M9), and how it is bound to its archive (chapter B).
+//! What a manifest must keep to beyond its JSON (rules M2 to M10), and how it is bound to its archive (chapter B).
 
 use super::check_rules::{flaw, Author, Flaw};
 use super::error::FormatError;
@@ -6,6 +6,7 @@ use super::hooks::{hook_flaw, HookFlaw};
 use super::id::{BundleId, FORMAT_VERSION};
 use super::manifest::{ComponentEntry, Manifest, Target};
 use super::reader::Container;
+use super::todos::{todo_flaw, TodoFlaw};
 use crate::base::limits::MAX_COMPONENTS;
 use crate::base::name::ComponentName;
 use ssh_key::Fingerprint;
@@ -19,7 +20,7 @@ pub const MAX_TIME: u64 = 253_402_300_799;
 const MAX_TEXT: usize = 255;
 
 impl Manifest {
-    /// Rules M2 to M9: what can be said of a manifest alone.
+    /// Rules M2 to M10: what can be said of a manifest alone.
     pub fn validate(&self) -> Result<(), FormatError> {
         self.validate_head()?;
         for (index, target) in self.targets.iter().enumerate() {
@@ -41,6 +42,9 @@ impl Manifest {
         }
         if let Some(HookFlaw { hook, what }) = hook_flaw(&self.hooks, Author::Export) {
             return Err(FormatError::Manifest { rule: "M9", field: field("hooks", hook), what });
+        }
+        if let Some(TodoFlaw { todo, what }) = todo_flaw(&self.todos) {
+            return Err(FormatError::Manifest { rule: "M10", field: field("todos", todo), what });
         }
         Ok(())
     }

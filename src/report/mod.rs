@@ -11,3 +11,4 @@ pub mod hooks;
 pub mod past;
 pub mod sanitize;
 pub mod text;
+mod todos;

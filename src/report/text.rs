@@ -13,7 +13,7 @@ use crate::engine::plan::{count, ImportPlan};
 use crate::engine::ticket::Ticket;
 use crate::engine::verify::Verified;
 use crate::format::Manifest;
-use crate::report::{checks, hooks};
+use crate::report::{checks, hooks, todos};
 
 /// Bytes as people read them: `1.5 MiB`.
 pub fn bytes(n: u64) -> String {
@@ -79,6 +79,7 @@ pub fn export_plan(plan: &ExportPlan) -> Vec<String> {
         lines.extend(c.survey.findings.iter().map(|f| format!("  {}: {}", severity(f.severity), f.what)));
     }
     lines.extend(hooks::surveyed(&plan.hooks));
+    lines.extend(todos::inspected(&plan.todos));
     lines
 }
 
@@ -137,6 +138,7 @@ pub fn manifest(
     }
     lines.extend(hooks::inspected(&manifest.hooks));
     lines.extend(checks::inspected(&manifest.checks));
+    lines.extend(todos::inspected(&manifest.todos));
     lines
 }
 
@@ -224,6 +226,7 @@ pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
     }
     lines.extend(hooks::planned(&plan.hooks, is_needed(plan)));
     lines.extend(checks::planned(&plan.checks));
+    lines.extend(todos::open(&plan.todos));
     lines
 }
 
@@ -265,6 +268,7 @@ pub fn imported(report: &ImportReport, each: bool) -> Vec<String> {
         let path = receipt.copy.as_ref().unwrap_or(&receipt.path);
         lines.push(format!("wrote the receipt {path}; to tell the source, there: kbpack receipt FILE"));
     }
+    lines.extend(todos::open(&report.plan.todos));
     lines
 }
 

@@ -274,6 +274,57 @@ fn checks() {
     assert!(!kit.world.target.path.join("\u{1b}[2J\u{202e}pwned").exists());
 }
 
+/// What is left to a person is copied into a shell by hand: nothing in it may be hidden.
+#[test]
+fn todos() {
+    let kit = Kit::new();
+    let with = |name: &str, words: &str, todos: Value| changed(&kit, name, words, |m| m["todos"] = todos);
+    let one = |name: &str, words: &str, field: &str, value: Value| {
+        let mut todo = json!({"text": "a unit", "run": ["touch pwned"]});
+        todo[field] = value;
+        with(name, words, json!([todo]))
+    };
+    let good = |name: &str, todo: Value| {
+        let bundle = kit.inside.clone().with_manifest(|m| m["todos"] = json!([todo]));
+        attack(name, bundle.sealed(&kit.source), 0, "", Seen::ByNone)
+    };
+    let many: Vec<Value> = (0..65).map(|n| json!({"text": n.to_string()})).collect();
+    run(
+        &kit,
+        vec![
+            with("todos-empty", "rule M1", json!([])),
+            with("todos-null", "rule M1", Value::Null),
+            with("todos-of-text", "rule M1", json!(["touch pwned"])),
+            with("todo-without-text", "rule M1", json!([{"run": ["touch pwned"]}])),
+            one("todo-run-of-text", "rule M1", "run", json!("touch pwned")),
+            one("todo-run-empty", "rule M1", "run", json!([])),
+            one("todo-with-unknown-key", "rule M1", "user", json!("root")),
+            one("todo-unless-command", "rule M1", "unless", json!({"command": ["touch", "pwned"]})),
+            one("todo-unless-two", "rule M1", "unless", json!({"program": "sh", "path": "/"})),
+            one("todo-unless-elsewhere", "rule M1", "unless", json!({"port": "192.0.2.1:80"})),
+            one("todo-unless-port-beyond", "rule M1", "unless", json!({"port": 65536})),
+            with("todos-65", "rule M10", json!(many)),
+            with("todos-twice", "rule M10", json!([{"text": "a"}, {"text": "a"}])),
+            one("todo-text-empty", "rule M10", "text", json!("")),
+            one("todo-text-long", "rule M10", "text", json!("x".repeat(256))),
+            one("todo-text-with-escapes", "rule M10", "text", json!("\u{1b}[2J")),
+            one("todo-run-with-escapes", "rule M10", "run", json!(["touch \u{1b}[8mpwned"])),
+            one("todo-run-with-line-end", "rule M10", "run", json!(["true\ntouch pwned"])),
+            one("todo-run-with-return", "rule M10", "run", json!(["touch pwned; true\rls"])),
+            one("todo-run-turned", "rule M10", "run", json!(["ls \u{202e}dewp hcuot;"])),
+            one("todo-run-unseen", "rule M10", "run", json!(["ls\u{200b}"])),
+            one("todo-run-long", "rule M10", "run", json!(["x".repeat(1025)])),
+            one("todo-run-of-65-lines", "rule M10", "run", json!(vec!["x"; 65])),
+            one("todo-unless-program-climbs", "rule M10", "unless", json!({"program": "../sh"})),
+            one("todo-unless-path-climbs", "rule M10", "unless", json!({"path": "~/../x"})),
+            // Good ones: shown, and safely, and never run.
+            good("todo-with-commands", json!({"text": "a unit", "run": ["touch pwned", "$(touch pwned)"]})),
+            good("todo-text-turned", json!({"text": "\u{202e}tinu a"})),
+        ],
+    );
+    assert!(!kit.world.target.join("pwned").exists());
+}
+
 #[test]
 fn hooks() {
     let kit = Kit::new();
@@ -334,6 +385,15 @@ fn hooks() {
                 "its signer may not have commands run",
                 Seen::ByImport,
                 json!({"stage": "quiesce", "run": ["touch", "\u{1b}[2J\u{202e}pwned"], "directory": "~/app", "env": {"A": "\u{1b}"}}),
+            ),
+            one("hook-optional-of-text", "rule M1", "optional", json!("yes")),
+            // One that the target may go without: it does.
+            made(
+                "hook-optional",
+                0,
+                "",
+                Seen::ByNone,
+                json!({"stage": "after-commit", "run": ["touch", "pwned"], "optional": true}),
             ),
             made(
                 "hook-of-a-shell",

@@ -51,6 +51,11 @@ fn facts() {
     let set = |name, code, words, key: &'static str, value: Value| {
         f(name, code, words, &|facts| facts["environment"][key] = value.clone())
     };
+    let good = |name, key: &str, value: Value| {
+        let mut inside = kit.inside.clone();
+        inside.facts(NAME)["environment"][key] = value;
+        attack(name, inside.sealed(&kit.source), 0, "", Seen::ByNone)
+    };
     run(
         &kit,
         vec![
@@ -75,9 +80,9 @@ fn facts() {
                 json!([["../../../bin/sh", "-c", "touch pwned"]]),
             ),
             set("script-absolute", 6, "rule V2", "scripts", json!([["/bin/sh", "-c", "touch pwned"]])),
-            // Code that would run, from a signer who may not have any run.
-            set("import-not-allowed", 8, "may not have commands run", "imports", json!(["kbdemo"])),
-            set("script-not-allowed", 8, "may not have commands run", "scripts", json!([["kbdemo"]])),
+            // Code that would run, from a signer who may not have any run: it does not, and the rest is good.
+            good("import-not-allowed", "imports", json!(["kbdemo"])),
+            good("script-not-allowed", "scripts", json!([["kbdemo"]])),
             set("distributions-one-more", 6, "rule V4", "distributions", json!(2)),
         ],
     );

@@ -51,6 +51,21 @@ severity = "warn"
 [[hook]]
 stage = "rollback"
 run = ["true", ""]
+[[hook]]
+stage = "after-commit"
+optional = true
+run = ["true"]
+
+[[todo]]
+text = "every key"
+run = ["sudo apt-get install +x", ""]
+unless = { program = "g++-12" }
+[[todo]]
+text = "a path"
+unless = { path = "~/none" }
+[[todo]]
+text = "a port"
+unless = { port = 65535 }
 
 [[check]]
 name = "every key: http"

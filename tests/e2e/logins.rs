@@ -75,6 +75,8 @@ fn one_that_it_refuses_undoes_the_import() {
 fn a_server_that_does_not_answer_is_told_and_no_more() {
     let said = import("localhost:1:d:u", PASSWORD).1.ok().stderr;
     assert!(said.contains("! the password of localhost:1:d:u logs in") && said.contains("refused"), "{said}");
+    // What was skipped keeps nobody from a receipt.
+    assert!(said.contains("wrote the receipt "), "{said}");
     // One that listens and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();

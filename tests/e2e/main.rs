@@ -44,5 +44,6 @@ mod sqlite;
 mod status;
 mod stock_tools;
 mod tickets;
+mod todos;
 mod trust;
 mod unattended;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub const OTHER_USER: &str = "nobody";
 
 /// A running server. Its superuser is `postgres`; everybody on the machine gets in, whatever role they name, but for
-/// the role `locked`, which needs a password.
+/// the roles `locked` and `claude_mcp`, which need a password.
 pub struct Server {
     dir: TempDir,
 }
@@ -24,7 +24,7 @@ impl Server {
         let data = dir.path().join("data");
         Run::of(Command::new("cp").arg("-a").args([template(), &data])).ok();
         let server = Server { dir };
-        let hba = "local all locked scram-sha-256\nlocal all all trust\n";
+        let hba = "local all locked,claude_mcp scram-sha-256\nlocal all all trust\n";
         fs::write(data.join("pg_hba.conf"), hba).unwrap();
         let mut conf = fs::read_to_string(data.join("postgresql.conf")).unwrap();
         conf += &format!(

@@ -49,7 +49,7 @@ fn half_way() -> (Pair, PathBuf) {
 }
 
 #[track_caller]
-fn same(left: &[String], right: &[String]) {
+pub fn same(left: &[String], right: &[String]) {
     let count = |lines: &[String], line: &String| lines.iter().filter(|other| *other == line).count();
     let only = |a: &[String], b: &[String]| -> Vec<String> {
         let empty = |line: &&String| matches!(line.as_str(), "" | "--");

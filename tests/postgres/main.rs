@@ -14,6 +14,8 @@ mod diff;
 mod in_place;
 mod late;
 mod many;
+mod moved;
+mod moved_world;
 mod odd;
 mod pair;
 mod preflight;

@@ -295,10 +295,22 @@ def hooks_of(hooks):
     need(isinstance(hooks, list) and 1 <= len(hooks) <= 64, 6, "M9")
     for hook in hooks:
         fields(hook, "M9", stage="quiesce|resume|after-commit|rollback", run=run_of, directory=(PATH,), timeout=(integer(1, 3600),),
-               shell=(true,), severity=("error|warn",),
+               shell=(true,), severity=("error|warn",), optional=(true,),
                env=(lambda it: table(it, bounded(255, 1, "[A-Za-z_][A-Za-z0-9_]*"), bounded()),))
         need(not hook.get("shell", False) or len(hook["run"]) == 1, 6, "M9: shell")
         need("severity" not in hook or hook["stage"] in ("quiesce", "after-commit"), 6, "M9: severity")
+    return True
+
+SEEN = "[^\0-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]*"
+
+def todos_of(todos):
+    need(isinstance(todos, list) and 1 <= len(todos) <= 64, 6, "M10")
+    for todo in todos:
+        fields(todo, "M10", text=text, run=(lambda it: items(it, bounded(1024, 0, SEEN)) and len(it) > 0,), unless=(anything,))
+        if "unless" in todo:
+            unless = fields(todo["unless"], "M10", program=("[A-Za-z0-9_+][A-Za-z0-9._+-]{0,63}",), path=(PATH,), port=(integer(1, 65535),))
+            need(len(unless) == 1, 6, "M10: unless")
+    need(len({todo["text"] for todo in todos}) == len(todos), 6, "M10")
     return True
 
 def manifest(data, ident, count):
@@ -306,7 +318,7 @@ def manifest(data, ident, count):
     time, name, part = integer(0, 253402300799), "[a-z0-9][a-z0-9_-]{0,63}", r"(?!\.\.?(?:/|$))[a-z0-9_.-]+"
     top = fields(parse(data, "M1"), "M2", format=integer(1, 1), id=HEX, created=time, expires=(time,), targets=each,
                  sequence=integer(1), profile=text, origin=anything, components=each, checks=(checks_of,),
-                 hooks=(hooks_of,))
+                 hooks=(hooks_of,), todos=(todos_of,))
     need(top["id"] == ident, 6, "B2")
     need(top.get("expires", TOP) > top["created"], 6, "M2")
     fields(top["origin"], "M3", host=text, user=text, os=text, arch=text, kbpack=text, signer="SHA256:[A-Za-z0-9+/]{43}")

@@ -1,11 +1,12 @@
 //! Where a database is and as whom to speak to it: what a profile and the facts say, and what it means here.
 
-use super::pgpass::{self, Found};
+use super::pgpass::{self, Found, Line};
 use super::service;
 use super::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Folders in which servers put their sockets when nobody says otherwise: Debian's, and PostgreSQL's own.
 pub const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
@@ -118,8 +119,8 @@ impl Address {
             Some(name) => Place::Tcp(name.to_owned()),
         };
         let sslmode = address.sslmode.unwrap_or(SslMode::Prefer);
-        let login =
-            Login { place, port: address.port.unwrap_or(DEFAULT_PORT), user, sslmode, home: home.to_owned() };
+        let port = address.port.unwrap_or(DEFAULT_PORT);
+        let login = Login { place, port, user, sslmode, home: home.to_owned(), known: Known::default() };
         let database = address.database.unwrap_or_else(|| login.user.clone());
         Ok((login, database))
     }
@@ -155,13 +156,41 @@ pub struct Login {
     /// See [`SslMode`].
     pub sslmode: SslMode,
     home: PathBuf,
+    known: Known,
 }
 
+/// Lines of `.pgpass` that count where the file has none.
+#[derive(Debug, Clone, Default)]
+pub struct Known(Arc<[Line]>);
+
+impl FromIterator<Line> for Known {
+    fn from_iter<I: IntoIterator<Item = Line>>(lines: I) -> Self {
+        Known(lines.into_iter().collect())
+    }
+}
+
+/// Who knows more is the same.
+impl PartialEq for Known {
+    fn eq(&self, _: &Known) -> bool {
+        true
+    }
+}
+
+impl Eq for Known {}
+
 impl Login {
-    /// Its password, by libpq's rules for `PGPASSFILE` and `~/.pgpass`; `None` if there is no line for it.
+    /// The same, with lines that count where `.pgpass` has none.
+    pub fn knowing(self, known: &Known) -> Login {
+        Login { known: known.clone(), ..self }
+    }
+
+    /// Its password: of `PGPASSFILE` or `~/.pgpass`, else of what is known besides; `None` if there is no line for it.
     pub fn password(&self, database: &str) -> Result<Option<Found>> {
-        let path = pgpass::place(&self.home);
-        pgpass::find(&path, &self.pgpass_hosts(), [&self.port.to_string(), database, &self.user])
+        let (hosts, port) = (self.pgpass_hosts(), self.port.to_string());
+        let connection = [port.as_str(), database, &self.user];
+        let file = pgpass::read_lines(&pgpass::place(&self.home))?;
+        let found = pgpass::pick(file.iter(), &hosts, connection);
+        Ok(found.or_else(|| pgpass::pick(self.known.0.iter(), &hosts, connection)))
     }
 
     /// A default socket's server is `localhost` there, another one is its folder.

@@ -113,20 +113,33 @@ pub fn place(home: &Path) -> PathBuf {
     named.map_or_else(|| home.join(".pgpass"), PathBuf::from)
 }
 
-/// What the first line that matches has. `hosts`: the names that the server has there.
-pub fn search(file: &[u8], hosts: &[String], [port, database, user]: [&str; 3]) -> Option<Found> {
-    lines(file).filter_map(entry).find_map(|(fields, password)| {
-        let host = hosts.iter().any(|host| fields[0].matches(host.as_bytes()));
-        let rest = fields[1..].iter().zip([port, database, user]);
-        let names_server = fields[..2].iter().all(|field| *field != Field::Any);
-        (host && rest.into_iter().all(|(field, value)| field.matches(value.as_bytes())))
-            .then_some(Found { password, names_server })
+/// A line, taken apart.
+pub type Line = ([Field; 4], Secret);
+
+/// What the first of `lines` has that matches. `hosts`: the names that the server has there. A role has one password on a
+/// server: where no line is for this database, one that names the role for another database will do.
+pub fn pick<'l>(
+    lines: impl Iterator<Item = &'l Line> + Clone,
+    hosts: &[String],
+    [port, database, user]: [&str; 3],
+) -> Option<Found> {
+    let matching = lines.filter(|(fields, _)| {
+        hosts.iter().any(|host| fields[0].matches(host.as_bytes()))
+            && fields[1].matches(port.as_bytes())
+            && fields[3].matches(user.as_bytes())
+    });
+    let here = matching.clone().find(|(fields, _)| fields[2].matches(database.as_bytes()));
+    let line = here.or_else(|| matching.clone().find(|(fields, _)| fields[3] != Field::Any));
+    line.map(|(fields, password)| Found {
+        password: password.clone(),
+        names_server: fields[..2].iter().all(|field| *field != Field::Any),
     })
 }
 
-/// The same of the file at `path`.
-pub fn find(path: &Path, hosts: &[String], connection: [&str; 3]) -> Result<Option<Found>> {
-    Ok(read(path)?.and_then(|file| search(&file, hosts, connection)))
+/// The lines of the file at `path`; none if there is no file.
+pub fn read_lines(path: &Path) -> Result<Vec<Line>> {
+    let file = read(path)?;
+    Ok(file.iter().flat_map(|file| lines(file)).filter_map(entry).collect())
 }
 
 /// The file at `path`; `None` if there is none. One that others may read is not used, as libpq does not.
@@ -155,7 +168,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn found(text: &str, host: &str, database: &str) -> Option<Vec<u8>> {
-        let found = search(text.as_bytes(), &[host.to_owned()], ["5432", database, "ada"]);
+        let all: Vec<Line> = lines(text.as_bytes()).filter_map(entry).collect();
+        let found = pick(all.iter(), &[host.to_owned()], ["5432", database, "ada"]);
         found.map(|found| found.password.expose().to_vec())
     }
 
@@ -165,15 +179,21 @@ mod tests {
             "# h:5432:d:ada:no\nh:5432:d:eve:no\nh:1:d:ada:no\nh:5432:d:ada:a\\:b\\\\c:d\n*:*:*:*:wild\n";
         assert_eq!(found(text, "h", "d").unwrap(), b"a:b\\c:d");
         assert_eq!(found(text, "h", "other").unwrap(), b"wild");
-        assert_eq!(found("h:5432:d:ada:x\n", "h", "other"), None);
+        // Of the same role, for another database; but not what any role has there.
+        assert_eq!(found("h:5432:d:ada:x\nh:5432:e:ada:y\n", "h", "other").unwrap(), b"x");
+        assert_eq!(found("h:5432:d:*:x\n", "h", "other"), None);
+        assert_eq!(found("h:5433:d:ada:x\ni:5432:d:ada:x\n", "h", "other"), None);
         assert_eq!(found("\\*:5432:d:ada:x\nh:5432", "h", "d"), None);
         assert_eq!(found("a\\:b:*:*:*:x\r\n", "a:b", "d").unwrap(), b"x");
     }
 
     #[test]
     fn a_line_for_any_server_is_told_from_one_for_this() {
-        let of =
-            |file: &str| search(file.as_bytes(), &["h".to_owned()], ["1", "d", "u"]).unwrap().names_server;
+        let of = |file: &str| {
+            pick([entry(file.as_bytes()).unwrap()].iter(), &["h".to_owned()], ["1", "d", "u"])
+                .unwrap()
+                .names_server
+        };
         assert!(of("h:1:*:*:p\n"));
         assert!(!of("*:1:d:u:p\n") && !of("h:*:d:u:p\n"));
     }
@@ -182,12 +202,12 @@ mod tests {
     fn a_file_that_others_may_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pgpass");
-        let find = || find(&path, &["h".to_owned()], ["1", "d", "u"]);
-        assert!(find().unwrap().is_none());
+        let find = || read_lines(&path);
+        assert!(find().unwrap().is_empty());
         std::fs::write(&path, "*:*:*:*:x").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(find().unwrap_err().to_string().contains("others may read it"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(find().unwrap().unwrap().password.expose(), b"x");
+        assert_eq!(find().unwrap()[0].1.expose(), b"x");
     }
 }

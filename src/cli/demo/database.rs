@@ -45,7 +45,7 @@ impl Program {
     }
 
     /// All that it has, as this program sees it.
-    fn rows(&self) -> io::Result<Vec<(i64, String)>> {
+    pub(super) fn rows(&self) -> io::Result<Vec<(i64, String)>> {
         let mut query = self.0.prepare("SELECT id, what FROM memory ORDER BY id").map_err(failed)?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
         rows.collect::<rusqlite::Result<_>>().map_err(failed)

@@ -6,6 +6,7 @@
 //!    directories' modes and times last.
 //! 4. The index.
 
+use super::content;
 use super::facts::{Absent, Facts, Mode, Options, State, Symlinks};
 use super::home::{examine, Examined};
 use super::index::{self, Node, Row};
@@ -91,6 +92,7 @@ pub(super) fn look(files: &Files, scope: &Scope<'_>, touched: Option<&Touched>) 
     if files.facts.is_none() {
         let missing = |only: &&BundlePath| !walk.entries.iter().any(|e| !e.pass && e.path.is_within(only));
         match (place.found, files.absent) {
+            (Found::Absent, _) if files.content.is_some() => walk.findings.push(content::finding(&place)),
             (Found::Absent, Absent::Refuse) => walk.findings.push(refusal(
                 &place.lexical,
                 "it does not exist",
@@ -110,6 +112,7 @@ pub(super) fn look(files: &Files, scope: &Scope<'_>, touched: Option<&Touched>) 
 pub fn survey(files: &Files, scope: &Scope<'_>) -> Result<Survey> {
     let source = look(files, scope, None)?;
     let entries = || source.walk.entries.iter().filter(|e| e.stat.kind != Kind::Special);
+    let made = files.content.as_ref().filter(|_| source.place.found == Found::Absent);
     let mut findings = source.walk.findings.clone();
     if let Some(dir) = &source.dir {
         let names = Names::default();
@@ -117,10 +120,11 @@ pub fn survey(files: &Files, scope: &Scope<'_>) -> Result<Survey> {
         findings.extend(examine(&files.rewrite_home, &packer, &source.walk.entries)?.findings);
         findings.extend(idle_modes(files, scope, &source.walk.entries));
     }
+    let bytes: u64 = entries().filter(|e| e.stat.kind == Kind::File).map(|e| e.stat.size).sum();
     Ok(Survey {
         origins: vec![super::site::shown(&source.place.lexical)],
-        items: entries().count() as u64,
-        bytes: entries().filter(|e| e.stat.kind == Kind::File).map(|e| e.stat.size).sum(),
+        items: entries().count() as u64 + u64::from(made.is_some()),
+        bytes: bytes + made.map_or(0, |text| text.len() as u64),
         findings,
     })
 }
@@ -147,6 +151,10 @@ fn idle_modes(files: &Files, scope: &Scope<'_>, entries: &[Entry]) -> Vec<Findin
 /// Writes the streams.
 pub fn capture(files: &Files, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
     let facts = Facts { only: scope.only.to_vec(), options: files.options.clone(), ..Facts::default() };
+    let place = resolve(&files.root)?;
+    if let Some(text) = files.content.as_ref().filter(|_| place.found == Found::Absent) {
+        return content::capture(files, &place, text, scope, sink, facts);
+    }
     capture_part(files, scope, sink, facts, Part { touched: None, root: scope.only.is_empty() })
 }
 
@@ -366,7 +374,7 @@ fn pack_tail(
     Ok(packed)
 }
 
-fn end(mut out: Box<dyn StreamWrite>) -> Result<()> {
+pub fn end(mut out: Box<dyn StreamWrite>) -> Result<()> {
     out.write_all(&END).map_err(|e| Error::io("the end of a shard", e))?;
     out.finish()
 }

@@ -86,6 +86,8 @@ pub struct Profile {
     /// See [`Absent`].
     #[serde(default)]
     pub absent: Absent,
+    /// The text of the file that is packed where nothing is at the root. It is the source's: no bundle brings it along.
+    pub content: Option<String>,
 }
 
 impl Profile {

@@ -12,6 +12,7 @@ mod capture;
 mod check;
 mod commit;
 mod compare;
+mod content;
 mod decide;
 mod edits;
 mod facts;
@@ -54,6 +55,9 @@ use modes::Modes;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// Bytes of the text that a profile may have for a file.
+const MAX_CONTENT: usize = 65_536;
+
 /// The kind `files`.
 pub struct FilesKind;
 
@@ -67,6 +71,8 @@ struct Files {
     options: Options,
     /// What this machine says to an absent root.
     absent: Absent,
+    /// What a source has where nothing is at the root.
+    content: Option<String>,
     exclude: Gitignore,
     /// Files in which commands stand.
     runs: Gitignore,
@@ -90,9 +96,16 @@ impl Kind for FilesKind {
         let path = profile.path.clone().ok_or_else(|| {
             Error::usage(format_args!("component {name}: it has no path")).todo("add path = \"~/...\"")
         })?;
+        let content = profile.content.clone();
+        if content.as_ref().is_some_and(|text| text.len() > MAX_CONTENT) {
+            return Err(Error::usage(format_args!(
+                "component {name}: content has more than {MAX_CONTENT} bytes"
+            ))
+            .todo("put it into a file at the path"));
+        }
         let (absent, modes) = (profile.absent, profile.modes(name.as_str())?);
         let files = Files::new(name, &path, profile.over(Options::default()), None, host)?;
-        Ok(Files { absent, modes, ..files }.boxed())
+        Ok(Files { absent, content, modes, ..files }.boxed())
     }
 
     fn vet(&self, name: &ComponentName, options: &Value) -> Result<()> {
@@ -122,10 +135,10 @@ impl Kind for FilesKind {
         let profile = Profile::read(name.as_str(), overrides)?;
         let path = profile.path.clone().unwrap_or_else(|| facts.root.clone());
         let (absent, modes) = (profile.absent, profile.modes(name.as_str())?);
-        let rewrite_is_own = profile.rewrite_home.is_some();
+        let (rewrite_is_own, content) = (profile.rewrite_home.is_some(), profile.content.clone());
         let options = profile.over(facts.options.clone());
         let files = Files::new(name, &path, options, Some(facts), host)?;
-        Ok(Files { absent, modes, rewrite_is_own, ..files }.boxed())
+        Ok(Files { absent, content, modes, rewrite_is_own, ..files }.boxed())
     }
 
     fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
@@ -182,6 +195,7 @@ impl Files {
             root_text,
             options,
             absent: Absent::default(),
+            content: None,
             exclude,
             runs,
             rewrite_home,

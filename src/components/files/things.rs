@@ -2,6 +2,7 @@
 
 use super::capture::{index_name, look, Source};
 use super::compare::count_shards;
+use super::content;
 use super::home::{written, Moved};
 use super::index::{self, Node, Row};
 use super::meta::{read_xattrs, Meta, Names, Xattrs};
@@ -36,7 +37,12 @@ pub fn present(files: &Files, scope: &Scope<'_>, against: &Against<'_>) -> Resul
     let packed = files.facts.as_ref().map_or(&[][..], |facts| &facts.only);
     let only = if scope.only.is_empty() { packed } else { scope.only };
     let source = look(files, &Scope { only, ..*scope }, None)?;
-    let Source { place, dir: Some(dir), walk } = &source else { return Ok(None) };
+    let Source { place, dir: Some(dir), walk } = &source else {
+        // Where nothing is, the profile's content would be packed.
+        let made = files.content.as_ref().filter(|_| source.place.found == super::site::Found::Absent);
+        let made = made.map(|text| content::row(&source.place, text).map(|row| vec![of_row(&row)]));
+        return made.transpose();
+    };
     let names = Names::default();
     let mut things = Vec::with_capacity(walk.entries.len() + 1);
     if only.is_empty() && place.found == super::site::Found::Dir {

@@ -48,14 +48,14 @@ mod verify;
 mod written;
 
 use crate::base::fault::Fault;
-use crate::base::libpq::{address, url};
+use crate::base::libpq::{address, pgpass as passfile, url};
 use crate::base::name::ComponentName;
 use crate::component::{
     Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed,
     NamedSecret, Near, Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, Thing,
     UndoStrength, LONGEST_LIST,
 };
-use address::{Address, Login};
+use address::{Address, Known, Login};
 use facts::{Facts, Kept, Mode, Options, Roles};
 use options::{Absent, Profile};
 use role_map::RoleMap;
@@ -63,6 +63,7 @@ use select::Select;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// The kind `postgres`.
 pub struct PostgresKind;
@@ -88,6 +89,8 @@ struct Postgres {
     of_backup: bool,
     /// The transaction of a replacement in place, between its stage and its commit.
     held: in_place::Held,
+    /// The passwords that there were when it was planned.
+    known: OnceLock<Known>,
 }
 
 /// Where a component's database is on this machine.
@@ -144,6 +147,7 @@ impl Kind for PostgresKind {
             facts: None,
             of_backup: false,
             held: in_place::Held::default(),
+            known: OnceLock::new(),
         }))
     }
 
@@ -209,6 +213,7 @@ impl Postgres {
             facts: Some(facts),
             of_backup: false,
             held: in_place::Held::default(),
+            known: OnceLock::new(),
         }
     }
 
@@ -238,7 +243,21 @@ impl Postgres {
                 (login, named)
             }
         };
+        let (login, admin) = match self.known.get() {
+            Some(known) => (login.knowing(known), (admin.0.knowing(known), admin.1)),
+            None => (login, admin),
+        };
         Ok(Place { login, database, admin, address })
+    }
+
+    /// Keeps the passwords that there are when an import is planned, and those that it brings itself: `.pgpass` is there
+    /// only when it is committed, and a rollback takes it away again.
+    fn remember_passwords(&self, scope: &Scope<'_>) {
+        // A file that cannot be used is told where a password is looked for.
+        let here = passfile::read_lines(&passfile::place(&scope.host.home)).unwrap_or_default();
+        let brought =
+            scope.logins.iter().filter_map(|login| Some((login.line.clone(), login.password.clone()?)));
+        let _ = self.known.set(here.into_iter().chain(brought).collect());
     }
 
     fn facts(&self) -> Result<&Facts> {
@@ -315,6 +334,7 @@ impl Component for Postgres {
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
         scope.require_whole("postgres")?;
+        self.remember_passwords(scope);
         if self.is_in_place() {
             return in_place::plan(self, scope, streams);
         }
@@ -363,7 +383,7 @@ impl Component for Postgres {
 
     fn compare(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Option<Vec<CheckResult>>> {
         if self.is_in_place() {
-            return Ok(None);
+            return in_place::live(in_place::Target::of(plan)?).map(Some);
         }
         verify::live(plan::Target::of(plan)?, scope).map(Some)
     }

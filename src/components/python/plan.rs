@@ -359,6 +359,24 @@ impl Draft<'_> {
         }
     }
 
+    /// What this machine's own profile asks to be tried, else what the bundle does, if its signer may have commands run.
+    /// These are checks: those that may not run are skipped, and that is said.
+    fn may_run<T: Clone>(&mut self, option: &str, own: Option<&Vec<T>>, bundle: &[T]) -> Vec<T> {
+        match own {
+            Some(own) => own.clone(),
+            None if self.scope.trusted || bundle.is_empty() => bundle.to_vec(),
+            None => {
+                let what =
+                    format!("its {option} will not be tried: the bundle's signer may not have commands run");
+                let todo = format!(
+                    "trust the signer with --hooks, or name the {option} in this machine's own profile"
+                );
+                self.find(Severity::Warning, what, todo);
+                Vec::new()
+            }
+        }
+    }
+
     /// What would run, now and later. What this machine's own profile names is not the bundle's command.
     fn runs(
         &mut self,
@@ -379,12 +397,12 @@ impl Draft<'_> {
                 self.plan.commands.push(["pip", "install"].map(str::to_owned).to_vec());
             }
         }
-        let imports = own.imports.clone().unwrap_or_else(|| wanted.environment.imports.clone());
+        let imports = self.may_run("imports", own.imports.as_ref(), &wanted.environment.imports);
         if !imports.is_empty() {
             let words = vec![bin("python"), "-c".to_owned(), format!("import {}", imports.join(", "))];
             self.run(words, own.imports.is_some());
         }
-        let scripts = own.scripts.clone().unwrap_or_else(|| wanted.environment.scripts.clone());
+        let scripts = self.may_run("scripts", own.scripts.as_ref(), &wanted.environment.scripts);
         for script in &scripts {
             let mut words = script.clone();
             words[0] = bin(&words[0]);

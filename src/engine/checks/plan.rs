@@ -5,7 +5,7 @@ use crate::crypto::sign::Signer;
 use crate::engine::error::Result;
 use crate::engine::gate::Bundle;
 use crate::engine::profile::Profile;
-use crate::format::{Check, CheckSeverity};
+use crate::format::{Check, CheckSeverity, Probe};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -113,6 +113,19 @@ pub fn of_profile(check: &Check, bundle: Option<&Check>) -> Result<PlannedCheck>
         remedy: "let the profile of the export have the check too".to_owned(),
     });
     Ok(planned)
+}
+
+/// Skips those that compare a database with the source's, for an import that leaves one out: what is there is not what
+/// came.
+pub fn skip_comparisons(planned: &mut [PlannedCheck]) {
+    let compares =
+        |planned: &&mut PlannedCheck| matches!(&planned.check.probe, Probe::Sql(sql) if sql.recorded);
+    for planned in planned.iter_mut().filter(compares).filter(|planned| planned.skipped.is_none()) {
+        planned.skipped = Some(Reason {
+            why: "it compares a database with the source's, and this import leaves one out".to_owned(),
+            remedy: "import the database too, or see what `kbpack check` says".to_owned(),
+        });
+    }
 }
 
 fn planned(check: Check, origin: Origin, trusted: bool) -> Result<PlannedCheck> {

@@ -101,15 +101,21 @@ fn judged(hook: &Hook, authority: &Authority<'_>, wanted: bool) -> PlannedHook {
         };
         return PlannedHook { skipped: Some(reason), ..planned };
     }
-    let refused = (!authority.hooks).then(|| Reason {
-        why: "its signer may not have commands run".to_owned(),
-        remedy: format!(
-            "to allow it: kbpack trust add {} '{}' --hooks; or write the hook into this machine's own profile; or import without it: --no-hooks",
-            authority.principal,
-            authority.signer.to_line("")
-        ),
-    });
-    PlannedHook { refused, ..planned }
+    if authority.hooks {
+        return planned;
+    }
+    let (principal, line) = (authority.principal, authority.signer.to_line(""));
+    let allow = format!(
+        "to allow it: kbpack trust add {principal} '{line}' --hooks; or write the hook into this machine's own profile"
+    );
+    let why = "its signer may not have commands run".to_owned();
+    match hook.optional {
+        true => PlannedHook { skipped: Some(Reason { why, remedy: allow }), ..planned },
+        false => {
+            let remedy = format!("{allow}; or import without it: --no-hooks");
+            PlannedHook { refused: Some(Reason { why, remedy }), ..planned }
+        }
+    }
 }
 
 /// The hooks of a rollback: those that ran around the import. The bundle's run only if its signer may still have commands
@@ -176,6 +182,7 @@ mod tests {
         let bundle = hooks(json!([
             {"stage": "quiesce", "run": ["stop"]},
             {"stage": "resume", "run": ["start"]},
+            {"stage": "after-commit", "run": ["reload"], "optional": true},
         ]));
         let own = hooks(json!([
             {"stage": "resume", "where": "both", "run": ["start"]},
@@ -196,11 +203,14 @@ mod tests {
             };
             planned.iter().map(words).collect::<Vec<_>>()
         };
-        let same = ["start Profile runs", "mine Profile runs"];
-        assert_eq!(of(true, true), ["stop Bundle runs", same[0], same[1]]);
-        assert_eq!(of(false, true), ["stop Bundle refused", same[0], same[1]]);
-        assert_eq!(of(true, false), ["stop Bundle skipped", same[0], same[1]]);
-        assert_eq!(of(false, false), ["stop Bundle skipped", same[0], same[1]]);
+        let expected = |stop: &str, reload: &str| {
+            let (stop, reload) = (format!("stop Bundle {stop}"), format!("reload Bundle {reload}"));
+            [stop, "start Profile runs".to_owned(), reload, "mine Profile runs".to_owned()]
+        };
+        assert_eq!(of(true, true), expected("runs", "runs"));
+        assert_eq!(of(false, true), expected("refused", "skipped"));
+        assert_eq!(of(true, false), expected("skipped", "skipped"));
+        assert_eq!(of(false, false), expected("skipped", "skipped"));
     }
 
     #[test]

@@ -126,9 +126,10 @@ fn describe(
         let check = |result: &CheckResult| Check {
             component: Some(of.name.clone()),
             name: text(&result.name),
-            outcome: if result.passed() { Outcome::Passed } else { Outcome::Skipped },
+            outcome: Outcome::Passed,
         };
-        of.results.iter().filter(|result| result.failure.is_none()).map(check).collect()
+        // Those that were skipped are only counted (rule A8).
+        of.results.iter().filter(|result| result.passed()).map(check).collect()
     };
     // Those that a person wrote, first: the list has an end.
     let written = declared.iter().map(|outcome| Check {

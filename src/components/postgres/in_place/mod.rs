@@ -129,3 +129,13 @@ pub fn in_place(target: &Target) -> Result<Vec<CheckResult>> {
     let failure = committed.is_none().then(|| "it is not what was restored".to_owned());
     Ok(vec![result("the content is the restored one", failure), result(&logs_in, None)])
 }
+
+/// What is there, as it is, against what was counted on the source. Definitions are not compared.
+pub fn live(target: &Target) -> Result<Vec<CheckResult>> {
+    let mut session = connect(&target.login, &target.name)?;
+    let of = |e| failed(format_args!("database {}", target.name), &e);
+    session.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").map_err(of)?;
+    let results = verify::staged(&mut session, target, &target.old)?;
+    session.batch_execute("ROLLBACK").map_err(of)?;
+    Ok(results)
+}

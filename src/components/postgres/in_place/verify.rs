@@ -16,7 +16,7 @@ use crate::component::{CheckResult, Result};
 use postgres::Client;
 use std::collections::BTreeSet;
 
-/// Rows, sequences, large objects and assertions, in the open transaction of `session`. `came` is what is not aside.
+/// Rows, sequences, large objects and assertions, in the open transaction of `session`, the one that restored or another. `came` is what is not aside.
 pub fn staged(session: &mut Client, target: &Target, came: &[Object]) -> Result<Vec<CheckResult>> {
     let ours: BTreeSet<u32> = came.iter().map(|object| object.oid).collect();
     let mut there = catalog::tables(session)?;

@@ -332,8 +332,8 @@ fn recover_does_not_say_undone_where_the_staging_area_is_gone_or_not_mounted() {
         let renames = calls.iter().filter(|(call, _)| call == "renameat").count() as u32;
         copy(&pristine, &world.target.path);
         // At the rename of the mark, when all is in place. After it come those of a tree's staging area, of the history, of the
-        // checks and of the receipt.
-        killed(&world.target, &args, "renameat", renames - if component == "app" { 4 } else { 3 });
+        // checks, of the list for `status` and of the receipt.
+        killed(&world.target, &args, "renameat", renames - if component == "app" { 5 } else { 4 });
 
         // The file system of the tree is not mounted.
         let away = |from: &str, to: &str| fs::rename(world.target.join(from), world.target.join(to)).unwrap();

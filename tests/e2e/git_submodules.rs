@@ -210,6 +210,7 @@ fn work_in_submodules_is_refused_or_travels_and_is_kept() {
     fs::write(source.join("vendor/lib/a.txt"), "changed\n").unwrap();
     fs::write(source.join("vendor/lib/below/deep/new.txt"), "new\n").unwrap();
     export().fails(8, "vendor/lib");
+    fs::write(source.join("own.txt"), "of the one around them\n").unwrap();
     profile(&world, "uncommitted = \"include\"\n");
     let bundle = world.export("1.kbp");
     world.import(&bundle, &[]).ok();

@@ -184,7 +184,7 @@ fn feed(stream: &mut impl Read, to: &mut impl Write, each: &mut dyn FnMut(u64)) 
     }
 }
 
-/// libgit2's indexer, which looks by itself whether all that objects name is there, or in `base`. Rule G6.
+/// libgit2's indexer. Whether all that objects name is there, [`trees`] looks: libgit2 would miss the commits of submodules, too. Rule G6.
 pub fn read_by_libgit2(
     base: Option<&Repository>,
     stream: &mut impl Read,
@@ -192,7 +192,7 @@ pub fn read_by_libgit2(
     each: &mut dyn FnMut(u64),
 ) -> Result<()> {
     let odb = base.map(Repository::odb).transpose().map_err(|e| failed(dir, &e))?;
-    let mut indexer = Indexer::new(odb.as_ref(), dir, 0o444, true).map_err(|e| failed(dir, &e))?;
+    let mut indexer = Indexer::new(odb.as_ref(), dir, 0o444, false).map_err(|e| failed(dir, &e))?;
     let mut buffer = vec![0; 128 * 1024];
     loop {
         interrupt::check().map_err(Error::of)?;

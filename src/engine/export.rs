@@ -465,6 +465,8 @@ impl Export<'_> {
         let component = known.from_facts(name, facts, None, self.host).within(name)?;
         let mut things = of_component(name, known, &*component, lists, only)?;
         things.retain(|thing| !thing.is_outside);
+        // The mode of a secret file is the one that it is to have on the target.
+        things.iter_mut().filter(|thing| thing.is_secret).for_each(|thing| thing.mode = None);
         let begun = Begun {
             name: name.clone(),
             facts: facts.clone(),

@@ -75,8 +75,10 @@ fn keys_stay_and_all_else_moves() {
         ),
         "{survey}"
     );
+    source.chmod(".claude.json", 0o644);
     let bundle = world.export("b.kbp");
     let place = bundle.to_str().unwrap();
+    source.kbpack(&["status", "--exit-code"]).ok();
 
     // It is in the bundle nowhere, but for the names.
     let out = world.path("out");

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A repository's export and import against stock git, in one run, warm cache: medians of RUNS, the two in turn, and their
 # ratio, of wall time and of the time that the processors had; and the memory of the largest process. What kbpack does more
-# (compression, encryption, seal, verification) is in its time: the rows with "sealed" have stock tools do most of it, too.
+# (compression, encryption, seal, verification) is in its time: the rows with "sealed" have stock tools do most of it, too, and
+# in the rows "capture alone" and "stage alone" neither does any of it (benches/git_alone.rs).
 #
 #   benches/git.sh                 this project's own repository, 50,000 commits, a pack of 500 MB
 #   RUNS=5 benches/git.sh commits
@@ -19,6 +20,12 @@ if [ -z "$kbpack" ]; then
   kbpack=target/release/kbpack
 fi
 kbpack=$(realpath "$kbpack")
+alone=$(cargo bench --locked --no-run --bench git_alone --message-format=json 2>/dev/null |
+  python3 -c '
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("target", {}).get("name") == "git_alone" and message.get("executable"): print(message["executable"])')
 project=$PWD
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/kbpack-bench.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
@@ -99,6 +106,12 @@ for set in ${sets[*]}; do
   own_export="HOME=$scratch/source $kbpack -q export -r $recipient -o $k"
   own_import="HOME=$scratch/target $kbpack -q import $k --yes --accept-new --map $repo=$to"
   fresh="rm -rf $to; HOME=$scratch/target $kbpack -q trust remove source; HOME=$scratch/target $kbpack -q trust add source '$signer'"
+  streams=$scratch/streams
+  compare "$set capture alone" "rm -f $s" "git -C $repo bundle create -q $s --all" \
+    "rm -rf $streams; mkdir $streams" "HOME=$scratch/source $alone capture $repo $streams"
+  compare "$set stage alone" "rm -rf $to" "git clone -q --mirror $s $to" \
+    "rm -rf $scratch/alone; mkdir $scratch/alone" "HOME=$scratch/target $alone stage $streams $scratch/alone/code.git"
+  rm -rf "$streams" "$scratch/alone" "$to"
   compare "$set export" "rm -f $s" "git -C $repo bundle create -q $s --all" "rm -f $k" "$own_export"
   compare "$set import" "rm -rf $to" "git clone -q --mirror $s $to" "$fresh" "$own_import"
   compare "$set export, sealed" "rm -f $s.age" \

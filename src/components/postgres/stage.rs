@@ -23,7 +23,7 @@ use crate::component::{Error, Result, Scope, StreamSource};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::panic::resume_unwind;
-use std::thread::{self, sleep};
+use std::thread;
 use std::time::Duration;
 
 /// How often signals are looked for.
@@ -33,13 +33,18 @@ const NAP: Duration = Duration::from_millis(20);
 pub fn stage(target: &Target, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
     let Some(new) = target.new.as_ref().filter(|_| !target.kept) else { return Ok(()) };
     thread::scope(|threads| {
-        let builder = threads.spawn(|| build(target, new, scope, streams));
+        let waiting = thread::current();
+        let builder = threads.spawn(move || {
+            let built = build(target, new, scope, streams);
+            waiting.unpark();
+            built
+        });
         while !builder.is_finished() {
             if interrupt::check().is_err() {
                 // Tried again until nobody is there.
                 let _ = swap::end_sessions(&target.place, &target.names.side);
             }
-            sleep(NAP);
+            thread::park_timeout(NAP);
         }
         let built = builder.join().unwrap_or_else(|panic| resume_unwind(panic));
         interrupt::check().map_err(Error::of)?;

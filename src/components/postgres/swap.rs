@@ -19,7 +19,7 @@ use crate::component::{Act, Error, Finding, Journal, Result, Severity};
 use postgres::Client;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, sleep};
+use std::thread;
 use std::time::Duration;
 
 /// How often a rename is tried; the server itself waits 5 seconds each time.
@@ -276,7 +276,7 @@ fn rename(
         let ending = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 terminate(&mut other, &oids)?;
-                sleep(NAP);
+                thread::park_timeout(NAP);
             }
             Ok(())
         });
@@ -292,6 +292,7 @@ fn rename(
             }
         }
         done.store(true, Ordering::Relaxed);
+        ending.thread().unpark();
         let ended =
             ending.join().unwrap_or_else(|_| Err(Error::new(Fault::Unexpected, "a worker thread panicked")));
         match renamed {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Folders that hold one folder a version, with `bin` in it: Debian's and Red Hat's.
 const VERSIONED: [(&str, &str); 2] = [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")];
+/// What Debian puts on `PATH` under the programs' names: a script that starts one out of those folders, as it thinks fit.
+const WRAPPER: &str = "pg_wrapper";
 const VERSION_LIMIT: Duration = Duration::from_secs(20);
 
 /// What is known to be wrong with clients of some version, and the minor release of each major that mends it.
@@ -149,10 +151,17 @@ fn installed(name: &'static str) -> Vec<Tool> {
     folders.extend(
         std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).filter(|p| p.is_absolute()),
     );
+    let paths = programs(folders.into_iter().map(|folder| folder.join(name)));
+    paths.filter_map(|path| Some(Tool { name, version: version_of(&path)?, path })).collect()
+}
+
+/// Those that are there, each once, without Debian's script.
+fn programs(paths: impl Iterator<Item = PathBuf>) -> impl Iterator<Item = PathBuf> {
     let mut seen = BTreeSet::new();
-    let paths = folders.into_iter().map(|folder| folder.join(name)).filter(|path| path.is_file());
-    let once = paths.filter(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
-    once.filter_map(|path| Some(Tool { name, version: version_of(&path)?, path })).collect()
+    paths.filter(move |path| {
+        let real = path.canonicalize().ok().filter(|real| real.is_file() && !real.ends_with(WRAPPER));
+        real.is_some_and(|real| seen.insert(real))
+    })
 }
 
 fn version_of(path: &Path) -> Option<Version> {
@@ -171,6 +180,19 @@ mod tests {
         assert_eq!(parse("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some((15, 18)));
         assert_eq!(parse("pg_restore (PostgreSQL) 18beta1"), Some((18, 0)));
         assert_eq!(parse("pg_restore"), None);
+    }
+
+    #[test]
+    fn a_program_is_taken_once_and_the_script_that_starts_one_of_them_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        std::fs::write(place("pg_restore"), "").unwrap();
+        std::fs::write(place(WRAPPER), "").unwrap();
+        std::os::unix::fs::symlink(place("pg_restore"), place("again")).unwrap();
+        std::os::unix::fs::symlink(place(WRAPPER), place("started")).unwrap();
+        let names = ["pg_restore", "again", "started", "missing"];
+        let found: Vec<_> = programs(names.iter().map(|name| place(name))).collect();
+        assert_eq!(found, [place("pg_restore")]);
     }
 
     #[test]

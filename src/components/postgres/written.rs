@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How long counters are waited for that do not stand still.
+/// How often counters are looked at that do not stand still, and the time between two looks: it doubles up to the longest.
 const LOOKS: u32 = 40;
-const NAP: Duration = Duration::from_millis(50);
+const FIRST_NAP: Duration = Duration::from_millis(5);
+const LONGEST_NAP: Duration = Duration::from_millis(50);
 /// Before this version sessions told their counts to a process that wrote them down half a second later.
 const COUNTS_AT_ONCE: u32 = 15;
 const COLLECTORS_NAP: Duration = Duration::from_secs(1);
@@ -46,7 +47,7 @@ pub enum Written {
 pub fn mark(login: &Login, database: &str) -> Result<Option<Mark>> {
     let mut session = connect(login, database)?;
     wait_for_collector(&mut session)?;
-    let mut last = None;
+    let (mut last, mut nap) = (None, FIRST_NAP);
     for _ in 0..LOOKS {
         let alone = others(&mut session)? == 0;
         let now = look(&mut session)?;
@@ -54,7 +55,8 @@ pub fn mark(login: &Login, database: &str) -> Result<Option<Mark>> {
             break;
         }
         last = now;
-        sleep(NAP);
+        sleep(nap);
+        nap = LONGEST_NAP.min(nap * 2);
     }
     Ok(last)
 }

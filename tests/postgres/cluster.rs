@@ -58,6 +58,13 @@ impl Server {
         as_owner("pg_ctl", &["-D", self.folder(), "-m", "immediate", "stop"]);
     }
 
+    /// Makes it a standby, of a primary that never says anything.
+    pub fn stand_by(&self) {
+        as_owner("pg_ctl", &["-w", "-D", self.folder(), "-m", "fast", "stop"]).ok();
+        fs::write(self.data().join("standby.signal"), "").unwrap();
+        self.up();
+    }
+
     /// Starts it again, to listen at `host` for connections of this `kind` (as `pg_hba.conf` has it), with a certificate and its key.
     pub fn listen(&self, host: &str, kind: &str, tls: Option<(&Path, &Path)>) {
         self.crash();

@@ -154,3 +154,52 @@ fn databases_of_extensions_that_need_their_own_tools() {
         assert_eq!(pair.target.databases(), ["app"]);
     }
 }
+
+#[test]
+fn a_standby() {
+    let pair = pair();
+    pair.source.stand_by();
+    let number: u32 = pair.source.sql("postgres", "SHOW server_version_num").parse().unwrap();
+    let (major, minor) = (number / 10_000, number % 10_000);
+    let shares = match major {
+        14 => minor >= 25,
+        15 => minor >= 20,
+        16 => minor >= 16,
+        17 => minor >= 12,
+        18 => minor >= 7,
+        _ => major > 18,
+    };
+    let export = |more: &[&str]| {
+        let to = pair.world.path("1.kbp");
+        let recipient = &pair.world.recipient;
+        let args = [&["export", "-r", recipient, "-o", to.to_str().unwrap()], more].concat();
+        pair.world.source.kbpack(&args)
+    };
+    if !shares {
+        for more in [&["--dry-run"][..], &[]] {
+            let run = export(more).fails(8, "the server is a standby of version");
+            assert!(
+                run.stderr.contains("export from the primary, or update the standby to"),
+                "{}",
+                run.stderr
+            );
+        }
+        assert!(!pair.world.path("1.kbp").exists());
+    } else {
+        export(&[]).ok();
+    }
+}
+
+#[test]
+fn a_standby_is_no_target() {
+    let pair = pair();
+    let bundle = pair.export("1.kbp");
+    pair.target.sql("postgres", "CREATE DATABASE app");
+    pair.target.stand_by();
+    for mode in ["swap", "in-place"] {
+        pair.profiles("postgres", "", &format!("mode = \"{mode}\""));
+        let run = pair.import(&bundle).fails(8, "the server is a standby");
+        assert!(run.stderr.contains("name the primary in this machine's profile"), "{}", run.stderr);
+    }
+    assert_eq!(pair.target.databases(), ["app"]);
+}

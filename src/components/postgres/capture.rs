@@ -19,7 +19,7 @@ use super::options::Absent;
 use super::pgpass::PrivateFile;
 use super::rows::write_all;
 use super::select;
-use super::snapshot::{busy, nap, take, Snapshot, ATTEMPTS};
+use super::snapshot::{busy, can_share, nap, take, Snapshot, ATTEMPTS};
 use super::subscriptions;
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
@@ -149,6 +149,7 @@ pub fn survey(postgres: &Postgres, scope: &Scope<'_>) -> Result<Survey> {
         return Ok(Survey { origins: vec![place.to_string()], findings, ..Survey::default() });
     }
     let mut session = connect::connect(&place.login, &place.database)?;
+    can_share(&mut session)?;
     session.batch_execute("BEGIN READ ONLY").map_err(|e| failed("the database", &e))?;
     let database = catalog::database(&mut session)?;
     let server = connect::server_version(&mut session)?;

@@ -7,7 +7,7 @@ use super::tools::Version;
 use crate::base::libpq;
 use crate::base::libpq::reader::Reader;
 use crate::base::libpq::session::Way;
-use crate::component::{Error, Result};
+use crate::component::{Error, Finding, Result, Severity};
 use postgres::Client;
 use std::time::Duration;
 
@@ -69,6 +69,24 @@ pub fn server_version(session: &mut Client) -> Result<Version> {
             .todo(format_args!("update it to {OLDEST_SERVER} or later"))),
         false => Ok(version),
     }
+}
+
+/// Whether the server is a standby, which follows another one and takes no writes.
+pub fn is_standby(session: &mut Client) -> Result<bool> {
+    let row = session.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]);
+    Ok(row.map_err(|e| failed("whether the server is a standby", &e))?.get(0))
+}
+
+/// A refusal if it is one.
+pub fn refuse_standby(session: &mut Client) -> Result<Option<Finding>> {
+    let refusal = || {
+        Finding::new(
+            Severity::Refusal,
+            "the server is a standby: it takes no writes but those of its primary",
+        )
+        .todo("name the primary in this machine's profile")
+    };
+    Ok(is_standby(session)?.then(refusal))
 }
 
 /// The number of the database called `name`; `None` if there is none.

@@ -2,7 +2,7 @@
 
 use super::address::Login;
 use super::catalog;
-use super::connect::{connect, database_oid, server_version};
+use super::connect::{connect, database_oid, refuse_standby, server_version};
 use super::error::failed;
 use super::facts::{Database, Options, Roles};
 use super::fit;
@@ -72,7 +72,8 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     let mut session = place.administer()?;
     let server = server_version(&mut session)?;
     let live = database_oid(&mut session, &place.database)?;
-    let mut look = Look { place: &place, session: &mut session, findings: Vec::new(), executes: Vec::new() };
+    let findings = refuse_standby(&mut session)?.into_iter().collect();
+    let mut look = Look { place: &place, session: &mut session, findings, executes: Vec::new() };
     let rights = look.rights(&place.login.user)?;
     let admin = look.rights(&place.admin.0.user)?;
     look.may_swap(&admin, live)?;

@@ -5,7 +5,7 @@
 
 use super::address::Login;
 use super::catalog::{self, Relation};
-use super::connect::{connect, connect_reader};
+use super::connect::{connect, connect_reader, is_standby, server_version};
 use super::error::{code_of, failed};
 use super::quote;
 use crate::base::interrupt;
@@ -23,6 +23,10 @@ pub const ATTEMPTS: u32 = 60;
 /// Tables without pages that one transaction opens.
 const OPENED_AT_ONCE: usize = 200;
 const NAP: Duration = Duration::from_millis(500);
+
+/// The minor release of each major that hands on the snapshots of a standby as they are. Those before it (release notes of
+/// 15.20) have others see other rows through them, and do lasting harm to the standby.
+const STANDBY_SHARES_SINCE: &[(u32, u32)] = &[(14, 25), (15, 20), (16, 16), (17, 12), (18, 7)];
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -47,6 +51,7 @@ pub struct Snapshot {
 pub fn take(login: &Login, database: &str, readers: usize, own_only: bool) -> Result<Option<Snapshot>> {
     interrupt::check().map_err(Error::of)?;
     let mut session = connect(login, database)?;
+    can_share(&mut session)?;
     session.batch_execute(BEGIN).map_err(|e| failed("a snapshot", &e))?;
     let row = session.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]);
     let id: String = row.map_err(|e| failed("a snapshot", &e))?.get(0);
@@ -75,6 +80,19 @@ pub fn take(login: &Login, database: &str, readers: usize, own_only: bool) -> Re
         return Ok(None);
     }
     Ok(Some(Snapshot { session, id, tables, readers: sessions, held }))
+}
+
+/// An error if the server is a standby that does not hand on its snapshots as they are.
+pub fn can_share(session: &mut Client) -> Result<()> {
+    let version = server_version(session)?;
+    match version.lacks(STANDBY_SHARES_SINCE) {
+        Some(mended) if is_standby(session)? => {
+            let what = format!("the server is a standby of version {version}, which gives several sessions different rows of one moment");
+            Err(Error::not_ready(what)
+                .todo(format_args!("export from the primary, or update the standby to {mended}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Waits a little before the next try.

@@ -42,6 +42,11 @@ const ADVISORIES: &[Advisory] = &[
         what: "a hostile source can put commands into a dump, or overflow pg_dump's memory",
         mended: &[(14, 24), (15, 19), (16, 15), (17, 11), (18, 6)],
     },
+    Advisory {
+        cve: "CVE-2026-116314",
+        what: "a damaged archive makes pg_restore read and write outside of its memory, and of its folder",
+        mended: &[(14, 25), (15, 20), (16, 16), (17, 12), (18, 7)],
+    },
 ];
 
 /// A release: 15.18. Before a release (18beta1) the minor is 0.
@@ -68,6 +73,18 @@ impl Version {
         let minor = if word.contains('.') { numbers.next().flatten() } else { None };
         Some(Version { major, minor: minor.unwrap_or(0) })
     }
+
+    /// What mends something that the minor release of each major in `mended` was the first to have mended: `15.20 or
+    /// later`. `None` if this release has it. Of majors that are not listed, older ones are never mended, and newer ones were never
+    /// wrong.
+    pub fn lacks(self, mended: &[(u32, u32)]) -> Option<String> {
+        match mended.iter().find(|(major, _)| *major == self.major) {
+            Some((major, minor)) => (self.minor < *minor).then(|| format!("{major}.{minor} or later")),
+            None => {
+                mended.iter().all(|(major, _)| self.major < *major).then(|| "a supported release".to_owned())
+            }
+        }
+    }
 }
 
 /// One program.
@@ -84,17 +101,11 @@ pub struct Tool {
 impl Tool {
     /// A warning for each advisory about this version.
     pub fn warnings(&self) -> Vec<Finding> {
-        let concerns = ADVISORIES.iter().filter_map(|advisory| {
-            let known = advisory.mended.iter().find(|(major, _)| *major == self.version.major);
-            // A major release that is not listed: older ones are never mended, newer ones were never wrong.
-            let oldest = advisory.mended.iter().map(|(major, _)| *major).min().unwrap_or(0);
-            let bad = known.map_or(self.version.major < oldest, |(_, minor)| self.version.minor < *minor);
-            bad.then(|| (advisory, known.map(|(major, minor)| format!("{major}.{minor}"))))
-        });
-        let finding = |(advisory, mended): (&Advisory, Option<String>)| {
+        let concerns = ADVISORIES
+            .iter()
+            .filter_map(|advisory| self.version.lacks(advisory.mended).map(|mended| (advisory, mended)));
+        let finding = |(advisory, mended): (&Advisory, String)| {
             let what = format!("{} {}: {}: {}", self.name, self.version, advisory.cve, advisory.what);
-            let mended =
-                mended.map_or_else(|| "a supported release".to_owned(), |version| version + " or later");
             Finding::new(Severity::Warning, what).todo(format_args!("update the client packages to {mended}"))
         };
         concerns.map(finding).collect()
@@ -200,10 +211,14 @@ mod tests {
         let tool =
             |major, minor| Tool { name: "pg_dump", path: "/x".into(), version: Version { major, minor } };
         let of = |major, minor| tool(major, minor).warnings().len();
-        assert_eq!((of(15, 7), of(15, 18), of(15, 19), of(18, 6), of(19, 0)), (4, 1, 0, 0, 0));
-        assert_eq!(of(11, 22), 4);
+        assert_eq!((of(15, 7), of(15, 18), of(15, 19), of(15, 20), of(18, 6), of(19, 0)), (5, 2, 1, 0, 1, 0));
+        assert_eq!(of(11, 22), 5);
         let warning = &tool(15, 18).warnings()[0];
         assert!(warning.what.contains("CVE-2026-18408"), "{warning:?}");
+        assert_eq!(
+            tool(11, 22).warnings()[0].remedy.as_deref(),
+            Some("update the client packages to a supported release")
+        );
         assert_eq!(warning.remedy.as_deref(), Some("update the client packages to 15.19 or later"));
     }
 }

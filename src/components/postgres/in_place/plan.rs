@@ -1,7 +1,7 @@
 //! What a replacement in place would do, and what stands in its way. Read-only.
 
 use super::super::address::Login;
-use super::super::connect::{connect, server_version};
+use super::super::connect::{connect, refuse_standby, server_version};
 use super::super::error::failed;
 use super::super::facts::{Database, Options};
 use super::super::index::{self, Row};
@@ -90,6 +90,8 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
     let tool = tools::pg_restore(dumper.major, server.major)?;
     let list = entries(&tool, &read_archive(streams, &|_| ())?)?;
     let shown = place.to_string();
+    let mut notes = tool.warnings();
+    notes.extend(refuse_standby(&mut session)?);
     let mut look = Look {
         user: &place.login.user,
         name: &place.database,
@@ -99,7 +101,7 @@ pub fn plan(postgres: &Postgres, scope: &Scope<'_>, streams: &dyn StreamSource) 
         rows: &rows,
         old: &old,
         session: &mut session,
-        notes: Notes(tool.warnings()),
+        notes: Notes(notes),
         left_out: BTreeSet::new(),
         schemas: BTreeSet::new(),
     };

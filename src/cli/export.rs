@@ -126,7 +126,8 @@ impl Args {
             // No key and no recipient is needed to see what would be packed; but those that are named must be right.
             self.recipients.named(&to)?;
             let plan = crate::engine::export::survey(profile, host, &selection, &tickets, console)?;
-            return Ok(console.data(&plan, text::export_plan(&plan))?);
+            console.data(&plan, text::export_plan(&plan))?;
+            return plan.refuse().map_err(|error| CliError::from(error).told());
         }
         let recipients = self.recipients.recipients(&to)?;
         let signer = signing_key(context)?;

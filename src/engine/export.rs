@@ -119,6 +119,15 @@ pub struct ExportPlan {
     pub todos: Vec<Todo>,
 }
 
+impl ExportPlan {
+    /// Stops at what would stop an export.
+    pub fn refuse(&self) -> Result<()> {
+        refuse(
+            self.components.iter().flat_map(|one| one.survey.findings.iter().map(|found| (&one.name, found))),
+        )
+    }
+}
+
 /// One hook of an [`ExportPlan`].
 #[derive(Debug, Serialize)]
 pub struct SurveyedHook {
@@ -316,7 +325,7 @@ impl Export<'_> {
             };
             let captured = captured.within(name)?;
             let lists = keep.finish();
-            refuse(name, &captured.findings)?;
+            refuse(captured.findings.iter().map(|finding| (name, finding)))?;
             captured.findings.iter().for_each(|finding| events.finding(name.as_str(), finding));
             held = held.and_then(|mut all: Vec<_>| {
                 all.push(self.held_in((name, &captured.facts), (carved, &only), &lists)?);
@@ -501,15 +510,16 @@ impl Export<'_> {
     }
 }
 
-/// Stops at what a component finds that must not be packed as it is.
-pub(super) fn refuse(name: &ComponentName, findings: &[Finding]) -> Result<()> {
-    let refusals = || findings.iter().filter(|finding| finding.severity == Severity::Refusal);
-    match refusals().next() {
-        None => Ok(()),
-        Some(_) => Err(EngineError::Refused(
-            refusals().map(|finding| format!("component '{name}': {}", finding.what)).collect(),
-            refusals().filter_map(|finding| finding.remedy.clone()).collect(),
-        )),
+/// Stops at what components find that must not be packed as it is.
+pub(super) fn refuse<'a>(found: impl Iterator<Item = (&'a ComponentName, &'a Finding)>) -> Result<()> {
+    let (mut what, mut remedies) = (Vec::new(), Vec::new());
+    for (name, finding) in found.filter(|(_, finding)| finding.severity == Severity::Refusal) {
+        what.push(format!("component '{name}': {}", finding.what));
+        remedies.extend(finding.remedy.clone());
+    }
+    match what.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::Refused(what, remedies)),
     }
 }
 

@@ -11,6 +11,7 @@ mod checks;
 mod command_line;
 mod crash;
 mod diff;
+mod documents;
 mod edited;
 mod files;
 mod git;

@@ -62,7 +62,7 @@ impl For {
                 let Some(of) = surveyed.iter().find(|surveyed| surveyed.name == *name) else { continue };
                 let said = there.kinds.get(&of.kind).unwrap_or(&Value::Null);
                 let findings = component.suits(said);
-                refuse(name, &findings)?;
+                refuse(findings.iter().map(|finding| (name, finding)))?;
                 findings.iter().for_each(|finding| events.finding(&target, finding));
                 let claims = component.claims().within(name)?;
                 let homely =

@@ -233,6 +233,8 @@ fn keys_that_stay() {
             facts("keep-path-too-long", "rule X1", json!({"keep": ["a".repeat(1025)]})),
             facts("keep-path-too-deep", "rule X1", json!({"keep": ["a.".repeat(16) + "a"]})),
             facts("keep-65", "rule X2", json!({"keep": (0..65).map(|n| n.to_string()).collect::<Vec<_>>()})),
+            facts("runs-65", "rule X2", json!({"runs": (0..65).map(|n| n.to_string()).collect::<Vec<_>>()})),
+            facts("runs-with-empty-key", "rule X1", json!({"runs": ["a..b"]})),
             facts("keep-twice", "rule X2", json!({"keep": ["a", "a"]})),
             facts("keep-inside", "rule X2", json!({"keep": ["a.b", "a"]})),
             facts("keep-had-a-stranger", "rule X2", json!({"keep": ["a"], "had": ["b"]})),

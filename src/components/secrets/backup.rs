@@ -25,7 +25,9 @@ impl Secrets {
                 Some(seen) => {
                     backup.times.insert(path.clone(), seen.mtime);
                     let mode = Some(Mode(seen.mode & 0o777));
-                    files.push(FileEntry { path: path.clone(), mode, ..FileEntry::default() });
+                    let declared = self.model.files.iter().find(|file| file.path == path);
+                    let runs = declared.map_or_else(Vec::new, |file| file.runs.clone());
+                    files.push(FileEntry { path: path.clone(), mode, runs, ..FileEntry::default() });
                     values.files.push(FileValue { path, value: Packed(seen.bytes) });
                 }
             }

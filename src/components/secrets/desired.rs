@@ -194,6 +194,9 @@ impl Draft<'_> {
             match dotenv::merge(src, &new) {
                 Ok(merged) => {
                     let mode = place.seen.as_ref().map_or(0o600, |s| s.mode & 0o770);
+                    if let Some(why) = why_run(&path).filter(|_| open || merged.expose() != src) {
+                        self.plan.executes.push(format!("{file} ({why})"));
+                    }
                     self.target(place, if open { New::Open } else { New::Bytes(merged) }, mode)?;
                 }
                 Err(broken) => {
@@ -248,12 +251,32 @@ impl Draft<'_> {
             let same = |s: &Seen| Some(&s.bytes) == new.as_ref() && s.mode == mode;
             let unchanged = place.seen.as_ref().map(same);
             self.count(unchanged, new.is_some(), || entry.path.clone());
-            if unchanged != Some(true) && (mode & 0o111 != 0 || why_run(&path).is_some()) {
-                self.plan.executes.push(format!("{}: programs run what is in it", entry.path));
+            if unchanged != Some(true) {
+                let executable = (mode & 0o111 != 0).then_some("executable");
+                match why_run(&path).or(executable) {
+                    Some(why) => self.plan.executes.push(format!("{} ({why})", entry.path)),
+                    None => self.commands_of(entry, &place, new.as_ref()),
+                }
             }
             self.target(place, new.map_or(New::Open, New::Bytes), mode)?;
         }
         Ok(())
+    }
+
+    /// Names the commands of a document that are new or changed, if it says where they stand.
+    fn commands_of(&mut self, entry: &FileEntry, place: &Place, new: Option<&Secret>) {
+        const WHY: &str = "programs run what stands in it";
+        let path = &entry.path;
+        let old = place.seen.as_ref().and_then(|seen| document::object(seen.bytes.expose()).ok());
+        match new.map(|new| document::object(new.expose())) {
+            _ if entry.runs.is_empty() => {}
+            Some(Ok(new)) => {
+                let keys = document::newly_run(old, new, &entry.runs).into_iter();
+                self.plan.executes.extend(keys.map(|key| format!("'{key}' in {path} ({WHY})")));
+            }
+            // Not known yet, or no such document: then all of it may be meant.
+            Some(Err(_)) | None => self.plan.executes.push(format!("{path} ({WHY})")),
+        }
     }
 
     /// The document that comes, with the keys that stay as they are here. `None` after a refusal.

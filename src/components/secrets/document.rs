@@ -5,6 +5,7 @@ use super::buffer::SecretBuf;
 use crate::base::json_text::{document, Member, Node};
 use crate::base::key_path::KeyPath;
 use crate::base::secret::Secret;
+use std::collections::BTreeMap;
 
 /// Why a document cannot be taken apart; words that follow the file's name.
 pub(super) type Odd = String;
@@ -30,6 +31,33 @@ pub(super) fn going(old: Node<'_>, new: Node<'_>) -> Vec<String> {
     };
     let stay = names(new);
     names(old).into_iter().filter(|key| !stay.contains(key)).collect()
+}
+
+/// What `runs` names in `new` and is not the same in `old`: key paths.
+pub(super) fn newly_run(old: Option<Node<'_>>, new: Node<'_>, runs: &[KeyPath]) -> Vec<String> {
+    let before = old.map_or_else(BTreeMap::new, |old| matching(old, runs));
+    let is_new = |(at, value): &(String, Node<'_>)| !before.get(at).is_some_and(|old| old.same(value));
+    matching(new, runs).into_iter().filter(is_new).map(|(at, _)| at).collect()
+}
+
+/// The values at `patterns`, key paths in which `*` is any key, each by its own key path.
+fn matching<'t>(node: Node<'t>, patterns: &[KeyPath]) -> BTreeMap<String, Node<'t>> {
+    fn walk<'t>(node: Node<'t>, at: &str, pattern: &[String], found: &mut BTreeMap<String, Node<'t>>) {
+        let Some((wanted, rest)) = pattern.split_first() else {
+            found.insert(at.to_owned(), node);
+            return;
+        };
+        for Member { key, value, .. } in node.members().unwrap_or_default() {
+            if wanted == "*" || *wanted == key {
+                let dot = if at.is_empty() { "" } else { "." };
+                let key = key.replace('\\', r"\\").replace('.', r"\.");
+                walk(value, &format!("{at}{dot}{key}"), rest, found);
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    patterns.iter().for_each(|pattern| walk(node, "", pattern.keys(), &mut found));
+    found
 }
 
 /// `bytes`, an object, with the values of `keep` as `other` has them: where it has none, there is none.
@@ -224,6 +252,20 @@ mod tests {
             let odd = strip(text.as_bytes(), &keep(&["a"])).unwrap_err();
             assert_eq!(odd, format!("cannot be taken apart: {why}"));
         }
+    }
+
+    #[test]
+    fn what_would_newly_run() {
+        let runs = keep(&["servers.*", "projects.*.servers.*", "hooks"]);
+        let new =
+            r#"{"servers":{"a":{"run":["x"]},"b.c":1},"projects":{"/srv":{"servers":{"d":2},"n":3}},"n":4}"#;
+        let newly =
+            |old: &str| newly_run(object(old.as_bytes()).ok(), object(new.as_bytes()).unwrap(), &runs);
+        assert_eq!(newly("-"), ["projects./srv.servers.d", "servers.a", r"servers.b\.c"]);
+        let old =
+            r#"{"servers":{"b.c":1.0,"a":{"run":["y"]}},"projects":{"/srv":{"servers":{"d":2}}},"hooks":1}"#;
+        assert_eq!(newly(old), ["servers.a"]);
+        assert!(newly(new).is_empty());
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::fmt;
 pub(super) const MAX_FILE: u64 = 1024 * 1024;
 /// Bytes of a file of which keys stay, and so of any file that may be there.
 pub(super) const MAX_JSON: u64 = 8 * 1024 * 1024;
-/// Keys of one file that stay.
-const MAX_KEPT: usize = 64;
+/// Keys of one file that stay; and those at which commands stand.
+const MAX_KEYS: usize = 64;
 /// Bytes of one variable's value: Linux gives a string of the environment 128 KiB, with its name.
 pub(super) const MAX_ENV_VALUE: usize = 128 * 1024 - 256;
 /// Things one component may hold.
@@ -187,6 +187,10 @@ pub(super) struct FileEntry {
     /// Which of them the source has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) had: Vec<KeyPath>,
+    /// Keys of a JSON document at which commands stand that some program runs, `*` for any key: a plan names those that are new
+    /// or changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) runs: Vec<KeyPath>,
     /// Whether this machine's own profile has a say in the policy.
     #[serde(skip)]
     pub(super) own: bool,
@@ -217,8 +221,11 @@ impl FileEntry {
         if !self.keep.is_empty() && self.policy != Policy::Copy {
             return Some(format!("{path} has keys that stay, and is not copied"));
         }
-        if self.keep.len() > MAX_KEPT {
-            return Some(format!("{path} has more than {MAX_KEPT} keys that stay"));
+        if self.keep.len() > MAX_KEYS {
+            return Some(format!("{path} has more than {MAX_KEYS} keys that stay"));
+        }
+        if self.runs.len() > MAX_KEYS {
+            return Some(format!("{path} has more than {MAX_KEYS} keys at which commands stand"));
         }
         let mut keys: Vec<_> = self.keep.iter().map(KeyPath::keys).collect();
         keys.sort_unstable();

@@ -54,6 +54,9 @@ struct FileOption {
     /// Keys of a JSON document that stay on each machine.
     #[serde(default)]
     keep: Vec<KeyPath>,
+    /// Keys of a JSON document at which commands stand.
+    #[serde(default)]
+    runs: Vec<KeyPath>,
     #[serde(default)]
     absent: Absent,
 }
@@ -112,6 +115,7 @@ pub(super) fn read(options: &Value) -> Result<Model, String> {
         how: f.how,
         keep: f.keep,
         had: Vec::new(),
+        runs: f.runs,
         own: false,
         optional: f.absent == Absent::Ok,
     };
@@ -175,7 +179,7 @@ fn parse<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, String> {
 }
 
 /// What the target's own profile changes: which shell file loads the variables, which `.pgpass` gets the lines, the
-/// modes of whole files, more keys of them that stay, and any policy that it writes out. What it says beyond that is about another machine's secrets.
+/// modes of whole files, more keys of them that stay or at which commands stand, and any policy that it writes out. What it says beyond that is about another machine's secrets.
 pub(super) fn override_with(model: &mut Model, options: &Value) -> Result<(), String> {
     let own = parsed(options)?;
     if own.shell_file.is_some() {
@@ -195,6 +199,7 @@ pub(super) fn override_with(model: &mut Model, options: &Value) -> Result<(), St
         let how = theirs.how.clone();
         decide(&mut theirs.policy, &mut theirs.how, &mut theirs.own, &file.policy, &file.how);
         theirs.keep_more(file.keep);
+        theirs.runs.extend(file.runs);
         if !theirs.keep.is_empty() && theirs.how.is_none() {
             theirs.how = how;
         }

@@ -600,17 +600,34 @@ fn bundles_that_break_a_rule() {
 #[test]
 fn variables_that_make_programs_run_something_are_announced() {
     let options = json!({
-        "env": { "file": "~/.bashrc", "names": ["LD_PRELOAD"] },
+        "env": [
+            { "file": "~/.bashrc", "names": ["LD_PRELOAD"] },
+            { "file": "~/.config/environment.d/app.conf", "names": ["A"], "format": "dotenv" },
+        ],
         "files": [{ "path": "~/.profile" }, { "path": "~/bin/x", "mode": "700" }],
     });
     let origin = Home::new();
     origin.put(".bashrc", "export LD_PRELOAD=/tmp/x.so\n", 0o600);
+    origin.put(".config/environment.d/app.conf", "A=1\n", 0o600);
     origin.put(".profile", "true\n", 0o600);
     origin.put("bin/x", "#!/bin/sh\n", 0o755);
     let (captured, streams) = origin.capture(&options);
-    let plan = Home::new();
-    let (plan, _) = plan.import(&captured.facts, &streams);
-    assert_eq!(plan.executes.len(), 4, "{:?}", plan.executes);
+    let target = Home::new();
+    let (plan, _) = target.import(&captured.facts, &streams);
+    let ends = [
+        ". \"$HOME/.config/kbpack-env/keys/env.sh\"; fi",
+        "LD_PRELOAD is set in every new shell, and programs act on it",
+        "environment.d/app.conf (variables of each session)",
+        "~/.profile (shells read it)",
+        "~/bin/x (executable)",
+    ];
+    assert!(
+        plan.executes.len() == 5 && plan.executes.iter().zip(ends).all(|(e, end)| e.ends_with(end)),
+        "{:?}",
+        plan.executes
+    );
+    let again = target.arriving(&captured.facts).plan(&target.scope(), &streams).unwrap();
+    assert_eq!(again.executes, ["$LD_PRELOAD is set in every new shell, and programs act on it"]);
 }
 
 #[test]

@@ -106,6 +106,44 @@ fn on_the_target_it_stays() {
 }
 
 #[test]
+fn commands_that_are_new_or_changed_are_named() {
+    let source = Home::new();
+    source.put(".claude.json", SOURCE, 0o600);
+    let mut options = options();
+    options["files"][0]["runs"] = json!(["mcpServers.*"]);
+    let (Captured { facts, .. }, streams) = source.capture(&options);
+    let target = Home::new();
+    let named = |own: Option<Value>| {
+        let component = SecretsKind.from_facts(&name(), &facts, own.as_ref(), &target.host).unwrap();
+        component.plan(&target.scope(), &streams).unwrap().executes
+    };
+    let memory = "'mcpServers.memory' in ~/.claude.json (programs run what stands in it)";
+    assert_eq!(named(None), [memory]);
+    let more = json!({ "files": [{ "path": "~/.claude.json", "runs": ["projects.*.trust"] }] });
+    assert_eq!(
+        named(Some(more)),
+        [memory, r"'projects./srv/a\.b.trust' in ~/.claude.json (programs run what stands in it)"]
+    );
+    let mut other: Value = serde_json::from_str(SOURCE).unwrap();
+    other["numStartups"] = json!(13);
+    target.put(".claude.json", other.to_string(), 0o600);
+    assert_eq!(named(None), [""; 0]);
+    other["mcpServers"]["memory"]["command"] = json!("sh");
+    target.put(".claude.json", other.to_string(), 0o600);
+    assert_eq!(named(None), [memory]);
+    // The way back makes them run again.
+    let (saved, backup) = back_up(&*target.arriving(&facts), &target.scope(), &streams);
+    target.import(&facts, &streams);
+    let old = SecretsKind.from_backup(&self::name(), &saved.facts, None, &target.host).unwrap();
+    assert_eq!(old.plan(&target.scope(), &backup).unwrap().executes, [memory]);
+    // Where it is another policy's, it may be anything.
+    let fetched = json!({ "files": [{ "path": "~/.x", "policy": "prompt", "runs": ["a"] }] });
+    let (Captured { facts, .. }, streams) = source.capture(&fetched);
+    let plan = target.arriving(&facts).plan(&target.scope(), &streams).unwrap();
+    assert_eq!(plan.executes, ["~/.x (programs run what stands in it)"]);
+}
+
+#[test]
 fn where_nothing_is_it_is_made_without() {
     let (_source, Captured { facts, .. }, streams) = packed();
     let target = Home::new();

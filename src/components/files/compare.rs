@@ -196,7 +196,11 @@ fn remove_root(
     });
     plan.findings.extend(kept);
     plan.destinations = vec![destination(scope.host, &place.real)];
-    plan.changes.push(Change { kind: ChangeKind::Removed, what: ".".to_owned() });
+    let what = match place.found {
+        Found::File => place.entry_name()?.to_string(),
+        _ => ".".to_owned(),
+    };
+    plan.changes.push(Change { kind: ChangeKind::Removed, what });
     if !may_change(base) {
         plan.findings.push(refusal(
             base,

@@ -26,7 +26,7 @@ pub struct Target {
     pub found: Found,
     /// What is below the base, as far as it matters.
     pub walk: Walk,
-    /// The name inside the component of a root that is a file.
+    /// The name inside the component of a root that is a file, or is to be one.
     single: Option<BundlePath>,
     by_path: HashMap<BundlePath, usize>,
 }
@@ -88,7 +88,8 @@ impl Target {
         let home = if place.found == Found::Dir { side_home(&base) } else { base.clone() };
         let by_path = walk.entries.iter().enumerate().map(|(i, e)| (e.path.clone(), i)).collect();
         let side = side_of(&home, scope.run, files.name.as_str());
-        let single = (place.found == Found::File).then(|| place.entry_name()).transpose()?;
+        let is_file = place.found == Found::File || place.found == Found::Absent && state == State::File;
+        let single = is_file.then(|| place.entry_name()).transpose()?;
         Ok(Target { base, dir, side, root, found: place.found, walk, single, by_path })
     }
 
@@ -97,8 +98,11 @@ impl Target {
         self.by_path.get(path).copied()
     }
 
-    /// A path for a plan, relative to the component's root; the root itself is `.`.
+    /// A path for a plan, relative to the component's root; the root itself is `.`, or its name if it is a file.
     pub fn shown(&self, path: Option<&BundlePath>) -> String {
+        if let Some(name) = self.single.as_ref().filter(|_| path == self.root.as_ref()) {
+            return name.to_string();
+        }
         let path = path.map_or(&b""[..], BundlePath::as_bytes);
         let root = self.root.as_ref().map_or(&b""[..], BundlePath::as_bytes);
         let inner = path.strip_prefix(root).unwrap_or(path);

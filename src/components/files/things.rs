@@ -3,6 +3,7 @@
 use super::capture::{index_name, look, Source};
 use super::compare::count_shards;
 use super::content;
+use super::facts::State;
 use super::home::{written, Moved};
 use super::index::{self, Node, Row};
 use super::meta::{read_xattrs, Meta, Names, Xattrs};
@@ -36,7 +37,13 @@ pub fn present(files: &Files, scope: &Scope<'_>, against: &Against<'_>) -> Resul
     // The part that the bundle was made of, or less.
     let packed = files.facts.as_ref().map_or(&[][..], |facts| &facts.only);
     let only = if scope.only.is_empty() { packed } else { scope.only };
-    let source = look(files, &Scope { only, ..*scope }, None)?;
+    let mut source = look(files, &Scope { only, ..*scope }, None)?;
+    // A file is the same one under another name.
+    let was_file = files.facts.as_ref().is_some_and(|facts| facts.state == State::File);
+    let is_file = was_file && source.place.found == super::site::Found::File;
+    if let (true, [entry], [known]) = (is_file, &mut source.walk.entries[..], against.things) {
+        entry.path = BundlePath::parse(&known.name).unwrap_or_else(|_| entry.path.clone());
+    }
     let Source { place, dir: Some(dir), walk } = &source else {
         // Where nothing is, the profile's content would be packed.
         let made = files.content.as_ref().filter(|_| source.place.found == super::site::Found::Absent);

@@ -1,5 +1,5 @@
 use super::world::*;
-use crate::component::{Finding, Severity};
+use crate::component::{Against, Contrast, Finding, Severity};
 use serde_json::json;
 use std::os::unix::fs::symlink;
 
@@ -228,14 +228,21 @@ fn a_single_file_travels_alone() {
     write(world.src(".conf"), "x=1");
     write(world.src("other"), "not meant");
     chmod(world.src(".conf"), 0o640);
-    world.import();
+    let job = world.import();
+    assert_eq!(job.changes(), ["Added conf"]);
+    // Under its new name it is the same file.
+    let (target, streams) = (&job.target, &job.streams);
+    let held = target.holds(streams, &Against::NOTHING).unwrap();
+    let against = Against { things: &held, ..Against::NOTHING };
+    let present = target.present(&world.scope(), &against).unwrap().unwrap();
+    assert!(Contrast::of(&held, &present).differences.is_empty(), "{present:?}");
     let made = world.host.home.join("new/place");
     assert_eq!(std::fs::read_to_string(made.join("conf")).unwrap(), "x=1");
     assert_eq!(std::fs::read_dir(&made).unwrap().count(), 1);
     write(world.src(".conf"), "x=2");
     write(made.join("neighbour"), "stays");
     let job = world.import();
-    assert_eq!(job.plan.changes.len(), 1);
+    assert_eq!(job.changes(), ["Changed conf"]);
     assert_eq!(std::fs::read_to_string(made.join("conf")).unwrap(), "x=2");
     assert!(made.join("neighbour").exists());
     assert_eq!(world.plan().plan.changes.len(), 0);

@@ -137,7 +137,9 @@ fn a_single_file_comes_back_and_one_that_was_not_there_goes() {
         }
         let (streams, facts) = world.import_with_backup();
         assert_eq!(std::fs::read(world.host.home.join("dst")).unwrap(), b"newer");
-        world.back(streams, &facts).run().unwrap();
+        let mut job = world.back(streams, &facts);
+        assert_eq!(job.changes(), [if was_there { "Changed dst" } else { "Removed dst" }]);
+        job.run().unwrap();
         let now = std::fs::read(world.host.home.join("dst")).ok();
         assert_eq!(now.as_deref(), was_there.then_some(&b"old"[..]));
         let left = std::fs::read_dir(&world.host.home).unwrap().count();

@@ -141,10 +141,46 @@ pub(super) fn participants(
     selection: &Selection,
     from: &From<'_>,
 ) -> Result<Vec<Participant>> {
+    of_entries(entries(opened, selection)?, host, selection, from)
+}
+
+/// A component of which nobody can tell what it claims, and why.
+pub(super) type Unclear<'o> = (&'o ComponentEntry, EngineError);
+
+/// The same of those that can be looked at here; and the others.
+pub(super) fn comparable<'o>(
+    opened: &'o [Opened],
+    host: &Host,
+    selection: &Selection,
+    from: &From<'_>,
+) -> Result<(Vec<Participant>, Vec<Unclear<'o>>)> {
+    let (mut entries, mut others) = (entries(opened, selection)?, Vec::new());
+    for (opened, entry) in std::mem::take(&mut entries) {
+        match from.component(entry, host)?.claims().within(&entry.name) {
+            Ok(_) => entries.push((opened, entry)),
+            Err(error) if selection.takes(&entry.name) => others.push((entry, error)),
+            Err(_) => {}
+        }
+    }
+    Ok((of_entries(entries, host, selection, from)?, others))
+}
+
+type Entry<'o> = (&'o Opened, &'o ComponentEntry);
+
+fn entries<'o>(opened: &'o [Opened], selection: &Selection) -> Result<Vec<Entry<'o>>> {
     let of = |opened| move |entry| (opened, entry);
-    let entries: Vec<(&Opened, &ComponentEntry)> =
+    let entries: Vec<Entry<'_>> =
         opened.iter().flat_map(|opened| opened.manifest().components.iter().map(of(opened))).collect();
     selection.check(entries.iter().map(|(_, entry)| &entry.name))?;
+    Ok(entries)
+}
+
+fn of_entries(
+    entries: Vec<Entry<'_>>,
+    host: &Host,
+    selection: &Selection,
+    from: &From<'_>,
+) -> Result<Vec<Participant>> {
     let make = |entry: &ComponentEntry| Ok((entry.name.clone(), from.component(entry, host)?));
     let all = entries.iter().map(|(_, entry)| make(entry)).collect::<Result<Vec<_>>>()?;
     let carved = carve(&all, host).map_err(|error| EngineError::BadClaims(Box::new(error)))?;

@@ -244,6 +244,17 @@ fn what_cannot_be_compared_is_said() {
     assert_eq!(states(&document), ["app: only-left", "db: unknown", "keys: different", "repo: only-left"]);
     assert!(of(&document["components"], "db")["error"].as_str().unwrap().contains("state.db"));
 
+    // Nor one of which nobody can say where it lies.
+    std::os::unix::fs::symlink("/nowhere", world.target.join("app")).unwrap();
+    let run = world.target.kbpack(&["diff", one, "--json"]);
+    assert_eq!(run.code, 8, "{}", run.stderr);
+    let document = run.json();
+    assert_eq!(states(&document), ["db: unknown", "keys: different", "repo: only-left", "app: unknown"]);
+    assert!(of(&document["components"], "app")["error"].as_str().unwrap().contains("a symlink to nothing"));
+    world.target.kbpack(&["diff", one, "--only", "keys"]).ok();
+    assert_eq!(world.target.kbpack(&["diff", one, "--only", "app"]).code, 8);
+    fs::remove_file(world.target.join("app")).unwrap();
+
     // A long list has an end, unless all of it is wanted.
     world.import(Path::new(one), &["--only", "app"]).ok();
     for n in 0..30 {

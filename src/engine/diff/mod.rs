@@ -18,7 +18,7 @@ use crate::engine::events::Events;
 use crate::engine::gate::{Bundle, Gate, Incoming};
 use crate::engine::import::random_run;
 use crate::engine::inspect::component;
-use crate::engine::participants::{own_settings, participants, From, Participant};
+use crate::engine::participants::{comparable, own_settings, From, Participant};
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
 use crate::format::ComponentEntry;
@@ -57,11 +57,14 @@ impl Diff<'_> {
         let run = random_run()?;
         let overrides = |entry: &ComponentEntry| own_settings(profile, entry);
         let from = From::Bundle(&overrides);
-        let all = participants(std::slice::from_ref(&bundle.opened), host, self.selection, &from)?;
+        let (all, others) = comparable(std::slice::from_ref(&bundle.opened), host, self.selection, &from)?;
         let mut components = Vec::new();
         for participant in &all {
             events.step(&format!("comparing {}", participant.name));
             components.push(compare(participant, host, &run, events)?);
+        }
+        for (entry, error) in &others {
+            components.push(ComponentDiff::unknown(&entry.name, &entry.kind, error));
         }
         let (left, right) = (Side::of(&bundle), Side::machine());
         Ok(DiffReport { left, right, components })

@@ -146,10 +146,7 @@ impl Scope<'_> {
     pub fn require_whole(&self, kind: &str) -> Result<()> {
         match self.only.is_empty() {
             true => Ok(()),
-            false => {
-                Err(Error::usage(format_args!("a component of kind {kind} cannot be narrowed to a path"))
-                    .todo("name the component alone, without ':PATH'"))
-            }
+            false => Err(Error::not_narrowed(kind)),
         }
     }
 }
@@ -204,6 +201,11 @@ pub trait Kind: Sync {
     /// is suddenly less. Bytes of plaintext are counted by others.
     fn measure(&self, _facts: &Value) -> Vec<(&'static str, u64)> {
         Vec::new()
+    }
+
+    /// Whether `--only` may name paths inside a component of this kind.
+    fn narrows(&self) -> bool {
+        false
     }
 
     /// The streams that [`Component::holds`] reads, by the last part of their names, and how many of the first bytes of each at

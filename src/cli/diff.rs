@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   kbpack diff state.kbp                         what changed here against it
   kbpack diff state.kbp --only app              the same of one component
+  kbpack diff state.kbp --only config:plugins   and of what lies below one path of it
   kbpack diff old.kbp new.kbp                   what the one has and the other has not
   kbpack diff state.kbp --json | jq '.components[] | select(.state != \"same\")'
 
@@ -36,9 +37,9 @@ pub struct Args {
     other: Option<PathBuf>,
     #[command(flatten)]
     open: OpenArgs,
-    /// Compare only this component (repeatable)
-    #[arg(long, value_name = "NAME")]
-    only: Vec<ComponentName>,
+    /// Compare only this component, or only PATH in it (repeatable)
+    #[arg(long, value_name = "NAME[:PATH]")]
+    only: Vec<Only>,
     /// Leave this component out (repeatable)
     #[arg(long, value_name = "NAME")]
     skip: Vec<ComponentName>,
@@ -71,8 +72,7 @@ impl Args {
             ));
         }
         let state = State::new(context.dirs.state.clone());
-        let whole = |name: ComponentName| Only { name, path: None };
-        let selection = Selection { only: self.only.into_iter().map(whole).collect(), skip: self.skip };
+        let selection = Selection { only: self.only, skip: self.skip };
         let bundle = BundleArgs::of(self.bundle, self.open);
         let identities = bundle.identities(context)?;
         let answers = Answers::asking(console);

@@ -2,6 +2,8 @@
 
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
 use crate::base::libpq;
+use crate::base::name::ComponentName;
+use crate::base::path::BundlePath;
 use std::fmt;
 use std::io;
 
@@ -36,6 +38,19 @@ impl Error {
     /// The options of a component, in a profile, are wrong.
     pub fn usage(what: impl fmt::Display) -> Self {
         Error::new(Fault::Usage, what)
+    }
+
+    /// `--only` names a path inside a component of a kind that is moved as a whole.
+    pub fn not_narrowed(kind: &str) -> Self {
+        Error::usage(format_args!("a component of kind {kind} cannot be narrowed to a path"))
+            .todo("name the component alone, without ':PATH'")
+    }
+
+    /// `--only` names a path under which the component `name` has nothing.
+    pub fn nothing_at(name: &ComponentName, path: &BundlePath) -> Self {
+        Error::usage(format_args!("there is no '{path}' in component {name}")).todo(
+            "name a path as the component has it, relative to its root: kbpack inspect --files lists them",
+        )
     }
 
     /// An error that says all of it: its fault, its words, its remedy.

@@ -212,6 +212,38 @@ fn a_bundle_against_this_machine_and_against_another() {
 }
 
 #[test]
+fn a_part_is_compared_by_itself() {
+    let world = World::new();
+    furnish(&world.source);
+    let one = world.export("one.kbp");
+    world.import(&one, &["--only", "app"]).ok();
+    let one = one.to_str().unwrap();
+    for home in [&world.source, &world.target] {
+        home.write("app/sub/d.txt", "this is longer than d was\n");
+        home.write("app/sub/deep/e.txt", "new\n");
+        home.write("app/more/f.txt", "new\n");
+    }
+    change(&world.source, ".bashrc");
+    let two = world.export("two.kbp");
+    for right in [&[][..], &[two.to_str().unwrap()]] {
+        let diff = |only: &[&str]| {
+            let only = only.iter().flat_map(|only| ["--only", only]);
+            world.target.kbpack(&["diff", one].iter().chain(right).copied().chain(only).collect::<Vec<_>>())
+        };
+        let said = |only: &[&str]| -> Vec<String> {
+            let lines = diff(only).ok().text();
+            let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+            lines.lines().skip(2).map(words).collect()
+        };
+        let sub = ["app (files):", "~ sub/d.txt", "+ sub/deep", "+ sub/deep/e.txt"];
+        assert_eq!(said(&["app:sub"]), sub);
+        assert_eq!(said(&["app:sub/d.txt", "app:more/"]), [sub[0], "+ more", "+ more/f.txt", sub[1]]);
+        diff(&["app:sub", "app:subb"]).fails(2, "there is no 'subb' in component app");
+        diff(&["keys:x"]).fails(2, "a component of kind secrets cannot be narrowed to a path");
+    }
+}
+
+#[test]
 fn what_cannot_be_compared_is_said() {
     let world = World::new();
     furnish(&world.source);

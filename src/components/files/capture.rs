@@ -102,7 +102,7 @@ pub(super) fn look(files: &Files, scope: &Scope<'_>, touched: Option<&Touched>) 
             _ => {}
         }
         if let Some(only) = scope.only.iter().find(missing).filter(|_| place.found != Found::Absent) {
-            return Err(files.nothing_at(only));
+            return Err(Error::nothing_at(&files.name, only));
         }
     }
     Ok(Source { place, dir, walk })

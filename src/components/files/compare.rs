@@ -31,7 +31,7 @@ pub fn plan(files: &Files, scope: &Scope<'_>, streams: &dyn StreamSource) -> Res
     check_shape(facts, &rows)?;
     let known = |only: &&BundlePath| facts.only.contains(only) || rows.iter().any(|r| r.path.is_within(only));
     if let Some(only) = scope.only.iter().find(|only| !known(only)) {
-        return Err(files.nothing_at(only));
+        return Err(Error::nothing_at(&files.name, only));
     }
     let place = resolve(&files.root)?;
     if let Some(plan) = not_comparable(files, facts, scope, &place) {

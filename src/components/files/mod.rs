@@ -44,7 +44,6 @@ mod tests;
 
 use crate::base::fault::Fault;
 use crate::base::name::ComponentName;
-use crate::base::path::BundlePath;
 use crate::component::{
     Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan,
     Result, Scope, StreamSink, StreamSource, Survey, Thing, UndoStrength, LONGEST_LIST,
@@ -145,6 +144,10 @@ impl Kind for FilesKind {
         Facts::read("", facts).map_or_else(|_| Vec::new(), |facts| vec![("entries", facts.entries)])
     }
 
+    fn narrows(&self) -> bool {
+        true
+    }
+
     fn lists(&self) -> &'static [(&'static str, usize)] {
         &[("index", LONGEST_LIST)]
     }
@@ -207,13 +210,6 @@ impl Files {
 
     fn boxed(self) -> Box<dyn Component> {
         Box::new(self)
-    }
-
-    /// The error for paths of `--only` under which there is nothing.
-    fn nothing_at(&self, path: &BundlePath) -> Error {
-        Error::usage(format_args!("there is no '{path}' in component {}", self.name)).todo(
-            "name a path as the component has it, relative to its root: kbpack inspect --files lists them",
-        )
     }
 
     fn facts(&self) -> Result<&Facts> {

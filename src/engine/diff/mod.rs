@@ -11,7 +11,9 @@ pub(super) use report::verdict;
 pub use report::{ComponentDiff, Counts, DiffError, DiffReport, Difference, Side, State, Told};
 
 use crate::base::name::ComponentName;
-use crate::component::{Against, Component, Host, Scope, StreamSource, Thing};
+use crate::base::path::BundlePath;
+use crate::component::{Against, Component, Error, Host, Scope, StreamSource, Thing};
+use crate::components;
 use crate::crypto::identity::Identities;
 use crate::engine::error::{In, Result};
 use crate::engine::events::Events;
@@ -21,7 +23,7 @@ use crate::engine::inspect::component;
 use crate::engine::participants::{comparable, own_settings, From, Participant};
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
-use crate::format::ComponentEntry;
+use crate::format::{ComponentEntry, Manifest};
 
 /// What to compare, and how bundles are opened.
 pub struct Diff<'a> {
@@ -44,6 +46,17 @@ impl Diff<'_> {
         self.gate.open(incoming, self.identities, None)
     }
 
+    /// An error if a path is named inside a component of a kind that is moved as a whole.
+    fn require_narrow(&self, manifest: &Manifest) -> Result<()> {
+        let narrowed = |entry: &&ComponentEntry| !self.selection.paths_in(&entry.name).is_empty();
+        let whole =
+            |entry: &&ComponentEntry| components::kind(&entry.kind).is_some_and(|kind| !kind.narrows());
+        match manifest.components.iter().filter(narrowed).find(whole) {
+            Some(entry) => Err(Error::not_narrowed(&entry.kind)).within(&entry.name),
+            None => Ok(()),
+        }
+    }
+
     /// `incoming` (left) against this machine (right), as an import would find it. `profile` is the target's own, whose tables
     /// override what the bundle asks.
     pub fn with_machine(
@@ -57,6 +70,7 @@ impl Diff<'_> {
         let run = random_run()?;
         let overrides = |entry: &ComponentEntry| own_settings(profile, entry);
         let from = From::Bundle(&overrides);
+        self.require_narrow(bundle.opened.manifest())?;
         let (all, others) = comparable(std::slice::from_ref(&bundle.opened), host, self.selection, &from)?;
         let mut components = Vec::new();
         for participant in &all {
@@ -78,13 +92,16 @@ impl Diff<'_> {
         let more = rights.iter().filter(|entry| lefts.iter().all(|left| left.name != entry.name));
         let all: Vec<&ComponentEntry> = lefts.iter().chain(more).collect();
         self.selection.check(all.iter().map(|entry| &entry.name))?;
+        [&left, &right].into_iter().try_for_each(|side| self.require_narrow(side.opened.manifest()))?;
         let mut components = Vec::new();
         for entry in all.into_iter().filter(|entry| self.selection.takes(&entry.name)) {
             events.step(&format!("comparing {}", entry.name));
             let find =
                 |entries: &[ComponentEntry]| entries.iter().find(|one| one.name == entry.name).cloned();
             components.push(match (find(&lefts), find(&rights)) {
-                (Some(one), Some(other)) => of_two((&left, &one), (&right, &other))?,
+                (Some(one), Some(other)) => {
+                    of_two((&left, &one), (&right, &other), &self.selection.paths_in(&entry.name))?
+                }
                 (Some(one), None) => ComponentDiff::only(&one.name, &one.kind, State::OnlyLeft, 0),
                 (None, _) => ComponentDiff::only(&entry.name, &entry.kind, State::OnlyRight, 0),
             });
@@ -96,17 +113,34 @@ impl Diff<'_> {
 /// A component of a bundle against this machine.
 fn compare(participant: &Participant, host: &Host, run: &str, events: &dyn Events) -> Result<ComponentDiff> {
     let component = &*participant.component;
-    let held =
-        component.holds(&participant.source, &Against::NOTHING).within(&participant.name).map(sorted)?;
+    let (name, only) = (&participant.name, &participant.only[..]);
+    let part = Against { only, ..Against::NOTHING };
+    let held = component.holds(&participant.source, &part).within(name).map(sorted)?;
     let looked = Looked {
-        name: &participant.name,
+        name,
         kind: &participant.kind,
         component,
         held: &held,
         streams: Some(&participant.source),
         of_source: false,
     };
-    Ok(looked.against_machine(&participant.scope(host, run, events)))
+    let diff = looked.against_machine(&participant.scope(host, run, events));
+    require_something(&diff, &held, only)?;
+    Ok(diff)
+}
+
+/// An error if under one of the paths `only` nothing is on either side.
+fn require_something(diff: &ComponentDiff, held: &[Thing], only: &[BundlePath]) -> Result<()> {
+    let names = || held.iter().map(|thing| &thing.name).chain(diff.differences.iter().map(|one| &one.name));
+    let is_there = |path: &BundlePath| {
+        names().any(|name| BundlePath::parse(name).is_ok_and(|named| named.is_within(path)))
+    };
+    match only.iter().find(|path| !is_there(path)) {
+        Some(path) if diff.state != State::Unknown => {
+            Err(Error::nothing_at(&diff.name, path)).within(&diff.name)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One side of a component, to be held against this machine.
@@ -143,16 +177,20 @@ impl Looked<'_> {
 fn of_two(
     (left, one): (&Bundle, &ComponentEntry),
     (right, other): (&Bundle, &ComponentEntry),
+    only: &[BundlePath],
 ) -> Result<ComponentDiff> {
     let (name, kind) = (&one.name, one.kind.as_str());
     if one.kind != other.kind {
         let what = format!("of kind {kind} on the left and of kind {} on the right", other.kind);
-        return Ok(ComponentDiff::unknown(name, kind, &crate::component::Error::usage(what)));
+        return Ok(ComponentDiff::unknown(name, kind, &Error::usage(what)));
     }
     let streams = left.opened.streams(one);
-    let held = component(left, one)?.holds(&streams, &Against::NOTHING).within(name).map(sorted)?;
-    let against = Against { things: &held, streams: Some(&streams), only: &[] };
+    let part = Against { only, ..Against::NOTHING };
+    let held = component(left, one)?.holds(&streams, &part).within(name).map(sorted)?;
+    let against = Against { things: &held, streams: Some(&streams), only };
     let other = component(right, other)?.holds(&right.opened.streams(other), &against);
     let other = other.within(name).map(sorted)?;
-    Ok(ComponentDiff::of(name, kind, &held, Some(&other)))
+    let diff = ComponentDiff::of(name, kind, &held, Some(&other));
+    require_something(&diff, &held, only)?;
+    Ok(diff)
 }

@@ -6,6 +6,7 @@ use crate::component::{self, Act, Finding, Host, Journal, Scope, Severity};
 use crate::crypto::own::OwnKeys;
 use crate::engine::backup::{back_up, discard, BackupMade, Made, Part};
 use crate::engine::checks::{self, Outcome};
+use crate::engine::diff::held::forget;
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::hooks::{Quiet, STOPPED};
@@ -95,6 +96,7 @@ impl Transaction<'_> {
                     self.events.finding("journal", &not_put_away("everything is as it was", &error));
                 }
                 discard(self.run, self.state);
+                forget(self.state, self.run);
                 return Err(undone);
             }
         };

@@ -168,7 +168,16 @@ impl Import<'_> {
 
             // 9. to 13. Stage, check, commit, check, remember, finalise: or undo.
             let begin = Begin { place: bundle.place.clone(), ..begin(&transaction, backup) };
-            let applied = transaction.run(&begin, || self.remember(mark, ticket.as_ref(), &plan))?;
+            let applied = transaction.run(&begin, || {
+                self.remember(mark, ticket.as_ref(), &plan)?;
+                // Before it is said to hold: a recovery has no bundle any more.
+                if let Err(error) = self.keep_held(&plan, &run, &participants) {
+                    let what =
+                        format!("what was put in place could not be kept for `kbpack status`: {error}");
+                    events.finding("status", &Finding::new(Severity::Warning, what));
+                }
+                Ok(())
+            })?;
             Ok((backup, applied))
         })?;
         if let Err(error) = SavedChecks::of(&plan, bundle.opened.signer(), self.host).save(self.state) {
@@ -179,10 +188,6 @@ impl Import<'_> {
         }
         // What an import brought, or a person did meanwhile, is done.
         todos::still_open(&mut plan.todos, self.host);
-        if let Err(error) = self.keep_held(&plan, &run, &participants) {
-            let what = format!("what was put in place could not be kept for `kbpack status`: {error}");
-            events.finding("status", &Finding::new(Severity::Warning, what));
-        }
         // With nothing left to go wrong, the word for the source.
         let signer = keys.as_ref().map(|keys| &keys.signer);
         let receipt = make(self, signer, &bundle, &plan, &applied, events);

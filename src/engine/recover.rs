@@ -4,6 +4,7 @@ use crate::base::path::ShownPath;
 use crate::component::{self, Component, Finding, Host, Nobody, Scope, Severity};
 use crate::components;
 use crate::engine::backup::discard;
+use crate::engine::diff::held::forget;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::events::Events;
 use crate::engine::hooks::{resume_left, Quiet};
@@ -146,6 +147,7 @@ fn end(
     JournalFile::reopen(record)?.end(begin, outcome, &state.ensure_history()?)?;
     if outcome == End::Undone {
         discard(&begin.run, state);
+        forget(state, &begin.run);
     }
     Ok((outcome, true))
 }

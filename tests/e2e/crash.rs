@@ -184,6 +184,38 @@ fn not_kept(home: &Home, args: &[&str], calls: &[(String, u32)], more: &[&str]) 
 }
 
 #[test]
+fn what_a_recovery_finished_is_known_to_status() {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    fs::remove_file(world.target.join("app/mine.txt")).unwrap();
+    let bundle = world.export("b.kbp");
+    let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    let points = points(&world.target, &args, &world.path("calls"));
+    // The last but one is that of 'kept', the last that of the end.
+    let syncs = points.iter().filter(|(call, _)| call == "fdatasync").count() as u32;
+    let held = || fs::read_dir(world.target.join(".local/state/kbpack/held")).unwrap().count();
+    for nth in [syncs - 1, syncs] {
+        copy(&pristine, &world.target.path);
+        killed(&world.target, &args, "fdatasync", nth);
+        world.target.kbpack(&["recover"]).ok();
+        let status = world.target.kbpack(&["status", "--json", "--exit-code"]).ok().json();
+        assert_eq!((&status["imports"][0]["state"], held()), (&"same".into(), 1));
+    }
+    // What is undone, at once or by a recovery, leaves no list.
+    copy(&pristine, &world.target.path);
+    let undone = injected(&world.target, &args, "fdatasync", syncs - 1, "error=EIO");
+    assert_eq!((undone.code == 0, held()), (false, 0), "{}", undone.stderr);
+    copy(&pristine, &world.target.path);
+    not_kept(&world.target, &args, &points, &[]);
+    assert_eq!(held(), 1);
+    assert!(world.target.kbpack(&["recover"]).ok().stderr.contains(": undone;"));
+    assert_eq!(held(), 0);
+}
+
+#[test]
 fn what_could_not_be_noted_as_kept_is_not_taken_as_kept_after_a_kill() {
     let world = World::new();
     furnish(&world.source);

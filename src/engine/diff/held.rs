@@ -94,6 +94,14 @@ pub fn keep(state: &State, key: &str, (about, things): &Held) -> Result<()> {
     Ok(())
 }
 
+/// Forgets what an import put in place that was undone. One that stays takes room, and no more.
+pub fn forget(state: &State, run: &str) {
+    let (dir, end) = (state.held_dir(), format!("-{run}.zst"));
+    for name in names(&dir, "import-").unwrap_or_default().iter().filter(|name| name.ends_with(&end)) {
+        let _ = std::fs::remove_file(dir.join(name));
+    }
+}
+
 /// What the run `key` of `profile` held; `None` if that was not kept. An error says why it cannot be read.
 pub fn find(state: &State, way: Way, profile: &str, key: &str) -> Result<Option<Held>> {
     let (dir, end) = (state.held_dir(), format!("-{key}.zst"));
@@ -204,6 +212,8 @@ mod tests {
         let there = |way, key: &str| find(&state, way, "p", key).unwrap().map(|(about, _)| about.when);
         assert_eq!((there(Way::Export, "e7"), there(Way::Export, "e6")), (Some(7), None));
         assert_eq!((there(Way::Import, "i3"), there(Way::Import, "i2")), (Some(3), None));
+        ["i3", "e7"].into_iter().for_each(|run| forget(&state, run));
+        assert_eq!((there(Way::Import, "i3"), there(Way::Import, "i4")), (None, Some(4)));
         let (about, things) = find(&state, Way::Export, "p", "e7").unwrap().unwrap();
         assert_eq!(about, held(Way::Export, 7).0);
         assert!(things[0][0].secret.is_none() && things[0][1] == held(Way::Export, 7).1[0][1]);

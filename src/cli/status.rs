@@ -4,8 +4,9 @@ use crate::base::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::Context;
 use crate::engine::machine;
+use crate::engine::profile::Profile;
 use crate::engine::state::State;
-use crate::engine::status::Status;
+use crate::engine::status::{Retained, Status};
 use crate::report::diff;
 
 /// Show what changed on this machine since the last export and the last import
@@ -41,7 +42,10 @@ impl Args {
         let state = State::new(context.dirs.state.clone());
         let host = machine::host(&context.dirs, Vec::new())?;
         let (quick, max_age, now) = (self.quick, self.max_age, machine::now());
-        let report = Status { host: &host, state: &state, quick, max_age, now }.run(console)?;
+        // A profile that cannot be read is told of by what needs it.
+        let profile = Profile::find_if_any(None, &context.dirs.config).ok().flatten();
+        let retention = profile.and_then(|profile| Retained::of(profile, &host).ok()?);
+        let report = Status { host: &host, state: &state, quick, max_age, retention, now }.run(console)?;
         console.data(&report, diff::status(&report, console.verbose()))?;
         report.verdict(self.exit_code).map_err(|error| CliError::from(error).told())
     }

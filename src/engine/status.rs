@@ -8,12 +8,15 @@ use crate::engine::diff::held::{find, About, Held, Way};
 use crate::engine::diff::{verdict, ComponentDiff, DiffError, Looked, State as Stand};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
-use crate::engine::exports::{exports, KnownExport};
+use crate::engine::exports::{exports, KnownExport, PastExport};
 use crate::engine::history::{history, KeptBackup, PastImport};
 use crate::engine::journal::{Begun, End};
 use crate::engine::machine;
+use crate::engine::profile::Profile;
 use crate::engine::receipt::Receipt;
+use crate::engine::retention::{decide, Policy};
 use crate::engine::state::State;
+use crate::engine::unattended::place;
 use crate::format::BundleId;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -29,8 +32,50 @@ pub struct Status<'a> {
     pub quick: bool,
     /// Seconds after which an export or an import is too old.
     pub max_age: Option<u64>,
+    /// Which of a profile's own exports its `[retention]` keeps.
+    pub retention: Option<Retained>,
     /// Seconds since 1970.
     pub now: u64,
+}
+
+/// What a profile's `[retention]` says.
+pub struct Retained {
+    profile: String,
+    folder: PathBuf,
+    policy: Policy,
+}
+
+impl Retained {
+    /// Of `profile`, if it says something.
+    pub fn of(profile: Profile, host: &Host) -> Result<Option<Self>> {
+        let Profile { name, retention: Some(retention), .. } = profile else { return Ok(None) };
+        let folder = place(host, &retention.folder)?;
+        Ok(Some(Retained { profile: name, folder, policy: retention.policy }))
+    }
+
+    /// How many of these exports lie in its folder and would go.
+    fn too_many(&self, exported: &[KnownExport], now: u64) -> u64 {
+        let lies_there = |export: &&PastExport| {
+            let folder = file_of(export).and_then(|path| path.parent().map(PathBuf::from));
+            export.profile == self.profile && folder.as_ref() == Some(&self.folder)
+        };
+        let all = exported.iter().map(|known| &known.export).filter(lies_there);
+        // One that holds much less counts for itself.
+        let times = all.filter(|export| !export.shrunk && is_there(export) == Some(true));
+        let reasons = decide(times.map(|export| export.created), &self.policy, now);
+        reasons.iter().filter(|reasons| reasons.is_empty()).count() as u64
+    }
+}
+
+/// Where its bundle was written. A path that is no text is not looked for.
+fn file_of(export: &PastExport) -> Option<PathBuf> {
+    export.path.as_ref().filter(|path| !path.contains('%')).map(PathBuf::from)
+}
+
+/// Whether a file of its size is still there.
+fn is_there(export: &PastExport) -> Option<bool> {
+    let meta = std::fs::metadata(file_of(export)?);
+    Some(meta.is_ok_and(|meta| export.size.is_none_or(|size| size == meta.len())))
 }
 
 /// All of it.
@@ -101,6 +146,9 @@ pub struct ExportStatus {
     /// Bytes of the bundle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// How many of the profile's exports `[retention]` would remove.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub too_many: Option<u64>,
     /// Where it is known to have been restored.
     pub receipts: Vec<Receipt>,
 }
@@ -127,6 +175,7 @@ impl Status<'_> {
         // What is damaged of the past costs itself alone; `history` says it.
         let (exported, _) = exports(self.state)?;
         let (imported, _) = history(self.state)?;
+        let too_many = self.retention.as_ref().map(|retained| retained.too_many(&exported, self.now));
         let mut last: BTreeMap<String, KnownExport> = BTreeMap::new();
         for known in exported {
             let newer = last
@@ -147,11 +196,16 @@ impl Status<'_> {
         let imported: BTreeMap<String, PastImport> =
             imported.into_iter().filter(holds).map(|import| (import.profile.clone(), import)).collect();
         let here = machine::origin(String::new());
+        let mut exports: Vec<_> = last.into_values().map(|known| self.export(known, events)).collect();
+        let is_retained = |export: &&mut ExportStatus| {
+            self.retention.as_ref().is_some_and(|retained| retained.profile == export.since.profile)
+        };
+        exports.iter_mut().filter(is_retained).for_each(|export| export.too_many = too_many);
         Ok(StatusReport {
             machine: format!("{}@{}", here.user, here.host),
             now: machine::timestamp(self.now),
             unfinished,
-            exports: last.into_values().map(|known| self.export(known, events)).collect(),
+            exports,
             imports: imported.into_values().map(|import| self.import(import, events)).collect(),
         })
     }
@@ -160,13 +214,9 @@ impl Status<'_> {
         let KnownExport { export, receipts } = known;
         let key = export.id.to_string()[..16].to_owned();
         let about = (export.profile.clone(), export.id, export.sequence, export.created);
-        // A path that is no text is not looked for.
-        let path = export.path.as_ref().filter(|path| !path.contains('%')).map(PathBuf::from);
-        let there = path.map(|path| {
-            std::fs::metadata(path).is_ok_and(|meta| export.size.is_none_or(|size| size == meta.len()))
-        });
+        let there = is_there(&export);
         let since = self.since(Way::Export, about, &key, events);
-        ExportStatus { since, path: export.path, there, size: export.size, receipts }
+        ExportStatus { since, path: export.path, there, size: export.size, too_many: None, receipts }
     }
 
     fn import(&self, import: PastImport, events: &dyn Events) -> ImportStatus {

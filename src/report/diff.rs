@@ -178,6 +178,10 @@ fn exported(export: &ExportStatus, each: bool) -> Vec<String> {
         Some(receipt) => lines.push(format!("  {}", restored(receipt))),
         None => lines.push("  not known to restore: no receipt came back".to_owned()),
     }
+    if let Some(too_many @ 1..) = export.too_many {
+        lines.push(format!("  [retention] would remove {too_many} of its bundles"));
+        lines.push("    todo: kbpack prune --retention".to_owned());
+    }
     lines.extend(since(&export.since, each));
     lines
 }

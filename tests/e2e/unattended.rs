@@ -55,6 +55,20 @@ fn it_exports_prunes_and_tells_the_monitor() {
         assert!(!log.contains(secret), "{log}");
     }
 
+    let status =
+        || source.kbpack(&["status", "--quick", "--json"]).ok().json()["exports"][0]["too_many"].clone();
+    assert_eq!(status(), 0);
+    for name in ["bundles/a.kbp", "bundles/b.kbp", "elsewhere.kbp"] {
+        source.kbpack(&["export", "-o", name]).ok();
+    }
+    assert_eq!(status(), 2);
+    let said = source.kbpack(&["status", "--quick"]).ok().text();
+    assert!(
+        said.contains("  [retention] would remove 2 of its bundles\n    todo: kbpack prune --retention\n")
+    );
+    fs::remove_file(source.join("bundles/a.kbp")).unwrap();
+    assert_eq!(status(), 1);
+
     let shown = source.kbpack(&["prune", "--retention", "--dry-run"]).ok().text();
     assert!(shown.contains("keep"), "{shown}");
     source.kbpack(&["prune", "--retention", "--keep-last", "1"]).fails(2, "cannot be used with");

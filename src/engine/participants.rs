@@ -2,7 +2,7 @@
 
 use crate::base::name::ComponentName;
 use crate::base::path::{shown, BundlePath, ShownPath};
-use crate::component::{Act, Ask, Claim, Component, Host, Login, Nobody, Scope};
+use crate::component::{self, Act, Ask, Claim, Component, Host, Login, Nobody, Scope};
 use crate::components;
 use crate::engine::claims::{carve, order};
 use crate::engine::error::{EngineError, In, Result};
@@ -145,7 +145,7 @@ pub(super) fn participants(
 }
 
 /// A component of which nobody can tell what it claims, and why.
-pub(super) type Unclear<'o> = (&'o ComponentEntry, EngineError);
+pub(super) type Unclear<'o> = (&'o ComponentEntry, component::Error);
 
 /// The same of those that can be looked at here; and the others.
 pub(super) fn comparable<'o>(
@@ -156,7 +156,7 @@ pub(super) fn comparable<'o>(
 ) -> Result<(Vec<Participant>, Vec<Unclear<'o>>)> {
     let (mut entries, mut others) = (entries(opened, selection)?, Vec::new());
     for (opened, entry) in std::mem::take(&mut entries) {
-        match from.component(entry, host)?.claims().within(&entry.name) {
+        match from.component(entry, host)?.claims() {
             Ok(_) => entries.push((opened, entry)),
             Err(error) if selection.takes(&entry.name) => others.push((entry, error)),
             Err(_) => {}

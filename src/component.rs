@@ -16,7 +16,7 @@ use crate::base::path::BundlePath;
 use crate::base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 mod ask;
 mod error;
@@ -319,11 +319,6 @@ pub trait Component: Send + Sync {
 
     /// Target: compares what was staged with what the bundle recorded. Read-only.
     fn check_staged(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>>;
-
-    /// Where `path` of the target stands in the staging area, for a later component that needs it before the commit.
-    fn staged_path(&self, _scope: &Scope<'_>, _plan: &Plan, _path: &Path) -> Option<PathBuf> {
-        None
-    }
 
     /// Target: puts the staged state in place by quick, reversible acts, each given to `journal` before it
     /// is done. What is replaced is moved aside, not deleted. May run twice.

@@ -53,7 +53,7 @@ use facts::{Absent, Facts, Options, Profile};
 use ignore::gitignore::Gitignore;
 use modes::Modes;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Bytes of the text that a profile may have for a file.
 const MAX_CONTENT: usize = 65_536;
@@ -270,10 +270,6 @@ impl Component for Files {
 
     fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
         check::staged(plan::FilesPlan::of(plan)?)
-    }
-
-    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
-        stage::staged_path(plan.detail()?, path)
     }
 
     fn commit(&self, scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {

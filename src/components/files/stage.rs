@@ -104,16 +104,6 @@ pub fn staged_mode(item: &Item, meta: &Meta) -> Perm {
     Perm(meta.mode.0 | if moves { 0o200 } else { 0 })
 }
 
-/// Where `path` of the target stands in the staging area; `None` if nothing is staged for it.
-pub fn staged_path(plan: &FilesPlan, path: &Path) -> Option<PathBuf> {
-    let inner = path.strip_prefix(&plan.base).ok()?;
-    let i = plan.items.binary_search_by(|item| item.path.as_path().as_os_str().cmp(inner.as_os_str())).ok();
-    // Links that are written through may break the order.
-    let found =
-        i.map(|i| &plan.items[i]).or_else(|| plan.items.iter().find(|item| item.path.as_path() == inner))?;
-    Some(plan.side.join("new").join(found.staged.as_path()))
-}
-
 fn at(plan: &FilesPlan, item: &Item) -> String {
     format!("staging {}", shown(&plan.base.join(item.path.as_path())))
 }

@@ -55,7 +55,7 @@ use crate::component::{
 };
 use serde_json::Value;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The stream with the git bundle.
 const BUNDLE: &str = "repository.bundle";
@@ -332,13 +332,6 @@ impl Component for Git {
     fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
         let plan = plan::of(plan)?;
         check::staged(plan, &stage::repo_in(&plan.side))
-    }
-
-    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
-        let plan = plan::of(plan).ok()?;
-        let rest = path.strip_prefix(&plan.path).ok()?;
-        let staged = stage::repo_in(&plan.side).join(rest);
-        (plan.todo == plan::Todo::Clone && staged.exists()).then_some(staged)
     }
 
     fn commit(&self, scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {

@@ -61,7 +61,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to do about wrong options.
 const OPTIONS_REMEDY: &str = "correct it in the profile; the README lists the options of each kind";
@@ -392,10 +392,6 @@ impl Component for Secrets {
 
     fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
         Ok(side::check_staged(planned(plan)?))
-    }
-
-    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
-        side::staged_path(plan.detail()?, path)
     }
 
     fn commit(&self, _scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {

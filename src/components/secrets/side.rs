@@ -181,12 +181,6 @@ fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
     CheckResult::new(name, failure)
 }
 
-/// The staged file that will be `path`.
-pub(super) fn staged_path(plan: &Planned, path: &Path) -> Option<PathBuf> {
-    let (n, target) = plan.targets.iter().enumerate().find(|(_, t)| t.path == path)?;
-    (target.changes() && target.new.bytes().is_some()).then(|| staged_at(target, n))
-}
-
 /// Puts the staged files in place. Nothing is touched if one of the files was edited since the plan, or is no longer
 /// where the plan saw it.
 pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {

@@ -35,7 +35,7 @@ use crate::component::{
     Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, Thing, UndoStrength, LONGEST_LIST,
 };
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The stream with the database file.
@@ -241,11 +241,6 @@ impl Component for Sqlite {
 
     fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
         check::staged(plan::of(plan)?)
-    }
-
-    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
-        let plan = plan::of(plan).ok()?;
-        (plan.todo.writes() && plan.path == path).then(|| stage::new_in(&plan.side))
     }
 
     fn commit(&self, _scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {

@@ -32,7 +32,7 @@ pub use error::{Error, Result};
 pub use host::Host;
 pub use keep::{require_short, Keep, KeptStreams, LONGEST_LIST};
 pub use plan::{Change, ChangeKind, Finding, LateBackup, Plan, Rewrite, Severity, UndoStrength};
-pub use streams::{Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
+pub use streams::{stream_name, Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
 pub use suggest::{Near, Suggestion};
 pub use thing::{Against, Contrast, Thing};
 
@@ -61,12 +61,25 @@ impl Act {
         let read = |act: &Act| T::deserialize(&act.0).map_err(|e| Error::io("the journal", e.into()));
         acts.iter().map(read).collect()
     }
+
+    /// What it does in the words of `tell`, if it is a step that this kbpack knows.
+    pub fn describe<T: for<'de> Deserialize<'de>>(&self, tell: impl Fn(&T) -> String) -> String {
+        let step = T::deserialize(&self.0);
+        step.map_or_else(|_| "an act that this kbpack does not know".to_owned(), |step| tell(&step))
+    }
 }
 
 /// Where a commit writes down each act before it does it.
 pub trait Journal {
     /// Returns when `acts` are on disk. A commit that gets an error here must not do them.
     fn intend(&mut self, acts: &[Act]) -> Result<()>;
+}
+
+impl dyn Journal + '_ {
+    /// The same of one step of a kind's own.
+    pub fn intend_step(&mut self, step: &impl Serialize) -> Result<()> {
+        self.intend(&[Act::of(step)?])
+    }
 }
 
 /// The outcome of one check.
@@ -161,6 +174,14 @@ pub struct Captured {
     pub facts: Value,
     /// What was noticed on the way.
     pub findings: Vec<Finding>,
+}
+
+impl Captured {
+    /// With a kind's own facts.
+    pub fn new(facts: &impl Serialize, findings: Vec<Finding>) -> Result<Captured> {
+        let facts = serde_json::to_value(facts).map_err(|e| Error::io("the facts", e.into()))?;
+        Ok(Captured { facts, findings })
+    }
 }
 
 /// A kind of component: one row of `components::KINDS`.

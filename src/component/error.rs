@@ -38,6 +38,16 @@ impl Error {
         Error::new(Fault::Usage, what)
     }
 
+    /// The same, with what to do about options in general.
+    pub fn options(what: impl fmt::Display) -> Self {
+        Error::usage(what).todo("correct it in the profile; the README lists the options of each kind")
+    }
+
+    /// What only a component of a bundle can do was asked of one of a profile.
+    pub fn not_of_a_bundle() -> Self {
+        Error::new(Fault::Unexpected, "a component of a profile has nothing to restore")
+    }
+
     /// An error that says all of it: its fault, its words, its remedy.
     pub fn of(error: impl Faulty) -> Self {
         Error { fault: error.fault(), what: error.to_string(), remedy: error.remedy(), option: None }

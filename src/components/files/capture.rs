@@ -26,7 +26,7 @@ use crate::base::fsx::Dir;
 use crate::base::name::StreamName;
 use crate::base::path::BundlePath;
 use crate::component::{
-    Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+    stream_name, Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
 use std::collections::HashMap;
 use std::path::Path;
@@ -34,15 +34,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The name of a shard's stream.
 pub fn shard_name(number: u32) -> Result<StreamName> {
-    StreamName::new(&format!("tree/{number:06}")).ok_or_else(|| {
-        Error::new(crate::base::fault::Fault::Unexpected, "the name of a shard is not a stream's name")
-    })
+    stream_name(&format!("tree/{number:06}"))
 }
 
 /// The name of the index's stream.
 pub fn index_name() -> Result<StreamName> {
-    StreamName::new("index")
-        .ok_or_else(|| Error::new(crate::base::fault::Fault::Unexpected, "no name for the index"))
+    stream_name("index")
 }
 
 /// The tree as found: the directory by which all is opened, and what is there.
@@ -253,7 +250,7 @@ fn capture_part(
             if own { Examined::default() } else { examine(&files.rewrite_home, &packer, &entries)? };
         if examined.findings.iter().any(|finding| finding.severity == Severity::Refusal) {
             // There is no need to pack what stops the export.
-            return Ok(Captured { facts: facts.to_value()?, findings: examined.findings });
+            return Captured::new(&facts, examined.findings);
         }
         for packed in pack_parallel(&packer, &entries, &plan.shards, sink)? {
             rows.extend(packed.rows);
@@ -290,7 +287,7 @@ fn capture_part(
         bytes: rows.iter().map(|row| if let Node::File(f) = &row.node { f.size } else { 0 }).sum(),
         ..facts
     };
-    Ok(Captured { facts: facts.to_value()?, findings })
+    Captured::new(&facts, findings)
 }
 
 /// Rows of what was packed, and what was noticed.

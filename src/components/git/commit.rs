@@ -55,7 +55,7 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
         return Ok(());
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
-        Step::MakeDir { path: ShownPath(dir.clone()) }.intend(journal)?;
+        journal.intend_step(&Step::MakeDir { path: ShownPath(dir.clone()) })?;
         let made = DirBuilder::new().mode(0o755).create(dir).and_then(|()| sync_dir(parent(dir)));
         made.map_err(|e| Error::io(shown(dir), e))?;
     }
@@ -70,7 +70,7 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
     let refs = submodules::fingerprint(&open(&from)?, &plan.path, scope.carved)?;
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
     let pending = submodules::uncommitted(plan)?;
-    Step::Clone { path, side, pieces: pieces.clone(), refs, pending }.intend(journal)?;
+    journal.intend_step(&Step::Clone { path, side, pieces: pieces.clone(), refs, pending })?;
     pieces.iter().try_for_each(|piece| move_new(&piece.from.0, &piece.to.0))?;
     match pieces.len() {
         1 => Ok(()),
@@ -135,7 +135,7 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
     // Anew: a folder of packs that was not there before is not looked into.
     let repo = open(&plan.path)?;
     lfs::Store::of(&repo)?.take(&lfs::Store::within(&objects_in(&plan.side)), &plan.lfs.new)?;
-    Step::Update {
+    let step = Step::Update {
         path: ShownPath(plan.path.clone()),
         side: ShownPath(plan.side.clone()),
         refs: change.refs.clone(),
@@ -145,8 +145,8 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
         work: change.work.is_some(),
         old_work: change.work.and_then(|(old, _)| old),
         new_work: change.work.map(|(_, new)| new),
-    }
-    .intend(journal)?;
+    };
+    journal.intend_step(&step)?;
     if let Some((old, new)) = change.work {
         lfs::empty(&repo, (old, new), &plan.side)?;
         match change.going {

@@ -52,10 +52,10 @@ pub fn remove(
         parts.pieces.sort_by_key(|piece| !MARKS.iter().any(|mark| piece.from.0 == plan.path.join(mark)));
     }
     for dir in parts.folders.iter().map(|(from, _)| from).chain(&plan.empties) {
-        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+        journal.intend_step(&Step::Empty { path: ShownPath(dir.clone()) })?;
     }
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
-    Step::Remove { path, side, pieces: parts.pieces.clone(), keep }.intend(journal)?;
+    journal.intend_step(&Step::Remove { path, side, pieces: parts.pieces.clone(), keep })?;
     if whole {
         return move_new(&plan.path, &old);
     }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// Puts the old state back and removes the staging area.
 pub fn undo(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in steps.iter().rev() {
         match step {
             Step::MakeDir { path } => remove_dir(&path.0)?,
@@ -44,7 +44,7 @@ pub fn undo(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> 
 
 /// Removes the staging area and what was replaced, but for what is to be kept. After this there is no undo.
 pub fn finalise(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in &steps {
         if let Step::Remove { path, side, keep: true, .. } = step {
             let old = old_in(&side.0);

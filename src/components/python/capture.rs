@@ -11,9 +11,11 @@ use super::requirement::{self, Requirement, MAX_TEXT};
 use super::rows::{self, Pin, WheelRow};
 use super::site::{at, look, resolve, shown, size, walk, Found};
 use super::wheel::WheelName;
-use super::{put, stream_name, wheel_stream, Python, INSTALLED, REQUIREMENTS, WHEELS};
+use super::{put, wheel_stream, Python, INSTALLED, REQUIREMENTS, WHEELS};
 use crate::base::digest::digest_reader;
-use crate::component::{Error, Finding, Holds, Host, Result, Scope, Severity, StreamSink, Survey};
+use crate::component::{
+    stream_name, Error, Finding, Holds, Host, Result, Scope, Severity, StreamSink, Survey,
+};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -72,13 +72,13 @@ fn put(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         return Err(edited(&plan.path));
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
-        Step::MakeDir { path: ShownPath(dir.clone()) }.intend(journal)?;
+        journal.intend_step(&Step::MakeDir { path: ShownPath(dir.clone()) })?;
         let made = DirBuilder::new().mode(0o755).create(dir).and_then(|()| sync_dir(parent(dir)));
         made.map_err(at(dir))?;
     }
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
     let was = plan.seen.is_some();
-    Step::Put { path, side, was, new: print, keep: plan.keep }.intend(journal)?;
+    journal.intend_step(&Step::Put { path, side, was, new: print, keep: plan.keep })?;
     if !was {
         return rename(&new, &plan.path);
     }
@@ -102,10 +102,10 @@ fn remove(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         return Err(edited(&plan.path));
     }
     for dir in &plan.empties {
-        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+        journal.intend_step(&Step::Empty { path: ShownPath(dir.clone()) })?;
     }
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
-    Step::Remove { path, side, keep: plan.keep }.intend(journal)?;
+    journal.intend_step(&Step::Remove { path, side, keep: plan.keep })?;
     rename(&plan.path, &old)
 }
 

@@ -4,8 +4,8 @@ use super::installed;
 use super::names::normal;
 use super::rows;
 use super::site::{at, look, Found};
-use super::{require_streams, stream_name, Python, INSTALLED};
-use crate::component::{Result, StreamSource, Thing};
+use super::{require_streams, Python, INSTALLED};
+use crate::component::{stream_name, Result, StreamSource, Thing};
 use std::fs;
 use std::path::Path;
 

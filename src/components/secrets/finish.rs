@@ -1,6 +1,6 @@
 //! After a commit that holds: what was edited is kept, and what is left of the staging goes. All of it may run twice.
 
-use super::side::{at, if_there, parent, run_dir, steps, sync_dir, Step};
+use super::side::{at, if_there, parent, run_dir, sync_dir, Step};
 use crate::base::fsx;
 use crate::component::{Act, Result};
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ const MAX_NAME: usize = 240;
 
 /// Finalise: moves what is to be kept out of the side directory. May run twice.
 pub(super) fn keep_edits(acts: &[Act], run: &str) -> Result<()> {
-    for step in steps(acts)? {
+    for step in Act::steps(acts)? {
         match step {
             Step::Replace { path, aside, keep: true, .. } if fs::symlink_metadata(&aside).is_ok() => {
                 keep(&aside, &path, run)?;
@@ -28,7 +28,7 @@ pub(super) fn keep_edits(acts: &[Act], run: &str) -> Result<()> {
 
 /// Finalise: removes the directories that go if nothing is in them. What others put there keeps them.
 pub(super) fn clear_folders(acts: &[Act]) -> Result<()> {
-    for step in steps(acts)? {
+    for step in Act::steps(acts)? {
         let Step::Empty { path } = step else { continue };
         match fs::remove_dir(&path) {
             Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
@@ -62,7 +62,7 @@ pub(super) fn keep(from: &Path, path: &Path, run: &str) -> Result<PathBuf> {
 /// Removes the side directories of `component` that the acts name, and those beside `paths` and above.
 pub(super) fn clear(acts: &[Act], paths: &[PathBuf], run: &str, component: &str) -> Result<()> {
     let mut sides = BTreeSet::new();
-    for step in steps(acts)? {
+    for step in Act::steps(acts)? {
         if let Step::Replace { aside, .. } = step {
             sides.insert(parent(&aside).to_owned());
         }

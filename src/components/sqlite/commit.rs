@@ -48,14 +48,14 @@ fn place(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         return Ok(());
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
-        Step::MakeDir { path: ShownPath(dir.clone()) }.intend(journal)?;
+        journal.intend_step(&Step::MakeDir { path: ShownPath(dir.clone()) })?;
         let made = DirBuilder::new().mode(0o700).create(dir).and_then(|()| sync_dir(parent(dir)));
         made.map_err(|e| Error::io(shown(dir), e))?;
     }
     let digest = digest_of_staged(&new)?;
     let step =
         Step::Place { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), new: digest };
-    step.intend(journal)?;
+    journal.intend_step(&step)?;
     move_new(&new, &plan.path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => edited(&plan.path),
         _ => Error::io(shown(&plan.path), e),
@@ -80,7 +80,7 @@ fn write(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Journ
         new,
         keep: plan.keep,
     };
-    step.intend(journal)?;
+    journal.intend_step(&step)?;
     transfer(&from, &plan.path, old, timeout)
 }
 
@@ -100,10 +100,13 @@ fn remove(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Jour
         return move_with_side_files(&plan.path, &aside);
     }
     for dir in &plan.empties {
-        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+        journal.intend_step(&Step::Empty { path: ShownPath(dir.clone()) })?;
     }
-    Step::Remove { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), keep: plan.keep }
-        .intend(journal)?;
+    journal.intend_step(&Step::Remove {
+        path: ShownPath(plan.path.clone()),
+        side: ShownPath(plan.side.clone()),
+        keep: plan.keep,
+    })?;
     move_with_side_files(&plan.path, &aside)
 }
 

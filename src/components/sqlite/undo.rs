@@ -25,7 +25,7 @@ const ATTEMPTS: u32 = 5;
 /// Puts the old state back and removes the staging area.
 pub fn undo(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in steps.iter().rev() {
         let kept = match step {
             Step::MakeDir { path } => {
@@ -47,7 +47,7 @@ pub fn undo(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Find
 
 /// Removes the staging area and what was replaced, but for what is to be kept. After this there is no undo.
 pub fn finalise(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in &steps {
         if let Step::Write { path, side, keep: true, .. } | Step::Remove { path, side, keep: true } = step {
             keep_replaced(&path.0, &old_in(&side.0), scope.run)?;

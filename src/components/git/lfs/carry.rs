@@ -1,12 +1,12 @@
 //! The streams: a list, `<oid> <size>` a line, and a tar archive of the objects in the list's order, each as
 //! `lfs/objects/aa/bb/<oid>`. Stock tar unpacks it into a repository's folder.
 
-use super::super::{open::shown, stream_name};
+use super::super::open::shown;
 use super::gather::Needed;
 use super::{Pointer, Store, LIST, OBJECTS};
 use crate::base::digest::{Digest, Hasher};
 use crate::base::interrupt;
-use crate::component::{Error, Holds, Result, Scope, StreamSink, StreamSource};
+use crate::component::{stream_name, Error, Holds, Result, Scope, StreamSink, StreamSource};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -2,8 +2,10 @@
 
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
 use crate::base::libpq;
+use crate::base::path::shown;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// What went wrong in a component: which kind of failure, what and where, and what to do.
 #[derive(Debug)]
@@ -57,6 +59,20 @@ impl Error {
     pub fn io(place: impl fmt::Display, error: io::Error) -> Self {
         let what = format!("{place}: {error}");
         Error { fault: io_fault(&error), remedy: io_remedy(&error), what, option: None }
+    }
+
+    /// The same at a path.
+    pub fn at(path: &Path) -> impl Fn(io::Error) -> Error + Copy + '_ {
+        move |error| Error::io(shown(path), error)
+    }
+
+    /// What an import put at `path` cannot be taken back: its staging area, with what was there before, is gone.
+    pub fn side_is_gone(path: &Path, side: &Path) -> Self {
+        Error::not_ready(format_args!(
+            "the staging area {} is gone, and what the import put at {} is still there",
+            shown(side),
+            shown(path)
+        ))
     }
 
     /// Adds which option of a profile is wrong: the names and numbers of the way to it, with dots between.

@@ -1,7 +1,7 @@
 //! `export`: from the profile to a finished bundle. The steps stand in the code as numbered comments.
 
 use crate::base::name::ComponentName;
-use crate::base::path::{path_text, shown, BundlePath, ShownPath};
+use crate::base::path::{path_text, shown_paths, BundlePath, ShownPath};
 use crate::component::{
     Finding, Host, Keep, KeptStreams, Nobody, Scope, Severity, StreamSink, Survey, Thing,
 };
@@ -208,7 +208,7 @@ fn survey_each(
             };
             let survey = component.survey(&scope).within(name)?;
             let kind = profile.components[name].kind.clone();
-            surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: shown(carved) });
+            surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: shown_paths(carved) });
         }
     }
     Ok(surveyed)

@@ -24,7 +24,7 @@ use super::walk::{note, stat_at, warning, Entry, Kind, Walk, Walker};
 use super::Files;
 use crate::base::fsx::Dir;
 use crate::base::name::StreamName;
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
 use crate::component::{
     stream_name, Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
@@ -82,8 +82,7 @@ pub(super) fn look(files: &Files, scope: &Scope<'_>, touched: Option<&Touched>) 
         }
     };
     if place.real != place.lexical {
-        walk.findings
-            .push(note(&place.lexical, &format!("a symlink, taken as {}", super::site::shown(&place.real))));
+        walk.findings.push(note(&place.lexical, &format!("a symlink, taken as {}", shown(&place.real))));
     }
     // A backup may be made of nothing: it says that nothing was there.
     if files.facts.is_none() {
@@ -119,7 +118,7 @@ pub fn survey(files: &Files, scope: &Scope<'_>) -> Result<Survey> {
     }
     let bytes: u64 = entries().filter(|e| e.stat.kind == Kind::File).map(|e| e.stat.size).sum();
     Ok(Survey {
-        origins: vec![super::site::shown(&source.place.lexical)],
+        origins: vec![shown(&source.place.lexical)],
         items: entries().count() as u64 + u64::from(made.is_some()),
         bytes: bytes + made.map_or(0, |text| text.len() as u64),
         findings,

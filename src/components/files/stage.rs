@@ -11,11 +11,11 @@ use super::capture::shard_name;
 use super::index::Node;
 use super::meta::{apply, private, Meta, Names, Perm};
 use super::plan::{entry_order, FilesPlan, Item, Source};
-use super::site::{remove_side, shown};
+use super::site::remove_side;
 use super::unpack::{Unpacker, Wanted};
 use super::walk::{stat_at, stat_fd};
 use crate::base::fsx::{self, Dir};
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
 use crate::component::{Error, Result, Scope, StreamSource};
 use rustix::fs::{self, AtFlags, Gid, OFlags};
 use rustix::io::Errno;
@@ -33,7 +33,7 @@ pub fn stage(plan: &FilesPlan, scope: &Scope<'_>, streams: &dyn StreamSource) ->
         return Ok(());
     }
     // 1.
-    let failed = |e: io::Error| Error::io(shown(&plan.side), e);
+    let failed = Error::at(&plan.side);
     remove_side(&plan.side)?;
     let side = make_side(&plan.side).map_err(failed)?;
     let into = side.dir(Path::new("new")).map_err(failed)?;

@@ -3,10 +3,11 @@
 use super::facts::{Facts, Profile, Remote, State, Uncommitted, Upstream};
 use super::header::Header;
 use super::names::Id;
-use super::open::{failed, open, shown};
+use super::open::{failed, open};
 use super::{
     graph, left_behind, lfs, pack, pending, refs, stashes, submodules, work, BUNDLE, GRAPH, UNCOMMITTED,
 };
+use crate::base::path::shown;
 use crate::component::{
     stream_name, Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };

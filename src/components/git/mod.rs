@@ -47,6 +47,7 @@ use self::facts::{Facts, Lfs, Profile, State};
 use self::header::Header;
 use self::site::Found;
 use crate::base::name::ComponentName;
+use crate::base::path::shown;
 use crate::component::{
     stream_name, Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind,
     Listed, Near, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Suggestion, Survey,
@@ -164,10 +165,8 @@ impl Git {
         match (site::look(&real, scope.carved)?, &self.facts) {
             (Found::Repository, _) => Ok(Some(real)),
             (_, Some(_)) => Ok(None),
-            (_, None) => {
-                Err(Error::not_ready(format_args!("{}: not a git repository", open::shown(&self.path)))
-                    .todo("name the folder that has .git in it, or a bare repository; or use --skip"))
-            }
+            (_, None) => Err(Error::not_ready(format_args!("{}: not a git repository", shown(&self.path)))
+                .todo("name the folder that has .git in it, or a bare repository; or use --skip")),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Packs: written and indexed by stock git where it is installed, far the fastest, and by libgit2 where it is not.
 
-use super::open::{failed, shown};
+use super::open::failed;
 use super::stock::{self, Stock};
 use super::{objects, trees, upon};
 use crate::base::interrupt;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use git2::{Indexer, Oid, Repository};
 use std::io::{self, Read, Write};

@@ -3,10 +3,11 @@
 
 use super::header::Header;
 use super::names::Id;
-use super::open::{failed, open, shown};
+use super::open::{failed, open};
 use super::{lfs, pack, work};
 use crate::base::fault::Fault;
 use crate::base::interrupt;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use git2::{DiffOptions, IndexAddOption, Oid, Repository, Signature, Time, Tree};
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ pub fn capture(path: &Path, head: Id, carved: &[PathBuf], to: &mut dyn Write) ->
         );
     }
     let staged = index.write_tree().map_err(git)?;
-    let root = fs::canonicalize(path).map_err(|e| Error::io(shown(path), e))?;
+    let root = fs::canonicalize(path).map_err(Error::at(path))?;
     let mut skip = |name: &Path, _: &[u8]| {
         // A large file that is what its pointer says is not changed.
         let same = || lfs::is_content(&repo, name, &root.join(name));

@@ -34,8 +34,9 @@ mod tests;
 
 use self::facts::{Facts, State};
 use self::profile::Profile;
-use self::site::{fingerprint, look, shown, Found};
+use self::site::{fingerprint, look, Found};
 use crate::base::name::ComponentName;
+use crate::base::path::shown;
 use crate::component::{
     stream_name, Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal,
     Kind, Listed, Plan, Result, Scope, StreamSink, StreamSource, Survey, Thing, UndoStrength, LONGEST_LIST,

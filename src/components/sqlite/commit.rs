@@ -2,19 +2,16 @@
 
 use super::act::Step;
 use super::check::{digest_of, digest_of_staged};
-use super::open::{self, beside, shown, sql, SIDE_FILES};
+use super::open::{self, sql, SIDE_FILES};
 use super::plan::{Planned, Todo};
-use super::site::{parent, resolve};
+use super::site::resolve;
 use super::stage::{edited, new_in, old_in};
 use super::transfer::transfer;
+use crate::base::change::{beside, make_dir, move_new};
 use crate::base::digest::Digest;
-use crate::base::fsx::sync_dir;
-use crate::base::path::ShownPath;
+use crate::base::path::{shown, ShownPath};
 use crate::component::{Error, Journal, Result};
-use rustix::fs::{renameat_with, RenameFlags, CWD};
-use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,8 +46,7 @@ fn place(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
         journal.intend_step(&Step::MakeDir { path: ShownPath(dir.clone()) })?;
-        let made = DirBuilder::new().mode(0o700).create(dir).and_then(|()| sync_dir(parent(dir)));
-        made.map_err(|e| Error::io(shown(dir), e))?;
+        make_dir(dir, 0o700).map_err(Error::at(dir))?;
     }
     let digest = digest_of_staged(&new)?;
     let step =
@@ -110,19 +106,6 @@ fn remove(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Jour
     move_with_side_files(&plan.path, &aside)
 }
 
-/// Moves a file to a name that is free, and puts that on disk.
-pub fn move_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot refuse: look first.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if fs::symlink_metadata(to).is_err() => {
-            fs::rename(from, to)?;
-        }
-        moved => moved?,
-    }
-    sync_dir(parent(to))?;
-    sync_dir(parent(from))
-}
-
 /// Moves a database and what SQLite keeps beside it. The database first: what a program makes in the meantime in its place,
 /// SQLite does not mix with another one's log. May run again after a kill.
 pub fn move_with_side_files(from: &Path, to: &Path) -> Result<()> {
@@ -131,7 +114,7 @@ pub fn move_with_side_files(from: &Path, to: &Path) -> Result<()> {
     for (from, to) in pairs {
         match move_new(&from, &to) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            moved => moved.map_err(|e| Error::io(shown(&from), e))?,
+            moved => moved.map_err(Error::at(&from))?,
         }
     }
     Ok(())

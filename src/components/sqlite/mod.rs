@@ -27,8 +27,10 @@ mod tests;
 
 use self::facts::{Facts, Profile, State};
 use self::left::Left;
-use self::open::{beside, SIDE_FILES};
+use self::open::SIDE_FILES;
+use crate::base::change::beside;
 use crate::base::name::ComponentName;
+use crate::base::path::shown;
 use crate::component::{
     stream_name, Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind,
     Listed, Near, Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, Thing, UndoStrength,
@@ -137,7 +139,7 @@ impl Sqlite {
             (true, _) => Ok(Some(place.real)),
             (false, Some(_)) => Ok(None),
             (false, None) => {
-                let what = format!("{}: there is no database", open::shown(&self.path));
+                let what = format!("{}: there is no database", shown(&self.path));
                 Err(Error::not_ready(what)
                     .todo("correct the path in the profile, or leave the component out with --skip"))
             }

@@ -26,7 +26,8 @@ use crate::base::fsx::Dir;
 use crate::base::name::StreamName;
 use crate::base::path::{shown, BundlePath};
 use crate::component::{
-    stream_name, Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+    parallel, stream_name, Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite,
+    Survey,
 };
 use std::collections::HashMap;
 use std::path::Path;
@@ -323,7 +324,7 @@ fn pack_parallel(
         }
         Ok(packed)
     };
-    super::parallel(packer.scope.threads.min(shards.len()), work)
+    parallel(packer.scope.threads.min(shards.len()), work)
 }
 
 fn pack_tail(

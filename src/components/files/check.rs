@@ -9,7 +9,7 @@ use super::stage::{folder_meta, staged_mode};
 use super::walk::{gone, stat_at, Kind, Stat};
 use crate::base::fsx::Dir;
 use crate::base::path::{shown, BundlePath};
-use crate::component::{CheckResult, Error, Progress, Result, Scope};
+use crate::component::{parallel, CheckResult, Error, Progress, Result, Scope};
 use rustix::fs::{readlinkat, Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -136,7 +136,7 @@ pub fn in_place(plan: &FilesPlan, scope: &Scope<'_>) -> Result<Vec<CheckResult>>
         Ok(tally)
     };
     let mut tally = Tally::default();
-    super::parallel(scope.threads, work)?.into_iter().for_each(|part| tally.add(part));
+    parallel(scope.threads, work)?.into_iter().for_each(|part| tally.add(part));
     Ok(tally.results(&plan.base, "in place"))
 }
 

@@ -42,7 +42,6 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use crate::base::fault::Fault;
 use crate::base::name::ComponentName;
 use crate::base::path::BundlePath;
 use crate::component::{
@@ -290,18 +289,4 @@ impl Component for Files {
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
         undo::finalise(self, scope, acts)
     }
-}
-
-/// Runs `work` on several threads at once and gives what each returned; the first error wins.
-fn parallel<T: Send>(threads: usize, work: impl Fn() -> Result<T> + Sync) -> Result<Vec<T>> {
-    if threads < 2 {
-        return Ok(vec![work()?]);
-    }
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        let panicked = || Error::new(Fault::Unexpected, "a worker thread panicked");
-        let ends: Vec<_> =
-            workers.into_iter().map(|w| w.join().unwrap_or_else(|_| Err(panicked()))).collect();
-        ends.into_iter().collect()
-    })
 }

@@ -16,7 +16,7 @@ use super::unpack::{Unpacker, Wanted};
 use super::walk::{stat_at, stat_fd};
 use crate::base::fsx::{self, Dir};
 use crate::base::path::{shown, BundlePath};
-use crate::component::{Error, Result, Scope, StreamSource};
+use crate::component::{parallel, Error, Result, Scope, StreamSource};
 use rustix::fs::{self, AtFlags, Gid, OFlags};
 use rustix::io::Errno;
 use std::io;
@@ -185,5 +185,5 @@ fn unpack(
         }
         Ok(())
     };
-    super::parallel(scope.threads.min(needed.len()), work).map(|_| ())
+    parallel(scope.threads.min(needed.len()), work).map(drop)
 }

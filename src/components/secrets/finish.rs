@@ -1,7 +1,8 @@
 //! After a commit that holds: what was edited is kept, and what is left of the staging goes. All of it may run twice.
 
-use super::side::{at, if_there, parent, run_dir, sync_dir, Step};
+use super::side::{at, if_there, parent, sync_dir, Step};
 use crate::base::fsx;
+use crate::base::side::side_of;
 use crate::component::{Act, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -68,7 +69,7 @@ pub(super) fn clear(acts: &[Act], paths: &[PathBuf], run: &str, component: &str)
         }
     }
     for dir in paths.iter().flat_map(|path| path.ancestors().skip(1)) {
-        sides.insert(dir.join(run_dir(run)).join(component));
+        sides.insert(side_of(dir, run, component));
     }
     // A kill may come between the making of the run's directory and of the component's in it.
     for side in sides.iter().filter(|side| fs::symlink_metadata(parent(side)).is_ok()) {

@@ -77,11 +77,6 @@ pub(super) fn describe(act: &Act) -> String {
     })
 }
 
-/// The name of a run's side directory; each component has one below it.
-pub(super) fn run_dir(run: &str) -> String {
-    format!(".kbpack-stage-{run}")
-}
-
 pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
     move |e| Error::io(path.display(), e)
 }

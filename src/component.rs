@@ -16,12 +16,13 @@ use crate::base::path::BundlePath;
 use crate::base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 mod ask;
 mod error;
 mod host;
 mod keep;
+mod parallel;
 mod plan;
 mod streams;
 mod suggest;
@@ -31,8 +32,9 @@ pub use ask::{Ask, Nobody, NotPacked};
 pub use error::{Error, Result};
 pub use host::Host;
 pub use keep::{require_short, Keep, KeptStreams, LONGEST_LIST};
+pub use parallel::parallel;
 pub use plan::{Change, ChangeKind, Finding, LateBackup, Plan, Rewrite, Severity, UndoStrength};
-pub use streams::{Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
+pub use streams::{stream_name, Holds, StreamInfo, StreamSink, StreamSource, StreamWrite};
 pub use suggest::{Near, Suggestion};
 pub use thing::{Against, Contrast, Thing};
 
@@ -61,12 +63,25 @@ impl Act {
         let read = |act: &Act| T::deserialize(&act.0).map_err(|e| Error::io("the journal", e.into()));
         acts.iter().map(read).collect()
     }
+
+    /// What it does in the words of `tell`, if it is a step that this kbpack knows.
+    pub fn describe<T: for<'de> Deserialize<'de>>(&self, tell: impl Fn(&T) -> String) -> String {
+        let step = T::deserialize(&self.0);
+        step.map_or_else(|_| "an act that this kbpack does not know".to_owned(), |step| tell(&step))
+    }
 }
 
 /// Where a commit writes down each act before it does it.
 pub trait Journal {
     /// Returns when `acts` are on disk. A commit that gets an error here must not do them.
     fn intend(&mut self, acts: &[Act]) -> Result<()>;
+}
+
+impl dyn Journal + '_ {
+    /// The same of one step of a kind's own.
+    pub fn intend_step(&mut self, step: &impl Serialize) -> Result<()> {
+        self.intend(&[Act::of(step)?])
+    }
 }
 
 /// The outcome of one check.
@@ -158,6 +173,14 @@ pub struct Captured {
     pub facts: Value,
     /// What was noticed on the way.
     pub findings: Vec<Finding>,
+}
+
+impl Captured {
+    /// With a kind's own facts.
+    pub fn new(facts: &impl Serialize, findings: Vec<Finding>) -> Result<Captured> {
+        let facts = serde_json::to_value(facts).map_err(|e| Error::io("the facts", e.into()))?;
+        Ok(Captured { facts, findings })
+    }
 }
 
 /// A kind of component: one row of `components::KINDS`.
@@ -321,11 +344,6 @@ pub trait Component: Send + Sync {
 
     /// Target: compares what was staged with what the bundle recorded. Read-only.
     fn check_staged(&self, scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>>;
-
-    /// Where `path` of the target stands in the staging area, for a later component that needs it before the commit.
-    fn staged_path(&self, _scope: &Scope<'_>, _plan: &Plan, _path: &Path) -> Option<PathBuf> {
-        None
-    }
 
     /// Target: puts the staged state in place by quick, reversible acts, each given to `journal` before it
     /// is done. What is replaced is moved aside, not deleted. May run twice.

@@ -155,9 +155,10 @@ pub fn set_time(path: &Path, seconds: i64, nanoseconds: i64) -> io::Result<()> {
     Ok(fs::utimensat(CWD, path, &times, AtFlags::empty())?)
 }
 
-/// The folder that a file at `path` stands in: `.` for a bare name.
+/// The folder that a file at `path` stands in: `.` for a bare name, `/` for the root itself.
 pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    let nowhere = if path.has_root() { "/" } else { "." };
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(nowhere))
 }
 
 /// How the names of files begin that are being written.

@@ -33,6 +33,11 @@ pub fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Vec<
     }
 }
 
+/// For `skip_serializing_if`: a number that is absent where it would be zero.
+pub fn is_zero(number: &(impl Default + PartialEq)) -> bool {
+    *number == Default::default()
+}
+
 /// Visits a value and keeps nothing of it but the rules.
 #[derive(Clone, Copy)]
 struct Strict<'c> {

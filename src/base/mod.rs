@@ -1,5 +1,6 @@
 //! L0: what every layer may use. Nothing here knows of bundles or keys.
 
+pub mod change;
 pub mod digest;
 pub mod duration;
 pub mod escape;

@@ -167,8 +167,13 @@ impl From<&Path> for ShownPath {
     }
 }
 
+/// A path of this machine for people.
+pub fn shown(path: &Path) -> String {
+    path_text(path.as_os_str().as_bytes())
+}
+
 /// Each of `paths` as a [`ShownPath`].
-pub fn shown(paths: &[PathBuf]) -> Vec<ShownPath> {
+pub fn shown_paths(paths: &[PathBuf]) -> Vec<ShownPath> {
     paths.iter().map(|path| path.as_path().into()).collect()
 }
 

@@ -1,11 +1,15 @@
 //! Staging areas: `<home>/.kbpack-stage-<run>/<component>`, out of everybody else's sight, on the destination's file system.
 
+use crate::base::change::remove_empty_dir;
 use crate::base::fsx::{folder_of, sync_dir, Dir};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+/// What the names of staging areas begin with.
+pub const STAGE_PREFIX: &[u8] = b".kbpack-stage-";
 
 /// The staging area of a run for one component, in the folder `home`.
 pub fn side_of(home: &Path, run: &str, component: &str) -> PathBuf {
@@ -58,10 +62,7 @@ pub fn remove_side(side: &Path) -> io::Result<()> {
         renamed => renamed?,
     }
     dir.remove_tree(&gone)?;
-    match fs::remove_dir(folder) {
-        Err(e) if !matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Err(e),
-        _ => sync_dir(folder_of(folder)),
-    }
+    remove_empty_dir(folder)
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
 use crate::base::libpq;
 use crate::base::name::ComponentName;
+use crate::base::path::shown;
 use crate::base::path::BundlePath;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// What went wrong in a component: which kind of failure, what and where, and what to do.
 #[derive(Debug)]
@@ -53,6 +55,16 @@ impl Error {
         )
     }
 
+    /// The same, with what to do about options in general.
+    pub fn options(what: impl fmt::Display) -> Self {
+        Error::usage(what).todo("correct it in the profile; docs/PROFILE.md lists the options of each kind")
+    }
+
+    /// What only a component of a bundle can do was asked of one of a profile.
+    pub fn not_of_a_bundle() -> Self {
+        Error::new(Fault::Unexpected, "a component of a profile has nothing to restore")
+    }
+
     /// An error that says all of it: its fault, its words, its remedy.
     pub fn of(error: impl Faulty) -> Self {
         Error { fault: error.fault(), what: error.to_string(), remedy: error.remedy(), option: None }
@@ -62,6 +74,20 @@ impl Error {
     pub fn io(place: impl fmt::Display, error: io::Error) -> Self {
         let what = format!("{place}: {error}");
         Error { fault: io_fault(&error), remedy: io_remedy(&error), what, option: None }
+    }
+
+    /// The same at a path.
+    pub fn at(path: &Path) -> impl Fn(io::Error) -> Error + Copy + '_ {
+        move |error| Error::io(shown(path), error)
+    }
+
+    /// What an import put at `path` cannot be taken back: its staging area, with what was there before, is gone.
+    pub fn side_is_gone(path: &Path, side: &Path) -> Self {
+        Error::not_ready(format_args!(
+            "the staging area {} is gone, and what the import put at {} is still there",
+            shown(side),
+            shown(path)
+        ))
     }
 
     /// Adds which option of a profile is wrong: the names and numbers of the way to it, with dots between.

@@ -57,6 +57,25 @@ impl Host {
         Ok((absolute, text))
     }
 
+    /// The place of a component in a profile, where `path` must not be missing.
+    pub fn place_in_profile(&self, path: Option<&str>, what: &str) -> Result<(PathBuf, String)> {
+        let missing = || Error::usage("it has no path").todo("add path = \"~/...\"");
+        self.place(path.ok_or_else(missing)?, what)
+    }
+
+    /// The place of a component in a bundle: `path`, which breaks `rule` if it can be none, or, if this machine's profile
+    /// names one, its `own`.
+    pub fn place_in_bundle(
+        &self,
+        path: &str,
+        own: Option<&str>,
+        what: &str,
+        rule: &str,
+    ) -> Result<(PathBuf, String)> {
+        let place = self.place(path, what).map_err(|e| Error::rule(rule, e))?;
+        own.map_or(Ok(place), |own| self.place(own, what))
+    }
+
     /// The portable form of an absolute path: `~/...` for what lies in the home. `None` if not UTF-8.
     pub fn contract(&self, path: &Path) -> Option<String> {
         match path.strip_prefix(&self.home) {

@@ -1,6 +1,7 @@
 //! How a component writes and reads its streams.
 
-use super::Result;
+use super::{Error, Result};
+use crate::base::fault::Fault;
 use crate::base::name::StreamName;
 use std::io::{Read, Write};
 
@@ -11,6 +12,12 @@ pub enum Holds {
     Data,
     /// Secrets, declared as such: not searched.
     Secrets,
+}
+
+/// The name of a stream that a kind writes.
+pub fn stream_name(name: &str) -> Result<StreamName> {
+    let invalid = || Error::new(Fault::Unexpected, format_args!("'{name}' is no stream's name"));
+    StreamName::new(name).ok_or_else(invalid)
 }
 
 /// A stream being written. Dropping it without [`finish`](StreamWrite::finish) spoils the bundle, on purpose.

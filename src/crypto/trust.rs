@@ -272,7 +272,7 @@ fn read_lines(
 mod tests {
     use super::*;
     use crate::crypto::sign::SigningKey;
-    use crate::crypto::testing::{must, tool};
+    use crate::crypto::testing::tool;
     use crate::crypto::when::parse_time;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -411,30 +411,18 @@ mod tests {
             "20240601120031Z",
             "20991231Z",
         ];
+        let allowed = paths.trusted_signers();
+        let verify = |more: &[&str]| {
+            let signers = ["-f", allowed.to_str().unwrap(), "-I", "ada", "-n", "kbpack-bundle", "-s", "sig"];
+            let verify = ["TZ=America/New_York", "ssh-keygen", "-Y", "verify"];
+            tool(dir, "env", &[&verify[..], &signers, more].concat(), b"msg").status.success()
+        };
         let mut accepted = 0;
         for option in &options {
             fs::write(paths.trusted_signers(), format!("# head\nbob,ada {option}{public} x\n")).unwrap();
             let ours = TrustStore::load(&paths);
             for time in times {
-                let at = format!("verify-time={time}");
-                let allowed = paths.trusted_signers();
-                let args = [
-                    "TZ=America/New_York",
-                    "ssh-keygen",
-                    "-Y",
-                    "verify",
-                    "-f",
-                    allowed.to_str().unwrap(),
-                    "-I",
-                    "ada",
-                    "-n",
-                    "kbpack-bundle",
-                    "-O",
-                    &at,
-                    "-s",
-                    "sig",
-                ];
-                let theirs = tool(dir, "env", &args, b"msg").status.success();
+                let theirs = verify(&["-O", &format!("verify-time={time}")]);
                 match &ours {
                     Ok(store) => {
                         let ours = store.check(&key.public(), Namespace::Bundle, parse_time(time).unwrap());
@@ -454,22 +442,8 @@ mod tests {
             TrustStore::load(&paths).unwrap()
         });
         store.revoke(&key.public()).unwrap();
-        let (allowed, revoked) = (paths.trusted_signers(), paths.revoked_signers());
-        let args = [
-            "-Y",
-            "verify",
-            "-f",
-            allowed.to_str().unwrap(),
-            "-I",
-            "ada",
-            "-n",
-            "kbpack-bundle",
-            "-s",
-            "sig",
-        ];
-        must(dir, "ssh-keygen", &args, b"msg");
-        let args = [&args[..], &["-r", revoked.to_str().unwrap()]].concat();
-        assert!(!tool(dir, "ssh-keygen", &args, b"msg").status.success());
+        assert!(verify(&[]));
+        assert!(!verify(&["-r", paths.revoked_signers().to_str().unwrap()]));
         assert!(store.check(&key.public(), Namespace::Bundle, NOW).is_err());
     }
 }

@@ -1,23 +1,21 @@
 //! `export`: from the profile to a finished bundle. The steps stand in the code as numbered comments.
 
 use crate::base::name::ComponentName;
-use crate::base::path::{path_text, shown, BundlePath, ShownPath};
-use crate::component::{
-    Finding, Host, Keep, KeptStreams, Nobody, Scope, Severity, StreamSink, Survey, Thing,
-};
+use crate::base::path::{path_text, BundlePath, ShownPath};
+use crate::component::{Finding, Host, Keep, KeptStreams, Nobody, Scope, Severity, StreamSink, Thing};
 use crate::components;
 use crate::crypto::bundle_key::BundleKey;
 use crate::crypto::recipient::Recipients;
 use crate::crypto::sign::{Namespace, SigningKey};
 use crate::engine::checks::record::{record as record_checks, refuse_secrets};
-use crate::engine::claims::{carve, Named};
+use crate::engine::claims::Named;
 use crate::engine::completeness::{measure, require_minimums, shrunk, Incomplete};
 use crate::engine::diff::held::{keep, of, of_component, About, Way};
 use crate::engine::error::{output_error, EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::exports::{forget, record, PastExport};
 use crate::engine::hooks::plan::{of_export, that_travel};
-use crate::engine::hooks::{describe, resume_left, Quiet};
+use crate::engine::hooks::{resume_left, Quiet};
 use crate::engine::journal::Begun;
 use crate::engine::log::Log;
 use crate::engine::machine;
@@ -27,7 +25,7 @@ use crate::engine::state::State;
 use crate::engine::ticket::fit::For;
 use crate::engine::ticket::{meant_for, MeantFor};
 use crate::engine::todos;
-use crate::format::{BundleId, ComponentEntry, Manifest, Stage, Todo, Where, FORMAT_VERSION};
+use crate::format::{BundleId, ComponentEntry, Manifest, Where, FORMAT_VERSION};
 use crate::pipeline::output::Output;
 use crate::pipeline::pack::{PackError, Packer};
 use crate::pipeline::scan::{Misplaced, Scanner};
@@ -36,6 +34,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+mod survey;
+
+use self::survey::{components_of, survey_each};
+pub use self::survey::{survey, ExportPlan, Surveyed, SurveyedHook};
 
 /// What to export, to whom, and where to.
 pub struct Export<'a> {
@@ -102,125 +105,6 @@ pub struct Packed {
     pub stored_size: u64,
     /// What was noticed.
     pub findings: Vec<Finding>,
-}
-
-/// What an export would pack: `--dry-run`.
-#[derive(Debug, Serialize)]
-pub struct ExportPlan {
-    /// The profile's path.
-    pub profile: ShownPath,
-    /// Each component.
-    pub components: Vec<Surveyed>,
-    /// What is run around it here, or travels to be run on the target.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub hooks: Vec<SurveyedHook>,
-    /// What is left to a person on the target.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub todos: Vec<Todo>,
-}
-
-impl ExportPlan {
-    /// Stops at what would stop an export.
-    pub fn refuse(&self) -> Result<()> {
-        refuse(
-            self.components.iter().flat_map(|one| one.survey.findings.iter().map(|found| (&one.name, found))),
-        )
-    }
-}
-
-/// One hook of an [`ExportPlan`].
-#[derive(Debug, Serialize)]
-pub struct SurveyedHook {
-    /// When it runs.
-    pub stage: Stage,
-    /// On which machine.
-    #[serde(rename = "where")]
-    pub machine: Where,
-    /// What it runs, as a person would type it.
-    pub what: String,
-}
-
-/// One component of an [`ExportPlan`].
-#[derive(Debug, Serialize)]
-pub struct Surveyed {
-    /// Its name.
-    pub name: ComponentName,
-    /// Its kind.
-    pub kind: String,
-    /// What is there.
-    #[serde(flatten)]
-    pub survey: Survey,
-    /// Paths inside it that belong to other components.
-    pub left_out: Vec<ShownPath>,
-}
-
-/// The profile's components, and what each leaves to others.
-fn components_of(
-    profile: &Profile,
-    host: &Host,
-    selection: &Selection,
-) -> Result<(Vec<Named>, Vec<Vec<PathBuf>>)> {
-    let components = profile.components(host)?;
-    selection.check(components.iter().map(|(name, _)| name))?;
-    let carved = carve(&components, host)?;
-    Ok((components, carved))
-}
-
-/// What an export of `profile` would pack, and whether that suits the targets of `tickets`. Writes nothing; needs no key
-/// and no recipient.
-pub fn survey(
-    profile: &Profile,
-    host: &Host,
-    selection: &Selection,
-    tickets: &For,
-    events: &dyn Events,
-) -> Result<ExportPlan> {
-    tickets.check_expiry(machine::now())?;
-    let (components, carved) = components_of(profile, host, selection)?;
-    let surveyed = survey_each((&components, &carved), profile, host, selection, events)?;
-    tickets.check(&components, &surveyed, host, events)?;
-    let hooks = profile.hooks.iter().map(|hook| SurveyedHook {
-        stage: hook.stage,
-        machine: hook.machine(),
-        what: describe(hook),
-    });
-    Ok(ExportPlan {
-        profile: profile.path.as_path().into(),
-        components: surveyed,
-        hooks: hooks.collect(),
-        todos: profile.todos.clone(),
-    })
-}
-
-/// What each component that is taken would pack.
-fn survey_each(
-    (components, carved): (&[Named], &[Vec<PathBuf>]),
-    profile: &Profile,
-    host: &Host,
-    selection: &Selection,
-    events: &dyn Events,
-) -> Result<Vec<Surveyed>> {
-    let mut surveyed = Vec::new();
-    for ((name, component), carved) in components.iter().zip(carved) {
-        if selection.takes(name) {
-            let only = selection.paths_in(name);
-            let scope = Scope {
-                host,
-                carved,
-                only: &only,
-                run: "",
-                threads: machine::threads(),
-                progress: events,
-                ask: &Nobody,
-                trusted: true,
-                logins: &[],
-            };
-            let survey = component.survey(&scope).within(name)?;
-            let kind = profile.components[name].kind.clone();
-            surveyed.push(Surveyed { name: name.clone(), kind, survey, left_out: shown(carved) });
-        }
-    }
-    Ok(surveyed)
 }
 
 impl Export<'_> {

@@ -43,7 +43,7 @@ pub struct Drafted {
 
 /// What stands above a profile that begins with no preset.
 const HEAD: &str = "\
-# What kbpack packs of this machine. `kbpack export --dry-run` shows it; the README lists the options of each kind.
+# What kbpack packs of this machine. `kbpack export --dry-run` shows it; docs/PROFILE.md lists the options of each kind.
 
 [bundle]
 name = \"NAME\"

@@ -1,7 +1,7 @@
 //! The components of an opened bundle, ready to be planned and put in place.
 
 use crate::base::name::ComponentName;
-use crate::base::path::{shown, BundlePath, ShownPath};
+use crate::base::path::{shown_paths, BundlePath, ShownPath};
 use crate::component::{self, Act, Ask, Claim, Component, Host, Login, Nobody, Scope};
 use crate::components;
 use crate::engine::claims::{carve, order};
@@ -81,7 +81,7 @@ impl Participant {
             name: self.name.clone(),
             kind: self.kind.clone(),
             undo: self.component.undo_strength(),
-            left_out: shown(&self.carved),
+            left_out: shown_paths(&self.carved),
             plan,
         })
     }

@@ -122,12 +122,12 @@ impl Faulty for ProfileError {
             }
             ProfileError::NotOurs(_) => "if it is what you want, name it: --profile kbpack.toml".to_owned(),
             ProfileError::Io { .. } => "check the name and the permissions".to_owned(),
-            ProfileError::Syntax { .. } => "correct that line; the README lists the keys".to_owned(),
-            ProfileError::Check { .. } => "correct that check; the README lists the keys".to_owned(),
+            ProfileError::Syntax { .. } => "correct that line; docs/PROFILE.md lists the keys".to_owned(),
+            ProfileError::Check { .. } => "correct that check; docs/PROFILE.md lists the keys".to_owned(),
             ProfileError::Shrink { .. } => "say 0 to 100; 100 lets everything go".to_owned(),
             ProfileError::NoSuchPreset { .. } => "name one of those, or write a profile".to_owned(),
-            ProfileError::Hook { .. } => "correct that hook; the README lists the keys".to_owned(),
-            ProfileError::Todo { .. } => "correct that todo; the README lists the keys".to_owned(),
+            ProfileError::Hook { .. } => "correct that hook; docs/PROFILE.md lists the keys".to_owned(),
+            ProfileError::Todo { .. } => "correct that todo; docs/PROFILE.md lists the keys".to_owned(),
             ProfileError::TodoHoldsSecret { .. } => {
                 "say where the secret stands; a todo is shown to people".to_owned()
             }

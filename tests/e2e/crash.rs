@@ -6,7 +6,7 @@
 use crate::support::{furnish, snapshot_but_times_of_folders, Home, Run, World, KBPACK};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// System calls that change the disk. A kill comes as the call is entered, so it does not happen.
@@ -23,6 +23,22 @@ pub fn lived_in(home: &Home) {
     home.chmod(".bashrc", 0o600);
     home.write("app/credentials.json", "{\"token\": \"old\"}\n");
     home.chmod("app/credentials.json", 0o600);
+}
+
+/// Such a target, and a bundle that changes it.
+fn lived_in_world() -> (World, PathBuf) {
+    let world = World::new();
+    furnish(&world.source);
+    lived_in(&world.target);
+    let bundle = world.export("b.kbp");
+    (world, bundle)
+}
+
+/// A copy of the target as it is.
+fn pristine(world: &World) -> PathBuf {
+    let pristine = world.path("pristine");
+    copy(&world.target.path, &pristine);
+    pristine
 }
 
 pub fn copy(from: &Path, to: &Path) {
@@ -90,19 +106,13 @@ pub fn leftovers(rows: &[String]) -> Vec<&String> {
 
 #[test]
 fn killed_anywhere_it_is_the_old_or_the_new_state() {
-    let world = World::new();
-    furnish(&world.source);
-    lived_in(&world.target);
-    let bundle = world.export("b.kbp");
+    let (world, bundle) = lived_in_world();
     old_or_new_wherever_killed(&world, &["import", bundle.to_str().unwrap(), "--yes", "-q"]);
 }
 
 #[test]
 fn a_rollback_killed_anywhere_is_the_old_or_the_new_state() {
-    let world = World::new();
-    furnish(&world.source);
-    lived_in(&world.target);
-    let bundle = world.export("b.kbp");
+    let (world, bundle) = lived_in_world();
     world.import(&bundle, &[]).ok();
     world.target.write("app/hooks/run.sh", "#!/bin/sh\necho edited\n");
     let mut bashrc = world.target.read(".bashrc");
@@ -114,8 +124,7 @@ fn a_rollback_killed_anywhere_is_the_old_or_the_new_state() {
 /// Kills `args` at every changing call, or in the suite at some. What `args` does must be there when it is run twice.
 #[allow(clippy::print_stdout)] // for who runs a campaign
 fn old_or_new_wherever_killed(world: &World, args: &[&str]) {
-    let pristine = world.path("pristine");
-    copy(&world.target.path, &pristine);
+    let pristine = pristine(world);
     let before = seen(world);
     let points = points(&world.target, args, &world.path("calls"));
     let after = seen(world);
@@ -217,13 +226,9 @@ fn what_a_recovery_finished_is_known_to_status() {
 
 #[test]
 fn what_could_not_be_noted_as_kept_is_not_taken_as_kept_after_a_kill() {
-    let world = World::new();
-    furnish(&world.source);
-    lived_in(&world.target);
-    let bundle = world.export("b.kbp");
+    let (world, bundle) = lived_in_world();
     let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
-    let pristine = world.path("pristine");
-    copy(&world.target.path, &pristine);
+    let pristine = pristine(&world);
     let before = snapshot_but_times_of_folders(&world.target);
     let points = points(&world.target, &args, &world.path("calls"));
     let after = snapshot_but_times_of_folders(&world.target);
@@ -244,10 +249,7 @@ fn what_could_not_be_noted_as_kept_is_not_taken_as_kept_after_a_kill() {
 
 #[test]
 fn the_next_import_recovers_by_itself_and_history_tells() {
-    let world = World::new();
-    furnish(&world.source);
-    lived_in(&world.target);
-    let bundle = world.export("b.kbp");
+    let (world, bundle) = lived_in_world();
     let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
     let before = snapshot_but_times_of_folders(&world.target);
     // At a rename of the commit: the first ones are those of the state's own files.
@@ -269,13 +271,9 @@ fn the_next_import_recovers_by_itself_and_history_tells() {
 
 #[test]
 fn an_error_at_any_call_is_told_and_leaves_the_old_or_the_new_state() {
-    let world = World::new();
-    furnish(&world.source);
-    lived_in(&world.target);
-    let bundle = world.export("b.kbp");
+    let (world, bundle) = lived_in_world();
     let args = ["import", bundle.to_str().unwrap(), "--yes", "-q"];
-    let pristine = world.path("pristine");
-    copy(&world.target.path, &pristine);
+    let pristine = pristine(&world);
     let before = snapshot_but_times_of_folders(&world.target);
     let points = points(&world.target, &args, &world.path("calls"));
     let after = snapshot_but_times_of_folders(&world.target);
@@ -302,13 +300,9 @@ fn an_error_at_any_call_is_told_and_leaves_the_old_or_the_new_state() {
 
 #[test]
 fn a_journal_that_cannot_be_put_away_changes_nothing_about_what_became_of_the_import() {
-    let world = World::new();
-    furnish(&world.source);
-    lived_in(&world.target);
-    let bundle = world.export("b.kbp");
+    let (world, bundle) = lived_in_world();
     let args = ["import", bundle.to_str().unwrap(), "--yes", "--json"];
-    let pristine = world.path("pristine");
-    copy(&world.target.path, &pristine);
+    let pristine = pristine(&world);
     let history = |world: &World| world.target.kbpack(&["history", "--json"]).ok().json();
     let calls = points(&world.target, &args, &world.path("calls"));
     let count = |name: &str| calls.iter().filter(|(call, _)| call == name).count() as u32;
@@ -336,10 +330,7 @@ fn a_journal_that_cannot_be_put_away_changes_nothing_about_what_became_of_the_im
 
 #[test]
 fn recover_does_not_say_that_it_removed_what_it_could_not_remove() {
-    let world = World::new();
-    furnish(&world.source);
-    lived_in(&world.target);
-    let bundle = world.export("b.kbp");
+    let (world, bundle) = lived_in_world();
     let args = ["import", bundle.to_str().unwrap(), "--yes", "--skip", "keys", "-q"];
     injected(&world.target, &args, "unlinkat", 1, "error=EIO:when=1+").ok();
     let run = injected(&world.target, &["recover"], "unlinkat", 1, "error=EIO:when=1+").ok();
@@ -353,13 +344,9 @@ fn recover_does_not_say_that_it_removed_what_it_could_not_remove() {
 #[test]
 fn recover_does_not_say_undone_where_the_staging_area_is_gone_or_not_mounted() {
     for component in ["app", "keys"] {
-        let world = World::new();
-        furnish(&world.source);
-        lived_in(&world.target);
-        let bundle = world.export("b.kbp");
+        let (world, bundle) = lived_in_world();
         let args = ["import", bundle.to_str().unwrap(), "--yes", "-q", "--only", component];
-        let pristine = world.path("pristine");
-        copy(&world.target.path, &pristine);
+        let pristine = pristine(&world);
         let calls = points(&world.target, &args, &world.path("calls"));
         let renames = calls.iter().filter(|(call, _)| call == "renameat").count() as u32;
         copy(&pristine, &world.target.path);
@@ -392,10 +379,7 @@ fn recover_does_not_say_undone_where_the_staging_area_is_gone_or_not_mounted() {
 
 #[test]
 fn a_tree_that_was_removed_after_the_import_does_not_keep_its_leftovers() {
-    let world = World::new();
-    furnish(&world.source);
-    lived_in(&world.target);
-    let bundle = world.export("b.kbp");
+    let (world, bundle) = lived_in_world();
     let args = ["import", bundle.to_str().unwrap(), "--yes", "--skip", "keys", "-q"];
     injected(&world.target, &args, "unlinkat", 1, "error=EIO:when=1+").ok();
     fs::remove_dir_all(world.target.join("app")).unwrap();
@@ -420,10 +404,7 @@ fn history_shows_the_others_where_one_is_damaged() {
 
 #[test]
 fn a_signal_puts_everything_back_and_says_what_another_one_would_do() {
-    let world = World::new();
-    furnish(&world.source);
-    lived_in(&world.target);
-    let bundle = world.export("b.kbp");
+    let (world, bundle) = lived_in_world();
     let before = snapshot_but_times_of_folders(&world.target);
     let args = ["import", bundle.to_str().unwrap(), "--yes"];
     let run = injected(&world.target, &args, "renameat2", 1, "signal=SIGINT").fails(9, "interrupted");

@@ -106,21 +106,11 @@ fn it_stands_in_the_state_directory_tight_and_the_report_names_it() {
 fn stock_ssh_keygen_verifies_it() {
     let scene = Scene::new();
     let world = &scene.world;
-    let public = String::from_utf8(world.target.read(".config/kbpack/signing_key.pub")).unwrap();
-    fs::write(world.path("signers"), format!("beta namespaces=\"kbpack-receipt\" {public}")).unwrap();
-    // The commands of docs/FORMAT.md, chapter A.
-    let verify = |receipt: &Path| {
-        let script = "sed -n '/^-----BEGIN/,$p' \"$1\" > signature
-            sed '/^-----BEGIN/,$d' \"$1\" | ssh-keygen -Y verify -n kbpack-receipt -f signers -I beta -s signature";
-        let mut bash = Command::new("bash");
-        bash.args(["-euo", "pipefail", "-c", script, "bash"]).arg(receipt).current_dir(world.dir.path());
-        Run::of(&mut bash)
-    };
-    let good = verify(&scene.receipt).ok();
+    let good = world.verify_by_ssh_keygen("receipt", &scene.receipt).ok();
     assert!(good.text().contains("Good \"kbpack-receipt\" signature for beta"), "{}", good.text());
     let changed = fs::read_to_string(&scene.receipt).unwrap().replace("\"whole\": true", "\"whole\": false");
     fs::write(world.path("changed.receipt"), changed).unwrap();
-    assert_ne!(verify(&world.path("changed.receipt")).code, 0);
+    assert_ne!(world.verify_by_ssh_keygen("receipt", &world.path("changed.receipt")).code, 0);
 }
 
 #[test]

@@ -131,6 +131,17 @@ impl World {
         args.extend(more);
         self.target.kbpack(&args)
     }
+
+    /// Holds a receipt or a ticket (its `kind`) to the target's key, by the commands of docs/FORMAT.md, chapters A and N.
+    pub fn verify_by_ssh_keygen(&self, kind: &str, document: &Path) -> Run {
+        let public = String::from_utf8(self.target.read(".config/kbpack/signing_key.pub")).unwrap();
+        fs::write(self.path("signers"), format!("beta namespaces=\"kbpack-{kind}\" {public}")).unwrap();
+        let script = "sed -n '/^-----BEGIN/,$p' \"$1\" > signature
+            sed '/^-----BEGIN/,$d' \"$1\" | ssh-keygen -Y verify -n \"kbpack-$2\" -f signers -I beta -s signature";
+        let mut bash = Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c", script, "bash"]).arg(document).arg(kind);
+        Run::of(bash.current_dir(self.dir.path()))
+    }
 }
 
 /// A small home with both kinds in it, and the profile that packs it.

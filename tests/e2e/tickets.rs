@@ -355,19 +355,9 @@ fn through_a_pipe_and_never_over_a_file() {
 fn stock_ssh_keygen_verifies_it() {
     let scene = Scene::new();
     let world = &scene.world;
-    let public = String::from_utf8(world.target.read(".config/kbpack/signing_key.pub")).unwrap();
-    fs::write(world.path("signers"), format!("beta namespaces=\"kbpack-ticket\" {public}")).unwrap();
-    // The commands of docs/FORMAT.md, chapter A, with the namespace of chapter N.
-    let verify = |ticket: &Path| {
-        let script = "sed -n '/^-----BEGIN/,$p' \"$1\" > signature
-            sed '/^-----BEGIN/,$d' \"$1\" | ssh-keygen -Y verify -n kbpack-ticket -f signers -I beta -s signature";
-        let mut bash = Command::new("bash");
-        bash.args(["-euo", "pipefail", "-c", script, "bash"]).arg(ticket).current_dir(world.dir.path());
-        Run::of(&mut bash)
-    };
-    let good = verify(&scene.ticket).ok();
+    let good = world.verify_by_ssh_keygen("ticket", &scene.ticket).ok();
     assert!(good.text().contains("Good \"kbpack-ticket\" signature for beta"), "{}", good.text());
     let changed = fs::read_to_string(&scene.ticket).unwrap().replace("\"uid\": ", "\"uid\": 1");
     fs::write(world.path("changed.ticket"), changed).unwrap();
-    assert_ne!(verify(&world.path("changed.ticket")).code, 0);
+    assert_ne!(world.verify_by_ssh_keygen("ticket", &world.path("changed.ticket")).code, 0);
 }

@@ -3,10 +3,9 @@
 use super::index::text_bytes;
 use super::meta::Meta;
 use super::plan::{FilesPlan, Stamp};
-use super::site::shown;
 use super::walk::Stat;
 use crate::base::fault::Fault;
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
 use crate::component::{Act, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;

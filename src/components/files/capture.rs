@@ -24,9 +24,10 @@ use super::walk::{note, stat_at, warning, Entry, Kind, Walk, Walker};
 use super::Files;
 use crate::base::fsx::Dir;
 use crate::base::name::StreamName;
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
 use crate::component::{
-    Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+    parallel, stream_name, Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite,
+    Survey,
 };
 use std::collections::HashMap;
 use std::path::Path;
@@ -34,15 +35,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The name of a shard's stream.
 pub fn shard_name(number: u32) -> Result<StreamName> {
-    StreamName::new(&format!("tree/{number:06}")).ok_or_else(|| {
-        Error::new(crate::base::fault::Fault::Unexpected, "the name of a shard is not a stream's name")
-    })
+    stream_name(&format!("tree/{number:06}"))
 }
 
 /// The name of the index's stream.
 pub fn index_name() -> Result<StreamName> {
-    StreamName::new("index")
-        .ok_or_else(|| Error::new(crate::base::fault::Fault::Unexpected, "no name for the index"))
+    stream_name("index")
 }
 
 /// The tree as found: the directory by which all is opened, and what is there.
@@ -85,8 +83,7 @@ pub(super) fn look(files: &Files, scope: &Scope<'_>, touched: Option<&Touched>) 
         }
     };
     if place.real != place.lexical {
-        walk.findings
-            .push(note(&place.lexical, &format!("a symlink, taken as {}", super::site::shown(&place.real))));
+        walk.findings.push(note(&place.lexical, &format!("a symlink, taken as {}", shown(&place.real))));
     }
     // A backup may be made of nothing: it says that nothing was there.
     if files.facts.is_none() {
@@ -122,7 +119,7 @@ pub fn survey(files: &Files, scope: &Scope<'_>) -> Result<Survey> {
     }
     let bytes: u64 = entries().filter(|e| e.stat.kind == Kind::File).map(|e| e.stat.size).sum();
     Ok(Survey {
-        origins: vec![super::site::shown(&source.place.lexical)],
+        origins: vec![shown(&source.place.lexical)],
         items: entries().count() as u64 + u64::from(made.is_some()),
         bytes: bytes + made.map_or(0, |text| text.len() as u64),
         findings,
@@ -253,7 +250,7 @@ fn capture_part(
             if own { Examined::default() } else { examine(&files.rewrite_home, &packer, &entries)? };
         if examined.findings.iter().any(|finding| finding.severity == Severity::Refusal) {
             // There is no need to pack what stops the export.
-            return Ok(Captured { facts: facts.to_value()?, findings: examined.findings });
+            return Captured::new(&facts, examined.findings);
         }
         for packed in pack_parallel(&packer, &entries, &plan.shards, sink)? {
             rows.extend(packed.rows);
@@ -290,7 +287,7 @@ fn capture_part(
         bytes: rows.iter().map(|row| if let Node::File(f) = &row.node { f.size } else { 0 }).sum(),
         ..facts
     };
-    Ok(Captured { facts: facts.to_value()?, findings })
+    Captured::new(&facts, findings)
 }
 
 /// Rows of what was packed, and what was noticed.
@@ -327,7 +324,7 @@ fn pack_parallel(
         }
         Ok(packed)
     };
-    super::parallel(packer.scope.threads.min(shards.len()), work)
+    parallel(packer.scope.threads.min(shards.len()), work)
 }
 
 fn pack_tail(

@@ -4,13 +4,12 @@ use super::home::Packed;
 use super::index::{Node, Row};
 use super::meta::{read_xattrs, Meta, Names};
 use super::plan::{Expect, FilesPlan, Source};
-use super::site::shown;
 use super::sparse;
 use super::stage::{folder_meta, staged_mode};
 use super::walk::{gone, stat_at, Kind, Stat};
 use crate::base::fsx::Dir;
-use crate::base::path::BundlePath;
-use crate::component::{CheckResult, Error, Progress, Result, Scope};
+use crate::base::path::{shown, BundlePath};
+use crate::component::{parallel, CheckResult, Error, Progress, Result, Scope};
 use rustix::fs::{readlinkat, Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -82,7 +81,7 @@ pub fn staged(plan: &FilesPlan) -> Result<Vec<CheckResult>> {
     if plan.items.is_empty() {
         return Ok(Vec::new());
     }
-    let failed = |e: io::Error| Error::io(shown(&plan.side), e);
+    let failed = Error::at(&plan.side);
     let into = Dir::open(&plan.side.join("new")).map_err(failed)?;
     let mut tally = Tally::default();
     for item in &plan.items {
@@ -118,7 +117,7 @@ pub fn in_place(plan: &FilesPlan, scope: &Scope<'_>) -> Result<Vec<CheckResult>>
     if plan.expect.is_empty() {
         return Ok(Vec::new());
     }
-    let base = Dir::open(&plan.base).map_err(|e| Error::io(shown(&plan.base), e))?;
+    let base = Dir::open(&plan.base).map_err(Error::at(&plan.base))?;
     let names = Names::default();
     let read = plan.expect.iter().map(|expect| match &plan.rows[expect.row].node {
         Node::File(file) if expect.fresh && expect.same_as.is_none() => file.size,
@@ -137,7 +136,7 @@ pub fn in_place(plan: &FilesPlan, scope: &Scope<'_>) -> Result<Vec<CheckResult>>
         Ok(tally)
     };
     let mut tally = Tally::default();
-    super::parallel(scope.threads, work)?.into_iter().for_each(|part| tally.add(part));
+    parallel(scope.threads, work)?.into_iter().for_each(|part| tally.add(part));
     Ok(tally.results(&plan.base, "in place"))
 }
 

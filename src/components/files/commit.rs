@@ -10,11 +10,10 @@ use super::act::FileAct;
 use super::meta::Names;
 use super::plan::{DirStep, FilesPlan, Source, Stamp, Step};
 use super::seat::{is_tight, is_unmovable, slot_stat, Seat, Slots};
-use super::site::shown;
 use super::stage::folder_meta;
 use super::walk::Kind;
 use crate::base::fault::Fault;
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
 use crate::component::{Error, Journal, Result, Scope};
 use std::collections::HashMap;
 
@@ -45,7 +44,7 @@ pub(super) fn commit_until(
     let mut commit = Commit { seat, slots, names: scope.host.is_root().then_some(&names), modes };
 
     // 1.
-    let base = commit.seat.base_stat().map_err(|e| Error::io(shown(&plan.base), e))?;
+    let base = commit.seat.base_stat().map_err(Error::at(&plan.base))?;
     let open = std::iter::once(FileAct::open(plan, &base));
     let met = commit.folder_met(plan)?;
     let dirs: Vec<&DirStep> = plan.dirs.iter().chain(&met).collect();

@@ -41,7 +41,7 @@ pub fn capture(
     stream.finish()?;
     let root = files.root_text.clone();
     let facts = Facts { root, state: State::File, entries: 1, bytes: size, ..facts };
-    Ok(Captured { facts: facts.to_value()?, findings: vec![finding(place)] })
+    Captured::new(&facts, vec![finding(place)])
 }
 
 /// The one row of its index.

@@ -7,7 +7,7 @@ use super::sparse;
 use super::touched::{Left, Touched};
 use super::walk::{warning, Entry, Kind};
 use crate::base::path::{path_text, BundlePath};
-use crate::component::{Finding, Result, Scope};
+use crate::component::{parallel, Finding, Result, Scope};
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -31,7 +31,7 @@ impl Edits {
             }
             Ok(edited)
         };
-        let parts = super::parallel(scope.threads, work)?;
+        let parts = parallel(scope.threads, work)?;
         Ok(Edits(parts.into_iter().flatten().collect()))
     }
 

@@ -159,21 +159,11 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
     /// In a backup of a root that did not exist: how many folders above it did not either.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::base::json::is_zero")]
     pub above: u32,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants it so
-fn is_zero(n: &u32) -> bool {
-    *n == 0
-}
-
 impl Facts {
-    /// For the manifest.
-    pub fn to_value(&self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|e| Error::io("the facts", e.into()))
-    }
-
     /// From a manifest, held to the rules.
     pub fn read(component: &str, facts: &Value) -> Result<Facts> {
         let bad = |why: &dyn std::fmt::Display| {

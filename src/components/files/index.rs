@@ -1,11 +1,11 @@
 //! The stream `index`: one row an entry. It says all that there is to know of the tree but the content.
 
 use super::meta::Meta;
-use super::site::STAGE_PREFIX;
 use crate::base::digest::Digest;
 use crate::base::json;
 use crate::base::limits::MAX_LIST_LINE;
 use crate::base::path::BundlePath;
+use crate::base::side::STAGE_PREFIX;
 use crate::component::{Error, Listed, Result, StreamWrite};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

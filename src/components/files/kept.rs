@@ -3,9 +3,8 @@
 use super::act::{path_of, FileAct};
 use super::plan::Stamp;
 use super::seat::{is_unmovable, slot_stat, Seat, Slots};
-use super::site::shown;
 use super::walk::Kind;
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
 use crate::component::{Error, Result, Scope};
 use std::ffi::OsString;
 use std::io;
@@ -58,7 +57,7 @@ pub fn keep(acts: &[FileAct], base: &Path, side: &Path, scope: &Scope<'_>) -> Re
     let mut made: Vec<Option<BundlePath>> = base_was_gone.then_some(None).into_iter().collect();
     for (path, slot, old) in kept() {
         for from in [&slots.new, &slots.old] {
-            let there = slot_stat(from, slot).map_err(|e| Error::io(shown(side), e))?;
+            let there = slot_stat(from, slot).map_err(Error::at(side))?;
             if !there.is_some_and(|there| old.is(&there)) {
                 continue;
             }

@@ -42,7 +42,6 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use crate::base::fault::Fault;
 use crate::base::name::ComponentName;
 use crate::component::{
     Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Plan,
@@ -52,7 +51,7 @@ use facts::{Absent, Facts, Options, Profile};
 use ignore::gitignore::Gitignore;
 use modes::Modes;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Bytes of the text that a profile may have for a file.
 const MAX_CONTENT: usize = 65_536;
@@ -213,8 +212,7 @@ impl Files {
     }
 
     fn facts(&self) -> Result<&Facts> {
-        let none = || Error::new(Fault::Unexpected, "a component of a profile has nothing to restore");
-        self.facts.as_ref().ok_or_else(none)
+        self.facts.as_ref().ok_or_else(Error::not_of_a_bundle)
     }
 }
 
@@ -268,10 +266,6 @@ impl Component for Files {
         check::staged(plan::FilesPlan::of(plan)?)
     }
 
-    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
-        stage::staged_path(plan.detail()?, path)
-    }
-
     fn commit(&self, scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
         commit::commit(plan::FilesPlan::of(plan)?, scope, journal)
     }
@@ -291,18 +285,4 @@ impl Component for Files {
     fn finalise(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
         undo::finalise(self, scope, acts)
     }
-}
-
-/// Runs `work` on several threads at once and gives what each returned; the first error wins.
-fn parallel<T: Send>(threads: usize, work: impl Fn() -> Result<T> + Sync) -> Result<Vec<T>> {
-    if threads < 2 {
-        return Ok(vec![work()?]);
-    }
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        let panicked = || Error::new(Fault::Unexpected, "a worker thread panicked");
-        let ends: Vec<_> =
-            workers.into_iter().map(|w| w.join().unwrap_or_else(|_| Err(panicked()))).collect();
-        ends.into_iter().collect()
-    })
 }

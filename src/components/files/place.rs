@@ -3,11 +3,12 @@
 use super::facts::{Mode, State, Symlinks};
 use super::index::{Node, Row};
 use super::select::{Selection, Verdict};
-use super::site::{io_at, resolve, shown, side_home, side_of, Found, Place};
+use super::site::{io_at, resolve, side_home, Found, Place};
 use super::walk::{note, stat_at, warning, Entry, Kind, Walk, Walker};
 use super::Files;
 use crate::base::fsx::Dir;
-use crate::base::path::{path_text, BundlePath};
+use crate::base::path::{path_text, shown, BundlePath};
+use crate::base::side::side_of;
 use crate::component::{Error, Finding, Result, Scope, Severity};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

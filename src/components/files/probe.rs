@@ -8,7 +8,7 @@ use super::sparse;
 use super::walk::Kind;
 use crate::base::digest::Digest;
 use crate::base::path::BundlePath;
-use crate::component::{Progress, Result, Scope};
+use crate::component::{parallel, Progress, Result, Scope};
 use rustix::fs::{Mode, OFlags};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -71,7 +71,7 @@ pub fn probe(
             seen.extend(probe.map(|probe| (number, probe)));
         }
     };
-    let parts = super::parallel(scope.threads, work)?;
+    let parts = parallel(scope.threads, work)?;
     Ok(Probes(parts.into_iter().flatten().collect()))
 }
 

@@ -3,10 +3,9 @@
 
 use super::meta::{apply, apply_to_link, read_xattrs, Meta, Xattrs};
 use super::plan::Stamp;
-use super::site::shown;
 use super::walk::{gone, stat_at, stat_fd, Kind, Stat};
 use crate::base::fsx::{chmod_fd, Dir};
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
 use crate::component::{Error, Result};
 use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -37,7 +36,7 @@ pub struct Slots {
 impl Slots {
     /// Opens the staging area. `None` if there is none (any more).
     pub fn open(side: &Path) -> Result<Option<Slots>> {
-        let failed = |e| Error::io(shown(side), e);
+        let failed = Error::at(side);
         let dir = match Dir::open(side) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(failed)?,
@@ -62,7 +61,7 @@ fn present(stat: io::Result<Stat>) -> io::Result<Option<Stat>> {
 impl Seat {
     /// Opens the tree at `base`.
     pub fn open(base: &Path) -> Result<Seat> {
-        let dir = Dir::open(base).map_err(|e| Error::io(shown(base), e))?;
+        let dir = Dir::open(base).map_err(Error::at(base))?;
         Ok(Seat { path: base.to_owned(), base: dir, last: None })
     }
 
@@ -71,7 +70,7 @@ impl Seat {
         let gone = matches!(base.symlink_metadata(), Err(e) if gone(&e));
         if gone {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(base);
-            made.map_err(|e| Error::io(shown(base), e))?;
+            made.map_err(Error::at(base))?;
         }
         Ok((Seat::open(base)?, gone))
     }

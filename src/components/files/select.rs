@@ -1,8 +1,9 @@
 //! Which paths of a tree belong to the component: excludes, carved-out parts, `--only`.
 
-use super::site::{shown, Place, STAGE_PREFIX};
+use super::site::Place;
 use super::touched::{Reach, Touched};
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
+use crate::base::side::STAGE_PREFIX;
 use crate::component::{Error, Result, Scope};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::collections::HashSet;

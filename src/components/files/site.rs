@@ -2,16 +2,13 @@
 
 use super::walk::{stat_at, Kind};
 use crate::base::fsx::{self, Dir};
-use crate::base::path::{path_text, BundlePath};
+use crate::base::path::{shown, BundlePath};
+use crate::base::side::side_of;
 use crate::component::{Error, Result};
 use rustix::fs::{accessat, Access, AtFlags, CWD};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// What the names of staging areas begin with. Such names are never captured and never restored.
-pub const STAGE_PREFIX: &[u8] = b".kbpack-stage-";
 
 /// What is found at a component's root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +39,6 @@ impl Place {
         BundlePath::new(name.as_encoded_bytes())
             .map_err(|e| Error::usage(format_args!("the path of the file: {e}")))
     }
-}
-
-/// A path for people: bytes that could disturb stand as `%XX`.
-pub fn shown(path: &Path) -> String {
-    path_text(path.as_os_str().as_bytes())
 }
 
 /// Finds out where `root` really is.
@@ -112,13 +104,6 @@ pub fn may_change(path: &Path) -> bool {
     accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
-/// The staging area of a run: `<home>/.kbpack-stage-<run>/<component>`.
-pub fn side_of(home: &Path, run: &str, component: &str) -> PathBuf {
-    let mut name = STAGE_PREFIX.to_vec();
-    name.extend_from_slice(run.as_bytes());
-    home.join(OsStr::from_bytes(&name)).join(component)
-}
-
 /// The directory in which the staging area of the tree at `root` can be: its parent if that is on the same
 /// mount (renames do not cross mounts) and may be written to, else the root itself.
 pub fn side_home(root: &Path) -> PathBuf {
@@ -140,7 +125,7 @@ pub fn sides_left(root: &Path, run: &str, component: &str) -> Vec<PathBuf> {
 /// Removes a staging area, and its folder when no other component has one there. It goes at one instant, so
 /// that no one ever finds half of one, and leaves no trace in the time of the directory that it was in.
 pub fn remove_side(side: &Path) -> Result<()> {
-    let failed = |e: io::Error| Error::io(shown(side), e);
+    let failed = Error::at(side);
     let (Some(folder), Some(name)) = (side.parent(), side.file_name()) else { return Ok(()) };
     let dir = match Dir::open(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -11,12 +11,12 @@ use super::capture::shard_name;
 use super::index::Node;
 use super::meta::{apply, private, Meta, Names, Perm};
 use super::plan::{entry_order, FilesPlan, Item, Source};
-use super::site::{remove_side, shown};
+use super::site::remove_side;
 use super::unpack::{Unpacker, Wanted};
 use super::walk::{stat_at, stat_fd};
 use crate::base::fsx::{self, Dir};
-use crate::base::path::BundlePath;
-use crate::component::{Error, Result, Scope, StreamSource};
+use crate::base::path::{shown, BundlePath};
+use crate::component::{parallel, Error, Result, Scope, StreamSource};
 use rustix::fs::{self, AtFlags, Gid, OFlags};
 use rustix::io::Errno;
 use std::io;
@@ -33,7 +33,7 @@ pub fn stage(plan: &FilesPlan, scope: &Scope<'_>, streams: &dyn StreamSource) ->
         return Ok(());
     }
     // 1.
-    let failed = |e: io::Error| Error::io(shown(&plan.side), e);
+    let failed = Error::at(&plan.side);
     remove_side(&plan.side)?;
     let side = make_side(&plan.side).map_err(failed)?;
     let into = side.dir(Path::new("new")).map_err(failed)?;
@@ -102,16 +102,6 @@ pub fn folder_meta<'p>(plan: &'p FilesPlan, item: &'p Item) -> Option<&'p Meta> 
 pub fn staged_mode(item: &Item, meta: &Meta) -> Perm {
     let moves = item.staged.parent().is_none();
     Perm(meta.mode.0 | if moves { 0o200 } else { 0 })
-}
-
-/// Where `path` of the target stands in the staging area; `None` if nothing is staged for it.
-pub fn staged_path(plan: &FilesPlan, path: &Path) -> Option<PathBuf> {
-    let inner = path.strip_prefix(&plan.base).ok()?;
-    let i = plan.items.binary_search_by(|item| item.path.as_path().as_os_str().cmp(inner.as_os_str())).ok();
-    // Links that are written through may break the order.
-    let found =
-        i.map(|i| &plan.items[i]).or_else(|| plan.items.iter().find(|item| item.path.as_path() == inner))?;
-    Some(plan.side.join("new").join(found.staged.as_path()))
 }
 
 fn at(plan: &FilesPlan, item: &Item) -> String {
@@ -195,5 +185,5 @@ fn unpack(
         }
         Ok(())
     };
-    super::parallel(scope.threads.min(needed.len()), work).map(|_| ())
+    parallel(scope.threads.min(needed.len()), work).map(drop)
 }

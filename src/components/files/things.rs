@@ -13,7 +13,7 @@ use super::walk::{gone, meta_of, Entry, Kind};
 use super::Files;
 use crate::base::digest::Digest;
 use crate::base::path::{path_text, BundlePath};
-use crate::component::{Against, Result, Scope, StreamSource, Thing};
+use crate::component::{parallel, Against, Result, Scope, StreamSource, Thing};
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
 use std::fs::File;
@@ -89,7 +89,7 @@ pub fn present(files: &Files, scope: &Scope<'_>, against: &Against<'_>) -> Resul
         }
         Ok(seen)
     };
-    let seen: Vec<_> = super::parallel(scope.threads, work)?.into_iter().flatten().collect();
+    let seen: Vec<_> = parallel(scope.threads, work)?.into_iter().flatten().collect();
     for (at, inside) in seen {
         (things[at].content, things[at].attributes) = inside;
     }

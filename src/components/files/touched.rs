@@ -10,7 +10,7 @@ use crate::base::json;
 use crate::base::limits::MAX_LIST_LINE;
 use crate::base::name::StreamName;
 use crate::base::path::{path_text, BundlePath};
-use crate::component::{Error, Result, StreamWrite};
+use crate::component::{stream_name, Error, Result, StreamWrite};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
@@ -58,9 +58,7 @@ pub enum Reach {
 
 /// The name of the stream.
 pub fn touched_name() -> Result<StreamName> {
-    StreamName::new("touched").ok_or_else(|| {
-        Error::new(crate::base::fault::Fault::Unexpected, "no name for the list of what is touched")
-    })
+    stream_name("touched")
 }
 
 impl Touched {

@@ -3,9 +3,10 @@
 use super::index::{depth, MAX_DEPTH};
 use super::meta::{read_xattrs, Meta, Names, Perm, Time, Xattrs};
 use super::select::{Selection, Verdict};
-use super::site::{io_at, STAGE_PREFIX};
+use super::site::io_at;
 use crate::base::fsx::Dir;
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
+use crate::base::side::STAGE_PREFIX;
 use crate::component::{Error, Finding, Result, Severity};
 use rustix::fs::{readlinkat, statx, AtFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
@@ -227,13 +228,10 @@ impl Walker<'_> {
                 None => name.to_bytes().to_vec(),
             };
             let path = BundlePath::new(bytes)
-                .map_err(|e| Error::not_ready(format_args!("{}: in it, {e}", super::site::shown(&here))))?;
+                .map_err(|e| Error::not_ready(format_args!("{}: in it, {e}", shown(&here))))?;
             if depth(&path) > MAX_DEPTH {
-                return Err(Error::not_ready(format_args!(
-                    "{}: the tree is too deep",
-                    super::site::shown(&here)
-                ))
-                .todo("exclude a directory above it"));
+                return Err(Error::not_ready(format_args!("{}: the tree is too deep", shown(&here)))
+                    .todo("exclude a directory above it"));
             }
             let failed = |e| io_at(&self.at(&path), e);
             let stat = match stat_at(dir, name) {
@@ -282,12 +280,12 @@ pub fn gone(error: &io::Error) -> bool {
 
 /// A note on one path.
 pub fn note(path: &Path, what: &str) -> Finding {
-    Finding::new(Severity::Note, format_args!("{}: {what}", super::site::shown(path)))
+    Finding::new(Severity::Note, format_args!("{}: {what}", shown(path)))
 }
 
 /// A warning on one path.
 pub fn warning(path: &Path, what: &str) -> Finding {
-    Finding::new(Severity::Warning, format_args!("{}: {what}", super::site::shown(path)))
+    Finding::new(Severity::Warning, format_args!("{}: {what}", shown(path)))
 }
 
 /// What is said of an entry that went away between its listing and its opening.

@@ -7,7 +7,6 @@ use super::stashes::Stashes;
 use super::submodules::Uncommitted;
 use crate::base::digest::Digest;
 use crate::base::path::ShownPath;
-use crate::component::{Act, Journal, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -88,16 +87,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// Writes it down before it is done.
-    pub fn intend(&self, journal: &mut dyn Journal) -> Result<()> {
-        journal.intend(&[Act::of(self)?])
-    }
-
-    /// From the journal.
-    pub fn read_all(acts: &[Act]) -> Result<Vec<Step>> {
-        Act::steps(acts)
-    }
-
     /// In words.
     pub fn describe(&self) -> String {
         match self {

@@ -3,13 +3,13 @@
 use super::facts::{Facts, Profile, Remote, State, Uncommitted, Upstream};
 use super::header::Header;
 use super::names::Id;
-use super::open::{failed, open, shown};
+use super::open::{failed, open};
 use super::{
-    graph, left_behind, lfs, pack, pending, refs, stashes, stream_name, submodules, work, BUNDLE, GRAPH,
-    UNCOMMITTED,
+    graph, left_behind, lfs, pack, pending, refs, stashes, submodules, work, BUNDLE, GRAPH, UNCOMMITTED,
 };
+use crate::base::path::shown;
 use crate::component::{
-    Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+    stream_name, Error, Finding, Holds, Progress, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
 use git2::{Oid, Repository};
 use std::io::{self, Write};

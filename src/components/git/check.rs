@@ -2,12 +2,13 @@
 
 use super::facts::{Facts, Head};
 use super::header::Header;
-use super::open::{open, shown};
+use super::open::open;
 use super::pending::Pending;
 use super::plan::{Planned, Todo, Update};
 use super::stage::{repo_in, staged_objects};
 use super::stashes::{self, Stash};
 use super::{lfs, pending, refs, work};
+use crate::base::path::shown;
 use crate::component::{CheckResult, Result, Scope};
 use git2::Repository;
 use std::path::{Path, PathBuf};

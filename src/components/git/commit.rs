@@ -4,21 +4,20 @@ use super::act::{Piece, Step};
 use super::exchange::exchange;
 use super::facts::State;
 use super::names::Id;
-use super::open::{failed, open, shown};
+use super::open::{failed, open};
 use super::pending::Pending;
 use super::plan::{Planned, RefChange, Todo, Update};
-use super::site::{look, parent, resolve, Found};
+use super::site::{look, resolve, Found};
 use super::stage::{objects_in, repo_in};
 use super::{lfs, pending, refs, remove, stashes, submodules, work};
+use crate::base::change::{self, make_dir};
 use crate::base::fsx::sync_dir;
-use crate::base::path::ShownPath;
+use crate::base::path::{shown, ShownPath};
 use crate::component::{Error, Journal, Result, Scope};
 use git2::build::CheckoutBuilder;
 use git2::Repository;
-use rustix::fs::{renameat_with, RenameFlags, CWD};
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Does what the plan says, but what an earlier call did.
@@ -55,9 +54,8 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
         return Ok(());
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
-        Step::MakeDir { path: ShownPath(dir.clone()) }.intend(journal)?;
-        let made = DirBuilder::new().mode(0o755).create(dir).and_then(|()| sync_dir(parent(dir)));
-        made.map_err(|e| Error::io(shown(dir), e))?;
+        journal.intend_step(&Step::MakeDir { path: ShownPath(dir.clone()) })?;
+        make_dir(dir, 0o755).map_err(Error::at(dir))?;
     }
     let mut pieces = Vec::new();
     match look(&plan.path, scope.carved)? {
@@ -70,7 +68,7 @@ fn clone(plan: &Planned, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result
     let refs = submodules::fingerprint(&open(&from)?, &plan.path, scope.carved)?;
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
     let pending = submodules::uncommitted(plan)?;
-    Step::Clone { path, side, pieces: pieces.clone(), refs, pending }.intend(journal)?;
+    journal.intend_step(&Step::Clone { path, side, pieces: pieces.clone(), refs, pending })?;
     pieces.iter().try_for_each(|piece| move_new(&piece.from.0, &piece.to.0))?;
     match pieces.len() {
         1 => Ok(()),
@@ -85,7 +83,7 @@ fn piece(from: &Path, to: &Path) -> Piece {
 
 /// The renames that bring what is in `from` into the folder `to`, around what belongs to others.
 fn take_apart(from: &Path, to: &Path, carved: &[PathBuf], pieces: &mut Vec<Piece>) -> Result<()> {
-    let io = |e: io::Error| Error::io(shown(from), e);
+    let io = Error::at(from);
     for entry in fs::read_dir(from).map_err(io)? {
         let entry = entry.map_err(io)?;
         let (inner, outer) = (entry.path(), to.join(entry.file_name()));
@@ -103,15 +101,7 @@ fn take_apart(from: &Path, to: &Path, carved: &[PathBuf], pieces: &mut Vec<Piece
 
 /// Moves something to a name that is free, and puts that on disk.
 pub fn move_new(from: &Path, to: &Path) -> Result<()> {
-    let moved = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot refuse: look first.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if fs::symlink_metadata(to).is_err() => {
-            fs::rename(from, to)
-        }
-        moved => moved.map_err(io::Error::from),
-    };
-    let synced = moved.and_then(|()| sync_dir(parent(to))).and_then(|()| sync_dir(parent(from)));
-    synced.map_err(|e| Error::io(shown(to), e))
+    change::move_new(from, to).map_err(Error::at(to))
 }
 
 fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn Journal) -> Result<()> {
@@ -135,7 +125,7 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
     // Anew: a folder of packs that was not there before is not looked into.
     let repo = open(&plan.path)?;
     lfs::Store::of(&repo)?.take(&lfs::Store::within(&objects_in(&plan.side)), &plan.lfs.new)?;
-    Step::Update {
+    let step = Step::Update {
         path: ShownPath(plan.path.clone()),
         side: ShownPath(plan.side.clone()),
         refs: change.refs.clone(),
@@ -145,8 +135,8 @@ fn update(plan: &Planned, change: &Update, scope: &Scope<'_>, journal: &mut dyn 
         work: change.work.is_some(),
         old_work: change.work.and_then(|(old, _)| old),
         new_work: change.work.map(|(_, new)| new),
-    }
-    .intend(journal)?;
+    };
+    journal.intend_step(&step)?;
     if let Some((old, new)) = change.work {
         lfs::empty(&repo, (old, new), &plan.side)?;
         match change.going {
@@ -206,7 +196,7 @@ fn is_done(repo: &Repository, change: &Update, carved: &[PathBuf]) -> Result<boo
 /// Moves the staged packs among the repository's own, which an open one may not see.
 fn bring_objects(repo: &Repository, staged: &Path) -> Result<()> {
     let (from, to) = (staged.join("objects/pack"), repo.commondir().join("objects/pack"));
-    let io = |e: io::Error| Error::io(shown(&to), e);
+    let io = Error::at(&to);
     fs::create_dir_all(&to).map_err(io)?;
     let mut files: Vec<PathBuf> = match fs::read_dir(&from) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -3,8 +3,10 @@
 
 use super::commit::move_new;
 use super::lfs;
-use super::open::{failed, shown};
-use super::undo::{exists, free_name, was_kept};
+use super::open::failed;
+use super::undo::was_kept;
+use crate::base::change::{exists, free_name};
+use crate::base::path::shown;
 use crate::component::{Error, Finding, Result};
 use git2::build::CheckoutBuilder;
 use git2::{Delta, Repository};

@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt::Display;
 
-/// What to do about wrong options.
-const OPTIONS_REMEDY: &str = "correct it in the profile; the README lists the options of each kind";
 /// The most remotes, upstreams or submodules that facts may name.
 const MAX_LISTED: usize = 10_000;
 
@@ -81,11 +79,10 @@ pub struct Profile {
 impl Profile {
     /// Reads the options of a component's table.
     pub fn read(options: &Value) -> Result<Profile> {
-        let wrong = |what: &dyn Display| Error::usage(what).todo(OPTIONS_REMEDY);
-        let profile = Profile::deserialize(options).map_err(|e| wrong(&e))?;
+        let profile = Profile::deserialize(options).map_err(Error::options)?;
         if let Some(bad) = profile.refs.iter().find(|pattern| !names::is_pattern(pattern)) {
             let what = format!("refs: {bad:?} is not the full name of a ref, nor one that ends in '/*'");
-            return Err(wrong(&what));
+            return Err(Error::options(what));
         }
         Ok(profile)
     }
@@ -183,7 +180,7 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stashes: Vec<Stash>,
     /// How many commits the bundle leaves out that whoever imports it has to have.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "crate::base::json::is_zero")]
     pub needs: u64,
     /// What was in no commit, if that travels.
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
@@ -204,16 +201,8 @@ pub struct Facts {
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub lfs: Option<LargeFiles>,
     /// In a backup of a path where nothing was: how many folders above it were not there either.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::base::json::is_zero")]
     pub above: u32,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-fn is_none(number: &u64) -> bool {
-    *number == 0
 }
 
 impl Facts {
@@ -235,11 +224,6 @@ impl Facts {
             lfs: None,
             above: 0,
         }
-    }
-
-    /// For the manifest.
-    pub fn to_value(&self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|e| Error::io("the facts", e.into()))
     }
 
     /// From a manifest, held to the rules G1 and G2.

@@ -7,8 +7,8 @@ use super::open::open;
 use super::pending::Pending;
 use super::plan::{Planned, Todo, Update};
 use super::stashes::{self, Stashes};
-use super::{refs, stream_name, LEFT};
-use crate::component::{Error, Holds, Result, StreamSink, StreamSource};
+use super::{refs, LEFT};
+use crate::component::{stream_name, Error, Holds, Result, StreamSink, StreamSource};
 use git2::Repository;
 use std::io::{BufReader, Write};
 

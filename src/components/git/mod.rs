@@ -46,16 +46,16 @@ use self::capture::For;
 use self::facts::{Facts, Lfs, Profile, State};
 use self::header::Header;
 use self::site::Found;
-use crate::base::fault::Fault;
-use crate::base::name::{ComponentName, StreamName};
+use crate::base::name::ComponentName;
+use crate::base::path::shown;
 use crate::component::{
-    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near,
-    NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Suggestion, Survey, Thing,
-    UndoStrength,
+    stream_name, Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind,
+    Listed, Near, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource, Suggestion, Survey,
+    Thing, UndoStrength,
 };
 use serde_json::Value;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The stream with the git bundle.
 const BUNDLE: &str = "repository.bundle";
@@ -95,10 +95,8 @@ impl Kind for GitKind {
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
         let profile = Profile::read(options)?;
-        let Some(path) = profile.path.clone() else {
-            return Err(Error::usage("it has no path").todo("add path = \"~/...\""));
-        };
-        Ok(Box::new(Git::new(name, &path, profile, None, host)?))
+        let place = host.place_in_profile(profile.path.as_deref(), "folder")?;
+        Ok(Box::new(Git::new(name, place, profile, None)))
     }
 
     fn from_facts(
@@ -113,12 +111,8 @@ impl Kind for GitKind {
             return Err(Error::rule("G1", "the facts are those of a backup"));
         }
         let own = overrides.map(Profile::read).transpose()?.unwrap_or_default();
-        let of_bundle = Git::new(name, &facts.path, own.clone(), Some(facts.clone()), host);
-        let of_bundle = of_bundle.map_err(|e| Error::rule("G1", e))?;
-        Ok(Box::new(match own.path.clone() {
-            Some(path) => Git::new(name, &path, own, Some(facts), host)?,
-            None => of_bundle,
-        }))
+        let place = host.place_in_bundle(&facts.path, own.path.as_deref(), "folder", "G1")?;
+        Ok(Box::new(Git::new(name, place, own, Some(facts))))
     }
 
     fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
@@ -146,25 +140,23 @@ impl Kind for GitKind {
         if !facts.exact {
             return Err(Error::rule("G1", "the facts are not those of a backup"));
         }
-        Ok(Box::new(Git::new(name, &facts.path.clone(), Profile::default(), Some(facts), host)?))
+        let place = host.place(&facts.path, "folder")?;
+        Ok(Box::new(Git::new(name, place, Profile::default(), Some(facts))))
     }
 }
 
 impl Git {
     fn new(
         name: &ComponentName,
-        path: &str,
+        (path, path_text): (PathBuf, String),
         profile: Profile,
         facts: Option<Facts>,
-        host: &Host,
-    ) -> Result<Git> {
-        let (absolute, path_text) = host.place(path, "folder")?;
-        Ok(Git { name: name.clone(), path: absolute, path_text, profile, facts, side: None })
+    ) -> Git {
+        Git { name: name.clone(), path, path_text, profile, facts, side: None }
     }
 
     fn facts(&self) -> Result<&Facts> {
-        let none = || Error::new(Fault::Unexpected, "a component of a profile has nothing to restore");
-        self.facts.as_ref().ok_or_else(none)
+        self.facts.as_ref().ok_or_else(Error::not_of_a_bundle)
     }
 
     /// The repository to be read; `None` if there is none, which only a backup takes for a state.
@@ -173,10 +165,8 @@ impl Git {
         match (site::look(&real, scope.carved)?, &self.facts) {
             (Found::Repository, _) => Ok(Some(real)),
             (_, Some(_)) => Ok(None),
-            (_, None) => {
-                Err(Error::not_ready(format_args!("{}: not a git repository", open::shown(&self.path)))
-                    .todo("name the folder that has .git in it, or a bare repository; or use --skip"))
-            }
+            (_, None) => Err(Error::not_ready(format_args!("{}: not a git repository", shown(&self.path)))
+                .todo("name the folder that has .git in it, or a bare repository; or use --skip")),
         }
     }
 
@@ -202,10 +192,6 @@ impl Git {
             None => Ok((Facts::absent(&self.path_text), Vec::new())),
         }
     }
-}
-
-fn stream_name(name: &str) -> Result<StreamName> {
-    StreamName::new(name).ok_or_else(|| Error::new(Fault::Unexpected, "the stream's name is not valid"))
 }
 
 /// Rule G3: the streams are those that the facts call for.
@@ -274,7 +260,7 @@ impl Component for Git {
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
         let (facts, findings) = submodules::capture(self, For::Anybody, scope, sink)?;
-        Ok(Captured { facts: facts.to_value()?, findings })
+        Captured::new(&facts, findings)
     }
 
     fn capture_upon(&self, scope: &Scope<'_>, there: &[&Value], sink: &dyn StreamSink) -> Result<Captured> {
@@ -287,7 +273,7 @@ impl Component for Git {
             let what = format!("{}: the tickets name no commit of it: all of it is packed", self.path_text);
             findings.push(Finding::new(Severity::Warning, what));
         }
-        Ok(Captured { facts: facts.to_value()?, findings })
+        Captured::new(&facts, findings)
     }
 
     fn not_packed(&self) -> Vec<NotPacked> {
@@ -300,7 +286,7 @@ impl Component for Git {
         if facts.state == State::Absent {
             facts.above = plan.dirs.len() as u32;
         }
-        Ok(Captured { facts: facts.to_value()?, findings })
+        Captured::new(&facts, findings)
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
@@ -334,20 +320,12 @@ impl Component for Git {
         check::staged(plan, &stage::repo_in(&plan.side))
     }
 
-    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
-        let plan = plan::of(plan).ok()?;
-        let rest = path.strip_prefix(&plan.path).ok()?;
-        let staged = stage::repo_in(&plan.side).join(rest);
-        (plan.todo == plan::Todo::Clone && staged.exists()).then_some(staged)
-    }
-
     fn commit(&self, scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
         commit::commit(plan::of(plan)?, scope, journal)
     }
 
     fn describe(&self, act: &Act) -> String {
-        let step = act::Step::read_all(std::slice::from_ref(act)).ok().and_then(|mut steps| steps.pop());
-        step.map_or_else(|| "an act that this kbpack does not know".to_owned(), |step| step.describe())
+        act.describe(act::Step::describe)
     }
 
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {

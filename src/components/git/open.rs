@@ -1,19 +1,13 @@
 //! How a repository is opened, what of it kbpack cannot carry, and what libgit2's errors mean to a person.
 
 use crate::base::fault::Fault;
-use crate::base::path::path_text;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use git2::{ErrorCode, Repository, RepositoryOpenFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-
-/// A path for people.
-pub fn shown(path: &Path) -> String {
-    path_text(path.as_os_str().as_bytes())
-}
 
 /// What an error of libgit2 means for the repository at `path`.
 pub fn failed(path: &Path, error: &git2::Error) -> Error {

@@ -1,11 +1,12 @@
 //! Packs: written and indexed by stock git where it is installed, far the fastest, and by libgit2 where it is not.
 
-use super::open::{failed, shown};
+use super::open::failed;
 use super::stock::{self, Stock};
 use super::{objects, trees, upon};
 use crate::base::interrupt;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
-use git2::{Indexer, Oid, Repository};
+use git2::{Indexer, Oid, PackBuilder, Repository};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::thread;
@@ -79,14 +80,19 @@ fn by_libgit2(
         }
     }
     builder.insert_walk(&mut walk).map_err(git)?;
+    write_out(repo.path(), &mut builder, to, "the pack")
+}
+
+/// Writes a pack of what is in `builder`, for the repository at `path`, to `to`, which is called `what`.
+pub fn write_out(path: &Path, builder: &mut PackBuilder<'_>, to: &mut dyn Write, what: &str) -> Result<()> {
     let mut outcome = Ok(());
     let done = builder.foreach(|bytes| {
         outcome = to.write_all(bytes);
         outcome.is_ok() && interrupt::check().is_ok()
     });
     interrupt::check().map_err(Error::of)?;
-    outcome.map_err(|e| Error::io("the pack", e))?;
-    done.map_err(git)
+    outcome.map_err(|e| Error::io(what, e))?;
+    done.map_err(|e| failed(path, &e))
 }
 
 /// Reads a pack into `repo`, which has nothing yet, with its index, and holds it to the rules G6 and G7.

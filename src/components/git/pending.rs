@@ -3,10 +3,10 @@
 
 use super::header::Header;
 use super::names::Id;
-use super::open::{failed, open, shown};
+use super::open::{failed, open};
 use super::{lfs, pack, work};
 use crate::base::fault::Fault;
-use crate::base::interrupt;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use git2::{DiffOptions, IndexAddOption, Oid, Repository, Signature, Time, Tree};
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ pub fn capture(path: &Path, head: Id, carved: &[PathBuf], to: &mut dyn Write) ->
         );
     }
     let staged = index.write_tree().map_err(git)?;
-    let root = fs::canonicalize(path).map_err(|e| Error::io(shown(path), e))?;
+    let root = fs::canonicalize(path).map_err(Error::at(path))?;
     let mut skip = |name: &Path, _: &[u8]| {
         // A large file that is what its pointer says is not changed.
         let same = || lfs::is_content(&repo, name, &root.join(name));
@@ -91,14 +91,7 @@ pub fn capture(path: &Path, head: Id, carved: &[PathBuf], to: &mut dyn Write) ->
     walk.push(work).and_then(|()| walk.hide(head.0)).map_err(git)?;
     let mut builder = repo.packbuilder().map_err(git)?;
     builder.insert_walk(&mut walk).map_err(git)?;
-    let mut outcome = Ok(());
-    let done = builder.foreach(|bytes| {
-        outcome = to.write_all(bytes);
-        outcome.is_ok() && interrupt::check().is_ok()
-    });
-    interrupt::check().map_err(Error::of)?;
-    outcome.map_err(|e| Error::io("the uncommitted work", e))?;
-    done.map_err(git)?;
+    pack::write_out(path, &mut builder, to, "the uncommitted work")?;
     Ok(pending)
 }
 

@@ -7,16 +7,19 @@ use super::header::Header;
 use super::left::Left;
 use super::lfs::{self, Brought};
 use super::names::Id;
-use super::open::{self, shown};
+use super::open;
 use super::pending::Pending;
 use super::site::{look, resolve, Found};
 use super::stashes::{self, Stashes};
 use super::submodules::{self, Module};
-use super::{require_streams, stream_name, Git, BUNDLE, GRAPH};
+use super::{require_streams, Git, BUNDLE, GRAPH};
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, Faulty};
+use crate::base::path::shown;
 use crate::base::side::{nearest_dir, side_of};
-use crate::component::{ChangeKind, Component, Error, Plan, Result, Scope, Severity, StreamSource};
+use crate::component::{
+    stream_name, ChangeKind, Component, Error, Plan, Result, Scope, Severity, StreamSource,
+};
 use rustix::fs::{accessat, Access, AtFlags, CWD};
 use serde::{Deserialize, Serialize};
 use std::fs;

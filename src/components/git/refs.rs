@@ -3,8 +3,9 @@
 use super::facts::{Head, Profile};
 use super::header::Header;
 use super::names::{self, Id};
-use super::open::{failed, shown};
+use super::open::failed;
 use crate::base::digest::Digest;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use git2::Repository;
 use std::collections::BTreeMap;

@@ -2,16 +2,17 @@
 
 use super::act::{Piece, Step};
 use super::commit::{changed, move_new, require_as_planned};
-use super::open::{is_repository, open, shown};
+use super::open::{is_repository, open};
 use super::pending::Pending;
 use super::plan::Planned;
 use super::refs;
-use super::site::parent;
 use super::stage::old_in;
-use super::undo::{exists, free_name, side_is_gone, was_kept};
+use super::undo::was_kept;
+use crate::base::change::{exists, free_name};
 use crate::base::digest::Digest;
-use crate::base::fsx::sync_dir;
-use crate::base::path::ShownPath;
+use crate::base::fsx::{folder_of, sync_dir};
+use crate::base::path::{shown, ShownPath};
+use crate::base::side::STAGE_PREFIX;
 use crate::component::{Error, Finding, Journal, Result, Scope};
 use std::fs;
 use std::io;
@@ -52,10 +53,10 @@ pub fn remove(
         parts.pieces.sort_by_key(|piece| !MARKS.iter().any(|mark| piece.from.0 == plan.path.join(mark)));
     }
     for dir in parts.folders.iter().map(|(from, _)| from).chain(&plan.empties) {
-        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+        journal.intend_step(&Step::Empty { path: ShownPath(dir.clone()) })?;
     }
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
-    Step::Remove { path, side, pieces: parts.pieces.clone(), keep }.intend(journal)?;
+    journal.intend_step(&Step::Remove { path, side, pieces: parts.pieces.clone(), keep })?;
     if whole {
         return move_new(&plan.path, &old);
     }
@@ -74,12 +75,12 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn take(&mut self, from: &Path, to: &Path) -> Result<()> {
-        let io = |e: io::Error| Error::io(shown(from), e);
+        let io = Error::at(from);
         for entry in fs::read_dir(from).map_err(io)? {
             let entry = entry.map_err(io)?;
             let (inner, name) = (entry.path(), entry.file_name());
             // What others stage in here comes into its place from there.
-            if self.carved.contains(&inner) || name.as_bytes().starts_with(b".kbpack-stage-") {
+            if self.carved.contains(&inner) || name.as_bytes().starts_with(STAGE_PREFIX) {
                 continue;
             }
             let is_above = self.carved.iter().any(|carved| carved.starts_with(&inner));
@@ -103,7 +104,7 @@ fn make_like(like: &Path, path: &Path) -> Result<()> {
             std::os::unix::fs::chown(path, Some(meta.uid()), Some(meta.gid()))?;
         }
         fs::set_permissions(path, meta.permissions())?;
-        sync_dir(parent(path))
+        sync_dir(folder_of(path))
     };
     match make() {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::io(shown(path), e)),
@@ -116,17 +117,17 @@ pub fn put_back(path: &Path, side: &Path, pieces: &[Piece], run: &str) -> Result
     if !side.is_dir() {
         return match is_repository(path) {
             true => Ok(None),
-            false => Err(side_is_gone(path, side)),
+            false => Err(Error::side_is_gone(path, side)),
         };
     }
     let kept = free_name(path, run);
     for Piece { from, to } in pieces.iter().rev().filter(|piece| exists(&piece.to.0)) {
         if exists(&from.0) {
             let aside = kept.join(from.0.strip_prefix(path).unwrap_or(Path::new("")));
-            fs::create_dir_all(parent(&aside)).map_err(|e| Error::io(shown(&aside), e))?;
+            fs::create_dir_all(folder_of(&aside)).map_err(Error::at(&aside))?;
             move_new(&from.0, &aside)?;
         }
-        fs::create_dir_all(parent(&from.0)).map_err(|e| Error::io(shown(&from.0), e))?;
+        fs::create_dir_all(folder_of(&from.0)).map_err(Error::at(&from.0))?;
         move_new(&to.0, &from.0)?;
     }
     Ok(exists(&kept).then(|| was_kept(path, &kept)))

@@ -1,7 +1,8 @@
 //! Where a repository lies on this machine.
 
-use super::open::{is_repository, shown};
-use crate::base::side::nearest_dir;
+use super::open::is_repository;
+use crate::base::path::shown;
+use crate::base::side::{nearest_dir, STAGE_PREFIX};
 use crate::component::{Error, Result};
 use std::fs;
 use std::io;
@@ -32,7 +33,7 @@ pub struct Place {
 
 /// Finds out where `path` really is.
 pub fn resolve(path: &Path) -> Result<Place> {
-    let at = |e: io::Error| Error::io(shown(path), e);
+    let at = Error::at(path);
     let dir = nearest_dir(path);
     let real_dir = fs::canonicalize(dir).map_err(at)?;
     let lexical = path.strip_prefix(dir).map_or_else(|_| path.to_owned(), |rest| real_dir.join(rest));
@@ -57,10 +58,10 @@ pub fn look(path: &Path, carved: &[PathBuf]) -> Result<Found> {
 
 /// Something below `dir` that belongs to no other component.
 fn stranger(dir: &Path, carved: &[PathBuf]) -> Result<Option<PathBuf>> {
-    let at = |e: io::Error| Error::io(shown(dir), e);
+    let at = Error::at(dir);
     for entry in fs::read_dir(dir).map_err(at)? {
         let path = entry.map_err(at)?.path();
-        let staging = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".kbpack-stage-"));
+        let staging = path.file_name().is_some_and(|name| name.as_bytes().starts_with(STAGE_PREFIX));
         if staging || carved.iter().any(|carved| path.starts_with(carved)) {
             continue;
         }
@@ -72,9 +73,4 @@ fn stranger(dir: &Path, carved: &[PathBuf]) -> Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-/// The folder that `path` stands in.
-pub fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
 }

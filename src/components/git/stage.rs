@@ -3,14 +3,14 @@
 use super::facts::{Head, State};
 use super::header::Header;
 use super::names::Id;
-use super::open::{failed, open, shown};
+use super::open::{failed, open};
 use super::plan::{Planned, Todo, Update};
 use super::work::few;
-use super::{lfs, pack, pending, refs, stashes, stream_name, submodules, trees, upon, BUNDLE, UNCOMMITTED};
+use super::{lfs, pack, pending, refs, stashes, submodules, trees, upon, BUNDLE, UNCOMMITTED};
 use crate::base::fsx::sync_dir;
-use crate::base::path::path_text;
+use crate::base::path::{path_text, shown};
 use crate::base::side::make_side;
-use crate::component::{Error, Progress, Result, Scope, StreamSource};
+use crate::component::{stream_name, Error, Progress, Result, Scope, StreamSource};
 use git2::build::CheckoutBuilder;
 use git2::{ObjectType, Repository, RepositoryInitMode, RepositoryInitOptions};
 use std::ffi::OsStr;
@@ -50,7 +50,7 @@ pub fn old_in(side: &Path) -> PathBuf {
 
 /// Builds it.
 pub fn stage(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
-    let io = |e: io::Error| Error::io(shown(&plan.side), e);
+    let io = Error::at(&plan.side);
     match &plan.todo {
         Todo::Nothing if !submodules::any(plan) => return Ok(()),
         Todo::Nothing => make_side(&plan.side).map_err(io)?,
@@ -76,7 +76,7 @@ pub fn stage(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> R
 /// A new repository: nothing in it is from a template, and there are no hooks.
 pub fn init(path: &Path, bare: bool) -> Result<Repository> {
     if path.exists() {
-        fs::remove_dir_all(path).map_err(|e| Error::io(shown(path), e))?;
+        fs::remove_dir_all(path).map_err(Error::at(path))?;
     }
     let mut options = RepositoryInitOptions::new();
     options.bare(bare).no_reinit(true).mkdir(true).external_template(false);
@@ -121,9 +121,9 @@ fn clone(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Resul
     build(&repo, plan, scope, streams)?;
     match plan.owner {
         Some((uid, gid)) if uid != 0 || gid != 0 => {
-            give(&path, uid, gid).map_err(|e| Error::io(shown(&path), e))?;
+            give(&path, uid, gid).map_err(Error::at(&path))?;
             lfs::settle_clone(&repo, plan)?;
-            give(repo.path(), uid, gid).map_err(|e| Error::io(shown(&path), e))
+            give(repo.path(), uid, gid).map_err(Error::at(&path))
         }
         _ => Ok(()),
     }
@@ -176,7 +176,7 @@ fn write_refs(repo: &Repository, header: &Header) -> Result<()> {
         require_commit(name, &object)?;
     }
     let path = repo.path().join("packed-refs");
-    fs::write(&path, text).map_err(|e| Error::io(shown(&path), e))
+    fs::write(&path, text).map_err(Error::at(&path))
 }
 
 fn missing(name: &str) -> Error {
@@ -217,7 +217,7 @@ fn objects(plan: &Planned, update: &Update, scope: &Scope<'_>, streams: &dyn Str
         let (from, to) = (target.path().join("index"), index_in(&plan.side));
         match fs::copy(&from, &to) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            copied => drop(copied.map_err(|e| Error::io(shown(&from), e))?),
+            copied => drop(copied.map_err(Error::at(&from))?),
         }
         if plan.facts.lfs.is_some() || lfs::is_used(&target)? {
             lfs::record(&target, old, &plan.side)?;

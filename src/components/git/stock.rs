@@ -1,8 +1,9 @@
 //! Stock git as a child: for packs, which it writes, indexes and reads several times as fast as libgit2.
 
-use super::open::{of_machine, shown};
+use super::open::of_machine;
 use crate::base::fault::Fault;
 use crate::base::interrupt;
+use crate::base::path::shown;
 use crate::base::process::{Command, ProcessError, Talked};
 use crate::component::Error;
 use git2::{Oid, Repository};

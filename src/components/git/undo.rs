@@ -3,18 +3,19 @@
 use super::act::{Piece, Step};
 use super::commit::{move_new, set_ref};
 use super::exchange::exchange;
-use super::open::{open, shown};
+use super::open::open;
 use super::plan::RefChange;
-use super::site::{parent, resolve};
+use super::site::resolve;
 use super::stage::{index_in, old_in};
 use super::submodules::Uncommitted;
 use super::{lfs, locks, refs, remove, stashes, submodules, Git};
+use crate::base::change::{exists, free_name, remove_empty_dir};
 use crate::base::digest::Digest;
-use crate::base::fsx::{sync_dir, write_atomic};
-use crate::base::side::{remove_side, sides_left};
+use crate::base::fsx::{folder_of, write_atomic};
+use crate::base::path::shown;
+use crate::base::side::{remove_side, sides_left, STAGE_PREFIX};
 use crate::component::{Act, Error, Finding, Result, Scope, Severity};
 use git2::Repository;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -23,10 +24,10 @@ use std::path::{Path, PathBuf};
 /// Puts the old state back and removes the staging area.
 pub fn undo(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in steps.iter().rev() {
         match step {
-            Step::MakeDir { path } => remove_dir(&path.0)?,
+            Step::MakeDir { path } => remove_empty_dir(&path.0).map_err(Error::at(&path.0))?,
             Step::Clone { path, side, pieces, refs, pending } => {
                 findings.extend(unclone(&path.0, &side.0, pieces, (*refs, pending), scope)?);
             }
@@ -44,7 +45,7 @@ pub fn undo(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> 
 
 /// Removes the staging area and what was replaced, but for what is to be kept. After this there is no undo.
 pub fn finalise(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in &steps {
         if let Step::Remove { path, side, keep: true, .. } = step {
             let old = old_in(&side.0);
@@ -56,7 +57,7 @@ pub fn finalise(git: &Git, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
     clear(git, scope, &steps)?;
     // The staging area was in one of them.
     steps.iter().try_for_each(|step| match step {
-        Step::Empty { path } => remove_dir(&path.0),
+        Step::Empty { path } => remove_empty_dir(&path.0).map_err(Error::at(&path.0)),
         _ => Ok(()),
     })
 }
@@ -67,28 +68,14 @@ fn clear(git: &Git, scope: &Scope<'_>, steps: &[Step]) -> Result<()> {
     if sides.is_empty() {
         sides = sides_left(&resolve(&git.path)?.real, scope.run, git.name.as_str());
     }
-    sides.iter().try_for_each(|side| remove_side(side).map_err(|e| Error::io(shown(side), e)))
+    sides.iter().try_for_each(|side| remove_side(side).map_err(Error::at(side)))
 }
 
 /// The staging area that a submodule's is in.
 fn whole_side(side: &Path) -> PathBuf {
-    let is_run =
-        |dir: &Path| dir.file_name().is_some_and(|name| name.as_bytes().starts_with(b".kbpack-stage-"));
+    let is_run = |dir: &Path| dir.file_name().is_some_and(|name| name.as_bytes().starts_with(STAGE_PREFIX));
     let whole = side.ancestors().find(|side| side.parent().is_some_and(is_run));
     whole.unwrap_or(side).to_owned()
-}
-
-fn remove_dir(path: &Path) -> Result<()> {
-    match fs::remove_dir(path) {
-        // What is in it by now is not ours.
-        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Ok(()),
-        removed => removed.and_then(|()| sync_dir(parent(path))).map_err(|e| Error::io(shown(path), e)),
-    }
-}
-
-/// Whether something is there, if only a symlink.
-pub fn exists(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
 }
 
 /// Where nothing was, nothing is left: what was put there goes back into the staging area, or, if somebody worked in it,
@@ -115,7 +102,7 @@ fn unclone(
     if !side.is_dir() {
         // Taken back before, and this is another one; or somebody took the staging area away.
         return match ours {
-            true => Err(side_is_gone(path, side)),
+            true => Err(Error::side_is_gone(path, side)),
             false => Ok(None),
         };
     }
@@ -127,7 +114,7 @@ fn unclone(
     for piece in &done {
         let rest = piece.to.0.strip_prefix(path).unwrap_or(Path::new(""));
         let to = if rest.as_os_str().is_empty() { kept.clone() } else { kept.join(rest) };
-        fs::create_dir_all(parent(&to)).map_err(|e| Error::io(shown(&to), e))?;
+        fs::create_dir_all(folder_of(&to)).map_err(Error::at(&to))?;
         move_new(&piece.to.0, &to)?;
     }
     Ok(Some(was_kept(path, &kept)))
@@ -151,7 +138,7 @@ fn back(step: &Step, scope: &Scope<'_>, findings: &mut Vec<Finding>) -> Result<(
         };
         // Taken back before; or somebody took the staging area away.
         return match changes.iter().any(set) || stashed {
-            true => Err(side_is_gone(path, side)),
+            true => Err(Error::side_is_gone(path, side)),
             false => Ok(()),
         };
     }
@@ -183,7 +170,7 @@ fn back(step: &Step, scope: &Scope<'_>, findings: &mut Vec<Finding>) -> Result<(
             Err(e) if e.kind() == io::ErrorKind::NotFound => fs::remove_file(&index).or(Ok(())),
             Err(e) => Err(e),
         };
-        restored.map_err(|e| Error::io(shown(&index), e))?;
+        restored.map_err(Error::at(&index))?;
         if let Some(old) = old_work {
             lfs::take_back(&repo, *old, side)?;
         }
@@ -215,7 +202,7 @@ fn unremove(path: &Path, side: &Path, run: &str) -> Result<Option<Finding>> {
     if !exists(&old) {
         return match exists(path) {
             true => Ok(None),
-            false => Err(side_is_gone(path, side)),
+            false => Err(Error::side_is_gone(path, side)),
         };
     }
     let mut finding = None;
@@ -226,31 +213,6 @@ fn unremove(path: &Path, side: &Path, run: &str) -> Result<Option<Finding>> {
     }
     move_new(&old, path)?;
     Ok(finding)
-}
-
-/// Nothing can be taken back.
-pub fn side_is_gone(path: &Path, side: &Path) -> Error {
-    Error::not_ready(format_args!(
-        "the staging area {} is gone, and what the import put at {} is still there",
-        shown(side),
-        shown(path)
-    ))
-}
-
-/// Where what is kept of `path` goes, if the name is free.
-pub fn kept_name(path: &Path, run: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(format!(".kbpack-kept-{run}"));
-    PathBuf::from(name)
-}
-
-/// The first such name that is free.
-pub fn free_name(path: &Path, run: &str) -> PathBuf {
-    let mut name = OsString::from(kept_name(path, run));
-    while exists(Path::new(&name)) {
-        name.push("-");
-    }
-    PathBuf::from(name)
 }
 
 /// What is said of it.

@@ -2,8 +2,9 @@
 
 use super::facts::Facts;
 use super::names::Id;
-use super::open::{failed, is_repository, open, shown};
+use super::open::{failed, is_repository, open};
 use super::{refs, stashes};
+use crate::base::path::shown;
 use crate::component::{Error, NotPacked, Result};
 use git2::{Oid, Repository};
 use serde_json::Value;

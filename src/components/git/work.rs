@@ -3,6 +3,7 @@
 use super::lfs;
 use super::open::failed;
 use crate::base::path::path_text;
+use crate::base::side::STAGE_PREFIX;
 use crate::component::Result;
 use git2::{Repository, Status, StatusOptions};
 use std::ffi::OsStr;
@@ -34,7 +35,7 @@ pub fn changed_paths(repo: &Repository, carved: &[PathBuf]) -> Result<Vec<PathBu
 /// Whether `path` in the work tree `root` belongs to another component, or to kbpack. The repository may itself be staged:
 /// what is above it does not matter.
 pub fn is_foreign(root: &Path, path: &Path, carved: &[PathBuf]) -> bool {
-    let staging = |part: std::path::Component<'_>| part.as_os_str().as_bytes().starts_with(b".kbpack-stage-");
+    let staging = |part: std::path::Component<'_>| part.as_os_str().as_bytes().starts_with(STAGE_PREFIX);
     carved.iter().any(|carved| root.join(path).starts_with(carved)) || path.components().any(staging)
 }
 

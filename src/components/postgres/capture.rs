@@ -12,7 +12,7 @@ use super::contents;
 use super::copying::Copying;
 use super::error::failed;
 use super::facts::{Assertion, Database, Facts, Kept};
-use super::index::{self, stream_name, Row, Sequence};
+use super::index::{self, Row, Sequence};
 use super::labels;
 use super::large_objects;
 use super::options::Absent;
@@ -24,7 +24,7 @@ use super::subscriptions;
 use super::tools::{self, Tool, Version};
 use super::{Place, Postgres};
 use crate::component::{
-    Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
+    stream_name, Captured, Error, Finding, Holds, Result, Scope, Severity, StreamSink, StreamWrite, Survey,
 };
 use std::fs::File;
 use std::io::Read;
@@ -52,7 +52,7 @@ fn is_absent(postgres: &Postgres, place: &Place) -> Result<bool> {
 pub fn absent(postgres: &Postgres, place: Place) -> Result<Captured> {
     let facts =
         Facts { address: place.address, options: postgres.options.clone(), database: None, kept: None };
-    Ok(Captured { facts: facts.to_value()?, findings: Vec::new() })
+    Captured::new(&facts, Vec::new())
 }
 
 /// Writes the database at `place`, as whoever logs in there; and that it is `kept`.
@@ -102,7 +102,7 @@ pub fn present(
         database: Some(facts),
         kept,
     };
-    Ok(Captured { facts: facts.to_value()?, findings })
+    Captured::new(&facts, findings)
 }
 
 /// A snapshot, and what was read of it.

@@ -2,13 +2,13 @@
 
 use super::catalog::Relation;
 use super::hash::RowHash;
-use super::index::{stream_name, Row, Table};
+use super::index::{Row, Table};
 use super::rows::{copy_out, cut, write_all, Piece};
 use super::snapshot::{hold_one, renew};
 use crate::base::fault::Fault;
 use crate::base::libpq::reader::Reader;
 use crate::base::name::StreamName;
-use crate::component::{Error, Holds, Result, Scope, StreamSink, StreamWrite};
+use crate::component::{stream_name, Error, Holds, Result, Scope, StreamSink, StreamWrite};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};

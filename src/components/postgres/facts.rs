@@ -192,11 +192,6 @@ pub struct Assertion {
 }
 
 impl Facts {
-    /// For the manifest.
-    pub fn to_value(&self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|e| Error::io("the facts", e.into()))
-    }
-
     /// From a bundle's manifest, which says nothing of what is on this machine.
     pub fn read(component: &str, facts: &Value) -> Result<Facts> {
         let facts = Facts::of_backup(component, facts)?;

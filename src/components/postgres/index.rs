@@ -1,11 +1,10 @@
 //! The stream `index`: one line a table, sequence and large object, with what was counted on the source.
 
 use super::hash::{RowHash, Sum};
-use crate::base::fault::Fault;
 use crate::base::json;
 use crate::base::limits::MAX_LIST_LINE;
 use crate::base::name::StreamName;
-use crate::component::{Error, Listed, Result, StreamSource, StreamWrite};
+use crate::component::{stream_name, Error, Listed, Result, StreamSource, StreamWrite};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -148,12 +147,6 @@ impl Row {
             Row::LargeObject(object) => listed(object.oid.to_string(), "large object", Some(object.size)),
         }
     }
-}
-
-/// A name of one of this kind's streams.
-pub fn stream_name(text: &str) -> Result<StreamName> {
-    StreamName::new(text)
-        .ok_or_else(|| Error::new(Fault::Unexpected, format_args!("'{text}' is no stream's name")))
 }
 
 /// Writes the index.

@@ -1,12 +1,12 @@
 //! Large objects: out as lines of COPY text (number, offset, bytes), and in by the server's own functions.
 
 use super::error::failed;
-use super::index::{stream_name, LargeObject};
+use super::index::LargeObject;
 use super::quote;
 use super::rows::write_all;
 use crate::base::digest::{decode_hex, encode_hex, Digest, Hasher};
 use crate::base::interrupt;
-use crate::component::{Error, Holds, Result, Scope, StreamSink, StreamSource, StreamWrite};
+use crate::component::{stream_name, Error, Holds, Result, Scope, StreamSink, StreamSource, StreamWrite};
 use postgres::Client;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};

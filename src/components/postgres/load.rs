@@ -14,7 +14,7 @@ use super::quote;
 use super::stage;
 use crate::base::interrupt;
 use crate::base::name::StreamName;
-use crate::component::{Error, Result, Scope, StreamSource};
+use crate::component::{parallel, Error, Result, Scope, StreamSource};
 use postgres::Client;
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -100,7 +100,7 @@ impl Load<'_> {
         let queue = Mutex::new(VecDeque::from(items));
         let later = Mutex::new(Vec::new());
         let threads = threads.min(lock(&queue).len());
-        super::parallel(threads, || {
+        parallel(threads, || {
             let mut session = connect_side(self.login, self.database)?;
             if let Some(path) = search_path {
                 let sql = "SELECT pg_catalog.set_config('search_path', $1, false)";
@@ -170,7 +170,7 @@ impl Load<'_> {
     pub fn analyze(&self, tables: &[&Table]) -> Result<()> {
         let queue = Mutex::new(tables.iter().filter(|table| table.rows > 0).collect::<VecDeque<_>>());
         let threads = self.scope.threads.min(lock(&queue).len());
-        super::parallel(threads, || {
+        parallel(threads, || {
             let mut session = connect_side(self.login, self.database)?;
             loop {
                 interrupt::check().map_err(Error::of)?;
@@ -179,6 +179,7 @@ impl Load<'_> {
                 stage::analyze(&mut session, table)?;
             }
         })
+        .map(drop)
     }
 }
 

@@ -47,7 +47,6 @@ mod tools;
 mod verify;
 mod written;
 
-use crate::base::fault::Fault;
 use crate::base::libpq::{address, pgpass as passfile, url};
 use crate::base::name::ComponentName;
 use crate::component::{
@@ -261,8 +260,7 @@ impl Postgres {
     }
 
     fn facts(&self) -> Result<&Facts> {
-        let none = || Error::new(Fault::Unexpected, "a component of a profile has nothing to restore");
-        self.facts.as_ref().ok_or_else(none)
+        self.facts.as_ref().ok_or_else(Error::not_of_a_bundle)
     }
 }
 
@@ -394,15 +392,4 @@ impl Component for Postgres {
         }
         swap::finalise(&self.place(scope.host)?, self.keep_previous, scope.run, acts)
     }
-}
-
-/// Runs `work` on several threads at once; the first error wins.
-fn parallel(threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(&work)).collect();
-        let panicked = || Error::new(Fault::Unexpected, "a worker thread panicked");
-        let ends: Vec<_> =
-            workers.into_iter().map(|w| w.join().unwrap_or_else(|_| Err(panicked()))).collect();
-        ends.into_iter().collect()
-    })
 }

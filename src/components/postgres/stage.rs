@@ -7,7 +7,7 @@
 use super::child::{self, memory_file, Reach};
 use super::connect::server_version;
 use super::error::failed;
-use super::index::{stream_name, LargeObject, Row, Table};
+use super::index::{LargeObject, Row, Table};
 use super::large_objects;
 use super::load::{connect_side, Load};
 use super::pgpass::PrivateFile;
@@ -19,7 +19,7 @@ use super::roles;
 use super::swap;
 use crate::base::fault::{Fault, Faulty};
 use crate::base::interrupt;
-use crate::component::{Error, Result, Scope, StreamSource};
+use crate::component::{stream_name, Error, Result, Scope, StreamSource};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::panic::resume_unwind;

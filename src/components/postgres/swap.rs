@@ -84,14 +84,11 @@ impl SwapAct {
 
 /// What an act does, in words.
 pub fn describe(act: &Act) -> String {
-    match SwapAct::read(act) {
-        Err(_) => "an act that this kbpack does not know".to_owned(),
-        Ok(SwapAct::Swap { name, live: None, .. }) => format!("put the new database {name} in place"),
-        Ok(SwapAct::Swap { name, side: None, old, .. }) => format!("call the database {name} {old}"),
-        Ok(SwapAct::Swap { name, old, .. }) => {
-            format!("call the database {name} {old}, and put the new one in its place")
-        }
-    }
+    act.describe(|SwapAct::Swap { name, live, side, old, .. }| match (live, side) {
+        (None, _) => format!("put the new database {name} in place"),
+        (_, None) => format!("call the database {name} {old}"),
+        _ => format!("call the database {name} {old}, and put the new one in its place"),
+    })
 }
 
 /// Renames.
@@ -127,7 +124,7 @@ pub fn commit(target: &Target, run: &str, journal: &mut dyn Journal) -> Result<(
         comment: target.new.as_ref().and_then(|new| new.database.comment.clone()),
         kept: target.kept,
     };
-    journal.intend(&[Act::of(&act)?])?;
+    journal.intend_step(&act)?;
     if let Some(oid) = live {
         renames.push((oid, name.clone(), names.old.clone()));
     }

@@ -10,7 +10,7 @@ use super::large_objects;
 use super::plan::{New, Target};
 use super::rows::{copy_out, cut, Piece};
 use super::stage;
-use crate::component::{CheckResult, Result, Scope};
+use crate::component::{parallel, CheckResult, Result, Scope};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
@@ -94,7 +94,7 @@ pub fn counted(
     let pieces = cut(there, server.major);
     let queue: Mutex<VecDeque<&Piece>> = Mutex::new(pieces.iter().collect());
     let found = Mutex::new(vec![RowHash::default(); there.len()]);
-    super::parallel(scope.threads.min(pieces.len()), || {
+    parallel(scope.threads.min(pieces.len()), || {
         let mut session = connect_reader(login, database)?;
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

@@ -2,7 +2,6 @@
 
 use crate::base::digest::Digest;
 use crate::base::path::ShownPath;
-use crate::component::{Act, Journal, Result};
 use serde::{Deserialize, Serialize};
 
 /// One step of a commit. The staging area `side` has `new/NAME` and `old/NAME`, where NAME is the last segment of `path`.
@@ -46,16 +45,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// Writes it down before it is done.
-    pub fn intend(&self, journal: &mut dyn Journal) -> Result<()> {
-        journal.intend(&[Act::of(self)?])
-    }
-
-    /// From the journal.
-    pub fn read_all(acts: &[Act]) -> Result<Vec<Step>> {
-        Act::steps(acts)
-    }
-
     /// In words.
     pub fn describe(&self) -> String {
         match self {

@@ -9,11 +9,14 @@ use super::pip::{self, From};
 use super::profile::Need;
 use super::requirement::{self, Requirement, MAX_TEXT};
 use super::rows::{self, Pin, WheelRow};
-use super::site::{at, look, resolve, shown, size, walk, Found};
+use super::site::{look, resolve, size, walk, Found};
 use super::wheel::WheelName;
-use super::{put, stream_name, wheel_stream, Python, INSTALLED, REQUIREMENTS, WHEELS};
+use super::{put, wheel_stream, Python, INSTALLED, REQUIREMENTS, WHEELS};
 use crate::base::digest::digest_reader;
-use crate::component::{Error, Finding, Holds, Host, Result, Scope, Severity, StreamSink, Survey};
+use crate::base::path::shown;
+use crate::component::{
+    stream_name, Error, Finding, Holds, Host, Result, Scope, Severity, StreamSink, Survey,
+};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -89,7 +92,7 @@ fn sees_system(config: &str) -> bool {
 fn read_file(file: &Path, depth: usize) -> Result<Vec<Requirement>> {
     let mut bytes = Vec::new();
     let read = File::open(file).and_then(|f| f.take(MAX_TEXT + 1).read_to_end(&mut bytes));
-    read.map_err(at(file))?;
+    read.map_err(Error::at(file))?;
     let refuse = |line: usize, what: &str| {
         let todo = "correct it; or leave requirements out of the profile, so that what is installed is taken as it is";
         Error::not_ready(format_args!("{}:{line}: it {what}", shown(file))).todo(todo)
@@ -227,13 +230,13 @@ fn wheelhouse(source: &Source, pins: &[Pin], text: &str, scope: &Scope<'_>) -> R
     let dir = dir.map_err(|e| Error::io("a folder for the wheels", e))?;
     let write = |name: &str, text: &str| {
         let path = dir.path().join(name);
-        fs::write(&path, text).map_err(at(&path)).map(|()| path)
+        fs::write(&path, text).map_err(Error::at(&path)).map(|()| path)
     };
     let (requirements, constraints) =
         (write("requirements.txt", text)?, write("constraints.txt", &constraints(pins))?);
     let (wheels, temp) = (dir.path().join("wheels"), dir.path().join("tmp"));
     for folder in [&wheels, &temp] {
-        fs::create_dir(folder).map_err(at(folder))?;
+        fs::create_dir(folder).map_err(Error::at(folder))?;
     }
     let program = source.path.join("bin/python");
     let own = source.installed.seeds.iter().any(|seed| seed == "pip");
@@ -274,7 +277,7 @@ fn wheelhouse(source: &Source, pins: &[Pin], text: &str, scope: &Scope<'_>) -> R
             Error::not_ready(format_args!("{}: not the name of a wheel", shown(path)))
                 .todo("leave wheels out of the profile")
         })?;
-        let (sha256, size) = File::open(path).and_then(digest_reader).map_err(at(path))?;
+        let (sha256, size) = File::open(path).and_then(digest_reader).map_err(Error::at(path))?;
         rows.push((name, WheelRow { file, size, sha256 }));
         Ok(())
     })?;
@@ -296,14 +299,14 @@ impl Wheelhouse {
             let path = self.dir.path().join("wheels").join(&row.file);
             let mut stream = sink.create(&stream_name(&wheel_stream(number))?, Holds::Data)?;
             stream.label(&row.file);
-            let mut file = File::open(&path).map_err(at(&path))?;
+            let mut file = File::open(&path).map_err(Error::at(&path))?;
             let mut buffer = vec![0; 128 * 1024];
             loop {
-                let n = file.read(&mut buffer).map_err(at(&path))?;
+                let n = file.read(&mut buffer).map_err(Error::at(&path))?;
                 if n == 0 {
                     break;
                 }
-                stream.write_all(&buffer[..n]).map_err(at(&path))?;
+                stream.write_all(&buffer[..n]).map_err(Error::at(&path))?;
                 scope.progress.advance(n as u64);
             }
             stream.finish()?;

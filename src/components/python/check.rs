@@ -6,11 +6,13 @@ use super::names::normal;
 use super::pip;
 use super::plan::{Planned, Todo};
 use super::requirement::Requirement;
-use super::site::{at, exists, fingerprint, look, shown, walk, Found};
+use super::site::{fingerprint, look, walk, Found};
 use super::stage::new_in;
 use super::wanted::Wanted;
+use crate::base::change::exists;
+use crate::base::path::shown;
 use crate::base::process::{Command, PLAIN_ENV};
-use crate::component::{CheckResult, Result, Scope};
+use crate::component::{CheckResult, Error, Result, Scope};
 use rustix::fs::{accessat, Access, AtFlags, CWD};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -108,7 +110,7 @@ impl Look<'_> {
     fn cannot_start(&self) -> Result<(usize, Option<String>)> {
         let (mut scripts, mut cannot) = (0, None);
         walk(&self.at.join("bin"), &mut |file| {
-            let meta = fs::symlink_metadata(file).map_err(at(file))?;
+            let meta = fs::symlink_metadata(file).map_err(Error::at(file))?;
             let program = if meta.is_file() { program_of(file)? } else { None };
             let Some(program) = program else { return Ok(()) };
             scripts += 1;
@@ -171,7 +173,7 @@ fn differs(installed: &Installed, wanted: &Wanted) -> Option<String> {
 fn program_of(script: &Path) -> Result<Option<PathBuf>> {
     const HEAD: u64 = 4096;
     let mut head = Vec::new();
-    File::open(script).and_then(|file| file.take(HEAD).read_to_end(&mut head)).map_err(at(script))?;
+    File::open(script).and_then(|file| file.take(HEAD).read_to_end(&mut head)).map_err(Error::at(script))?;
     let Some(rest) = head.strip_prefix(b"#!") else { return Ok(None) };
     let mut lines = rest.split(|&c| c == b'\n');
     let first = lines.next().unwrap_or_default();

@@ -2,17 +2,15 @@
 
 use super::act::Step;
 use super::plan::{stays, Planned, Todo};
-use super::site::{at, exists, fingerprint, parent, shown};
+use super::site::fingerprint;
 use super::stage::{new_in, old_in, staged_print};
+use crate::base::change::{exists, make_dir, move_new};
 use crate::base::digest::Digest;
-use crate::base::fsx::sync_dir;
-use crate::base::path::ShownPath;
+use crate::base::path::{shown, ShownPath};
 use crate::component::{Error, Journal, Result};
 use rustix::fs::{renameat_with, RenameFlags, CWD};
 use rustix::io::Errno;
-use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// How far a `Put` came: where things are says it.
@@ -72,13 +70,12 @@ fn put(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         return Err(edited(&plan.path));
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
-        Step::MakeDir { path: ShownPath(dir.clone()) }.intend(journal)?;
-        let made = DirBuilder::new().mode(0o755).create(dir).and_then(|()| sync_dir(parent(dir)));
-        made.map_err(at(dir))?;
+        journal.intend_step(&Step::MakeDir { path: ShownPath(dir.clone()) })?;
+        make_dir(dir, 0o755).map_err(Error::at(dir))?;
     }
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
     let was = plan.seen.is_some();
-    Step::Put { path, side, was, new: print, keep: plan.keep }.intend(journal)?;
+    journal.intend_step(&Step::Put { path, side, was, new: print, keep: plan.keep })?;
     if !was {
         return rename(&new, &plan.path);
     }
@@ -89,7 +86,7 @@ fn put(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
             rename(&plan.path, &old)?;
             rename(&new, &plan.path)
         }
-        Err(e) => Err(at(&plan.path)(e.into())),
+        Err(e) => Err(Error::at(&plan.path)(e.into())),
     }
 }
 
@@ -102,23 +99,17 @@ fn remove(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         return Err(edited(&plan.path));
     }
     for dir in &plan.empties {
-        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+        journal.intend_step(&Step::Empty { path: ShownPath(dir.clone()) })?;
     }
     let (path, side) = (ShownPath(plan.path.clone()), ShownPath(plan.side.clone()));
-    Step::Remove { path, side, keep: plan.keep }.intend(journal)?;
+    journal.intend_step(&Step::Remove { path, side, keep: plan.keep })?;
     rename(&plan.path, &old)
 }
 
 /// Moves something to a name that is free, and puts that on disk.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    let moved = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot refuse: look first.
-        Err(Errno::INVAL | Errno::NOSYS) if !exists(to) => fs::rename(from, to),
-        moved => moved.map_err(io::Error::from),
-    };
-    let synced = moved.and_then(|()| sync_dir(parent(to))).and_then(|()| sync_dir(parent(from)));
-    synced.map_err(|e| match e.kind() {
+    move_new(from, to).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => edited(to),
-        _ => at(to)(e),
+        _ => Error::at(to)(e),
     })
 }

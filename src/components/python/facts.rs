@@ -91,12 +91,8 @@ pub struct Facts {
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
     /// In a backup of a path where nothing was: how many folders above it were not there either.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::base::json::is_zero")]
     pub above: u32,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 impl Facts {
@@ -109,11 +105,6 @@ impl Facts {
     pub fn backup(path: &str, state: State) -> Facts {
         let path = path.to_owned();
         Facts { path, state, environment: None, seen: None, size: None, left: None, above: 0 }
-    }
-
-    /// For the manifest.
-    pub fn to_value(&self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|e| Error::io("the facts", e.into()))
     }
 
     /// From a manifest, held to the rules V1 and V2.
@@ -169,7 +160,7 @@ mod tests {
 
     #[test]
     fn facts_are_held_to_their_rules() {
-        assert_eq!(Facts::read(&good()).unwrap().to_value().unwrap(), good());
+        assert_eq!(json!(Facts::read(&good()).unwrap()), good());
         let digest = Digest::of(b"");
         let left = json!({ "built": "0123456789abcdef" });
         for backup in [
@@ -177,7 +168,7 @@ mod tests {
             json!({ "path": "~/v", "state": "link", "left": "nothing", "seen": digest }),
             json!({ "path": "~/v", "state": "tree", "left": { "seen": digest }, "seen": digest, "size": 1 }),
         ] {
-            assert_eq!(Facts::read(&backup).unwrap().to_value().unwrap(), backup);
+            assert_eq!(json!(Facts::read(&backup).unwrap()), backup);
         }
         let with = |key: &str, value: Value| {
             let mut facts = good();

@@ -2,8 +2,8 @@
 //! (<https://packaging.python.org/en/latest/specifications/recording-installed-packages/>).
 
 use super::names::{is_name, is_version, normal};
-use super::site::{at, walk};
-use crate::component::Result;
+use super::site::walk;
+use crate::component::{Error, Result};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ pub fn read(environment: &Path, minor: u32) -> Result<Installed> {
             }
             _ => return Ok(()),
         };
-        let text = fs::read(&info).map_err(at(&info))?;
+        let text = fs::read(&info).map_err(Error::at(&info))?;
         match metadata(&String::from_utf8_lossy(&text)) {
             None => installed.strange.push(name.into_owned()),
             Some((name, _)) if is_seed(&name, minor) => installed.seeds.push(normal(&name)),

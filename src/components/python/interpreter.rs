@@ -1,8 +1,8 @@
 //! A Python: which one it is, and which there are on this machine.
 
 use super::profile::Need;
-use super::site::shown;
 use crate::base::fault::Faulty;
+use crate::base::path::shown;
 use crate::base::process::{Command, PLAIN_ENV};
 use crate::component::{Error, Host, Result};
 use serde::Deserialize;

@@ -34,12 +34,12 @@ mod tests;
 
 use self::facts::{Facts, State};
 use self::profile::Profile;
-use self::site::{fingerprint, look, shown, Found};
-use crate::base::fault::Fault;
-use crate::base::name::{ComponentName, StreamName};
+use self::site::{fingerprint, look, Found};
+use crate::base::name::ComponentName;
+use crate::base::path::shown;
 use crate::component::{
-    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind,
-    Listed, Plan, Result, Scope, StreamSink, StreamSource, Survey, Thing, UndoStrength, LONGEST_LIST,
+    stream_name, Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal,
+    Kind, Listed, Plan, Result, Scope, StreamSink, StreamSource, Survey, Thing, UndoStrength, LONGEST_LIST,
 };
 use serde_json::Value;
 use std::ffi::OsString;
@@ -86,10 +86,8 @@ impl Kind for PythonKind {
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
         let profile = Profile::read(options)?;
-        let Some(path) = profile.path.clone() else {
-            return Err(Error::usage("it has no path").todo("add path = \"~/...\""));
-        };
-        Ok(Box::new(Python::new(name, &path, profile, None, host)?))
+        let place = host.place_in_profile(profile.path.as_deref(), "folder")?;
+        Ok(Box::new(Python::new(name, place, profile, None)))
     }
 
     fn from_facts(
@@ -104,12 +102,8 @@ impl Kind for PythonKind {
             return Err(Error::rule("V1", "the facts are those of a backup"));
         }
         let own = overrides.map(Profile::read).transpose()?.unwrap_or_default();
-        let of_bundle = Python::new(name, &facts.path, own.clone(), Some(facts.clone()), host);
-        let of_bundle = of_bundle.map_err(|e| Error::rule("V1", e))?;
-        Ok(Box::new(match own.path.clone() {
-            Some(path) => Python::new(name, &path, own, Some(facts), host)?,
-            None => of_bundle,
-        }))
+        let place = host.place_in_bundle(&facts.path, own.path.as_deref(), "folder", "V1")?;
+        Ok(Box::new(Python::new(name, place, own, Some(facts))))
     }
 
     fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
@@ -132,30 +126,24 @@ impl Kind for PythonKind {
         if facts.left.is_none() {
             return Err(Error::rule("V1", "the facts are not those of a backup"));
         }
-        Ok(Box::new(Python::new(name, &facts.path.clone(), Profile::default(), Some(facts), host)?))
+        let place = host.place(&facts.path, "folder")?;
+        Ok(Box::new(Python::new(name, place, Profile::default(), Some(facts))))
     }
 }
 
 impl Python {
     fn new(
         name: &ComponentName,
-        path: &str,
+        (path, path_text): (PathBuf, String),
         profile: Profile,
         facts: Option<Facts>,
-        host: &Host,
-    ) -> Result<Python> {
-        let (absolute, path_text) = host.place(path, "folder")?;
-        Ok(Python { name: name.clone(), path: absolute, path_text, profile, facts })
+    ) -> Python {
+        Python { name: name.clone(), path, path_text, profile, facts }
     }
 
     fn facts(&self) -> Result<&Facts> {
-        let none = || Error::new(Fault::Unexpected, "a component of a profile has nothing to restore");
-        self.facts.as_ref().ok_or_else(none)
+        self.facts.as_ref().ok_or_else(Error::not_of_a_bundle)
     }
-}
-
-fn stream_name(name: &str) -> Result<StreamName> {
-    StreamName::new(name).ok_or_else(|| Error::new(Fault::Unexpected, "the stream's name is not valid"))
 }
 
 /// Writes a small stream at once.
@@ -230,7 +218,7 @@ impl Component for Python {
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
         scope.require_whole("python")?;
         let (facts, findings) = capture::capture(self, scope, sink)?;
-        Ok(Captured { facts: facts.to_value()?, findings })
+        Captured::new(&facts, findings)
     }
 
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
@@ -255,7 +243,7 @@ impl Component for Python {
                 stream.finish()?;
             }
         }
-        Ok(Captured { facts: facts.to_value()?, findings: Vec::new() })
+        Captured::new(&facts, Vec::new())
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
@@ -299,8 +287,7 @@ impl Component for Python {
     }
 
     fn describe(&self, act: &Act) -> String {
-        let step = act::Step::read_all(std::slice::from_ref(act)).ok().and_then(|mut steps| steps.pop());
-        step.map_or_else(|| "an act that this kbpack does not know".to_owned(), |step| step.describe())
+        act.describe(act::Step::describe)
     }
 
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {

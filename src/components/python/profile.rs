@@ -6,9 +6,6 @@ use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::fmt;
 
-/// What to do about wrong options.
-const OPTIONS_REMEDY: &str = "correct it in the profile; the README lists the options of each kind";
-
 /// A component in a profile. In the target's own profile each word overrides the bundle's.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -34,13 +31,12 @@ pub struct Profile {
 impl Profile {
     /// Reads the options of a component's table.
     pub fn read(options: &Value) -> Result<Profile> {
-        let wrong = |what: &dyn fmt::Display| Error::usage(what).todo(OPTIONS_REMEDY);
-        let profile = Profile::deserialize(options).map_err(|e| wrong(&e))?;
+        let profile = Profile::deserialize(options).map_err(Error::options)?;
         let checks = require_checks(profile.imports.as_deref(), profile.scripts.as_deref());
-        checks.map_err(|what| wrong(&what))?;
+        checks.map_err(Error::options)?;
         let program = profile.interpreter.as_deref().unwrap_or("python3");
         if program.is_empty() || program.contains(char::is_control) {
-            return Err(wrong(&format_args!("interpreter {program:?} is no program")));
+            return Err(Error::options(format_args!("interpreter {program:?} is no program")));
         }
         Ok(profile)
     }

@@ -2,8 +2,9 @@
 //! second. Those are the first lines of its scripts, the scripts that activate it, and its own description; that nothing
 //! else names the place where it was built is proven, not assumed.
 
-use super::site::{at, shown, walk};
+use super::site::walk;
 use crate::base::digest::Digest;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
@@ -23,7 +24,7 @@ pub fn relocate(new: &Path, path: &Path) -> Result<()> {
     let config = new.join("pyvenv.cfg");
     rewrite(&config, new, path)?;
     walk(&new.join("bin"), &mut |file| {
-        let meta = fs::symlink_metadata(file).map_err(at(file))?;
+        let meta = fs::symlink_metadata(file).map_err(Error::at(file))?;
         if meta.is_file() && meta.len() <= MAX_SCRIPT {
             if let Some(content) = rewrite(file, new, path)? {
                 changed.insert(file.to_owned(), content);
@@ -36,7 +37,7 @@ pub fn relocate(new: &Path, path: &Path) -> Result<()> {
 
 /// Writes `path` in the place of `new`. Returns what is in the file then, if that changed it.
 fn rewrite(file: &Path, new: &Path, path: &Path) -> Result<Option<Vec<u8>>> {
-    let content = fs::read(file).map_err(at(file))?;
+    let content = fs::read(file).map_err(Error::at(file))?;
     let (from, to) = (new.as_os_str().as_bytes(), path.as_os_str().as_bytes());
     let mut text = Vec::with_capacity(content.len());
     let mut rest = 0;
@@ -50,7 +51,7 @@ fn rewrite(file: &Path, new: &Path, path: &Path) -> Result<Option<Vec<u8>>> {
     }
     text.extend_from_slice(&content[rest..]);
     // Into the file that is there, which keeps its mode.
-    fs::write(file, &text).map_err(at(file))?;
+    fs::write(file, &text).map_err(Error::at(file))?;
     Ok(Some(text))
 }
 
@@ -75,7 +76,7 @@ fn each_record(lib: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<
 
 /// Digest and size of the changed files in such a list: `../../../bin/x,sha256=...,123`.
 fn correct(record: &Path, changed: &BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
-    let text = fs::read_to_string(record).map_err(at(record))?;
+    let text = fs::read_to_string(record).map_err(Error::at(record))?;
     let bin = "../../../bin/";
     let content = |name: &str| changed.iter().find(|(path, _)| path.file_name().is_some_and(|n| n == name));
     let line = |line: &str| {
@@ -92,7 +93,7 @@ fn correct(record: &Path, changed: &BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
     let new: String = text.lines().map(|l| line(l) + "\n").collect();
     match new == text {
         true => Ok(()),
-        false => fs::write(record, new).map_err(at(record)),
+        false => fs::write(record, new).map_err(Error::at(record)),
     }
 }
 
@@ -100,10 +101,10 @@ fn correct(record: &Path, changed: &BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
 pub fn require_none_left(new: &Path, side: &Path) -> Result<()> {
     let finder = memmem::Finder::new(side.as_os_str().as_bytes());
     each_file(new, &mut |file| {
-        let meta = fs::symlink_metadata(file).map_err(at(file))?;
+        let meta = fs::symlink_metadata(file).map_err(Error::at(file))?;
         let named = match meta.is_symlink() {
             true => {
-                let target = fs::read_link(file).map_err(at(file))?;
+                let target = fs::read_link(file).map_err(Error::at(file))?;
                 finder.find(target.as_os_str().as_bytes()).is_some()
             }
             false => names(file, &finder)?,
@@ -118,7 +119,7 @@ pub fn require_none_left(new: &Path, side: &Path) -> Result<()> {
 }
 
 fn each_file(path: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
-    let meta = fs::symlink_metadata(path).map_err(at(path))?;
+    let meta = fs::symlink_metadata(path).map_err(Error::at(path))?;
     match meta.is_dir() {
         true => walk(path, &mut |entry| each_file(entry, each)),
         false => each(path),
@@ -127,12 +128,12 @@ fn each_file(path: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<(
 
 /// Whether a file has the text somewhere. Read in pieces that overlap.
 fn names(path: &Path, finder: &memmem::Finder<'_>) -> Result<bool> {
-    let mut file = File::open(path).map_err(at(path))?;
+    let mut file = File::open(path).map_err(Error::at(path))?;
     let overlap = finder.needle().len();
     let mut buffer = vec![0; (256 * 1024).max(overlap * 2)];
     let mut kept = 0;
     loop {
-        let n = file.read(&mut buffer[kept..]).map_err(at(path))?;
+        let n = file.read(&mut buffer[kept..]).map_err(Error::at(path))?;
         let filled = kept + n;
         if finder.find(&buffer[..filled]).is_some() {
             return Ok(true);
@@ -147,11 +148,11 @@ fn names(path: &Path, finder: &memmem::Finder<'_>) -> Result<bool> {
 
 /// Gives all of it to another user.
 pub fn give(path: &Path, uid: u32, gid: u32) -> Result<()> {
-    let meta = fs::symlink_metadata(path).map_err(at(path))?;
+    let meta = fs::symlink_metadata(path).map_err(Error::at(path))?;
     if meta.is_dir() {
         walk(path, &mut |entry| give(entry, uid, gid))?;
     }
-    std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(at(path))
+    std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(Error::at(path))
 }
 
 #[cfg(test)]

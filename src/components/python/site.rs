@@ -1,7 +1,7 @@
 //! Where an environment lies on this machine, and what is there.
 
+use crate::base::change::exists;
 use crate::base::digest::{Digest, Hasher};
-use crate::base::path::path_text;
 use crate::base::side::nearest_dir;
 use crate::component::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -18,26 +18,11 @@ const CONFIG: &str = "pyvenv.cfg";
 /// Where Python keeps what it compiled; it writes there whenever it runs.
 const CACHE: &str = "__pycache__";
 
-/// A path for people.
-pub fn shown(path: &Path) -> String {
-    path_text(path.as_os_str().as_bytes())
-}
-
-/// An I/O error at `path`.
-pub fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    move |e| Error::io(shown(path), e)
-}
-
 /// Where `path` really is: symlinks above its last segment are resolved, for what is there may itself be one.
 pub fn resolve(path: &Path) -> Result<PathBuf> {
     let dir = nearest_dir(path);
-    let real = fs::canonicalize(dir).map_err(at(dir))?;
+    let real = fs::canonicalize(dir).map_err(Error::at(dir))?;
     Ok(path.strip_prefix(dir).map_or_else(|_| path.to_owned(), |rest| real.join(rest)))
-}
-
-/// The folder that `path` stands in.
-pub fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
 }
 
 /// What is at a component's path.
@@ -59,16 +44,11 @@ pub fn look(path: &Path) -> Result<Found> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(Found::Nothing)
         }
-        Err(e) => Err(at(path)(e)),
-        Ok(meta) if meta.is_symlink() => Ok(Found::Link(fs::read_link(path).map_err(at(path))?)),
+        Err(e) => Err(Error::at(path)(e)),
+        Ok(meta) if meta.is_symlink() => Ok(Found::Link(fs::read_link(path).map_err(Error::at(path))?)),
         Ok(meta) if meta.is_dir() && path.join(CONFIG).is_file() => Ok(Found::Environment),
         Ok(_) => Ok(Found::Taken),
     }
-}
-
-/// Whether something is there, be it a symlink to nothing.
-pub fn exists(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
 }
 
 /// A digest of what is at `path`, by which it is known again: names, types, modes, sizes and times of all but what
@@ -83,7 +63,7 @@ pub fn fingerprint(path: &Path) -> Result<Option<Digest>> {
 }
 
 fn take_in(root: &Path, path: &Path, hasher: &mut Hasher) -> Result<()> {
-    let meta = fs::symlink_metadata(path).map_err(at(path))?;
+    let meta = fs::symlink_metadata(path).map_err(Error::at(path))?;
     let name = path.strip_prefix(root).unwrap_or(path);
     if name.file_name().is_some_and(|last| last == CACHE) || name == Path::new(MARK) {
         return Ok(());
@@ -96,7 +76,7 @@ fn take_in(root: &Path, path: &Path, hasher: &mut Hasher) -> Result<()> {
     }
     hasher.update(&meta.len().to_be_bytes());
     match meta.is_symlink() {
-        true => hasher.update(fs::read_link(path).map_err(at(path))?.as_os_str().as_bytes()),
+        true => hasher.update(fs::read_link(path).map_err(Error::at(path))?.as_os_str().as_bytes()),
         false => {
             hasher.update(&meta.mtime().to_be_bytes());
             hasher.update(&meta.mtime_nsec().to_be_bytes());
@@ -107,10 +87,10 @@ fn take_in(root: &Path, path: &Path, hasher: &mut Hasher) -> Result<()> {
 
 /// What is in the folder `dir`, by name.
 pub fn walk(dir: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
-    let entries = fs::read_dir(dir).map_err(at(dir))?;
+    let entries = fs::read_dir(dir).map_err(Error::at(dir))?;
     let mut paths = Vec::new();
     for entry in entries {
-        paths.push(entry.map_err(at(dir))?.path());
+        paths.push(entry.map_err(Error::at(dir))?.path());
     }
     paths.sort();
     paths.iter().try_for_each(|path| each(path))
@@ -118,7 +98,7 @@ pub fn walk(dir: &Path, each: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()>
 
 /// Bytes of all files below `dir`.
 pub fn size(dir: &Path) -> Result<u64> {
-    let meta = fs::symlink_metadata(dir).map_err(at(dir))?;
+    let meta = fs::symlink_metadata(dir).map_err(Error::at(dir))?;
     let mut bytes = meta.len();
     if meta.is_dir() {
         walk(dir, &mut |entry| {
@@ -157,7 +137,7 @@ impl Mark {
     /// Leaves it at `path`.
     pub fn leave(&self, path: &Path) -> Result<()> {
         let file = path.join(MARK);
-        let bytes = serde_json::to_vec(self).map_err(|e| at(&file)(e.into()))?;
-        fs::write(&file, bytes).map_err(at(&file))
+        let bytes = serde_json::to_vec(self).map_err(|e| Error::at(&file)(e.into()))?;
+        fs::write(&file, bytes).map_err(Error::at(&file))
     }
 }

@@ -7,13 +7,15 @@ use super::pip::{self, From};
 use super::plan::{Planned, Todo};
 use super::relocate;
 use super::requirement::{self, Requirement};
-use super::site::{at, exists, fingerprint, shown, Mark};
+use super::site::{fingerprint, Mark};
 use super::wanted::Wanted;
-use super::{stream_name, tree, wheel_stream, TREE};
+use super::{tree, wheel_stream, TREE};
+use crate::base::change::exists;
 use crate::base::digest::{Digest, Hasher};
 use crate::base::fsx::sync_dir;
+use crate::base::path::shown;
 use crate::base::side::{make_side, remove_side};
-use crate::component::{Error, Result, Scope, StreamSource};
+use crate::component::{stream_name, Error, Result, Scope, StreamSource};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -36,8 +38,8 @@ fn print_in(side: &Path) -> PathBuf {
 /// Reads the fingerprint of what was staged.
 pub fn staged_print(side: &Path) -> Result<Digest> {
     let file = print_in(side);
-    let text = fs::read_to_string(&file).map_err(at(&file))?;
-    Digest::parse(&text).ok_or_else(|| at(&file)(std::io::ErrorKind::InvalidData.into()))
+    let text = fs::read_to_string(&file).map_err(Error::at(&file))?;
+    Digest::parse(&text).ok_or_else(|| Error::at(&file)(std::io::ErrorKind::InvalidData.into()))
 }
 
 /// Builds it.
@@ -46,31 +48,33 @@ pub fn stage(plan: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> R
         return Ok(());
     }
     // What an earlier attempt left.
-    remove_side(&plan.side).map_err(at(&plan.side))?;
-    make_side(&plan.side).map_err(at(&plan.side))?;
+    remove_side(&plan.side).map_err(Error::at(&plan.side))?;
+    make_side(&plan.side).map_err(Error::at(&plan.side))?;
     let new = new_in(&plan.side, &plan.path);
     for folder in ["new", "old", "tmp", "wheels"] {
         let folder = plan.side.join(folder);
-        fs::create_dir(&folder).map_err(at(&folder))?;
+        fs::create_dir(&folder).map_err(Error::at(&folder))?;
     }
     match (&plan.todo, &plan.wanted) {
         (Todo::Nothing | Todo::Remove, _) | (Todo::Build(_), None) => {}
         (Todo::Build(python), Some(wanted)) => build(plan, python, wanted, &new, scope, streams)?,
-        (Todo::Restore(Some(target)), _) => std::os::unix::fs::symlink(target, &new).map_err(at(&new))?,
+        (Todo::Restore(Some(target)), _) => {
+            std::os::unix::fs::symlink(target, &new).map_err(Error::at(&new))?
+        }
         (Todo::Restore(None), _) => tree::unpack(streams.open(&stream_name(TREE)?)?, &new, scope)?,
     }
     for folder in ["tmp", "wheels"] {
         let folder = plan.side.join(folder);
-        fs::remove_dir_all(&folder).map_err(at(&folder))?;
+        fs::remove_dir_all(&folder).map_err(Error::at(&folder))?;
     }
     if let Some(print) = fingerprint(&new)? {
         let file = print_in(&plan.side);
-        fs::write(&file, print.to_string()).map_err(at(&file))?;
+        fs::write(&file, print.to_string()).map_err(Error::at(&file))?;
     }
     // All of it on disk before a commit moves it: of a tree of thousands of files, at once.
-    let side = File::open(&plan.side).map_err(at(&plan.side))?;
-    rustix::fs::syncfs(&side).map_err(|e| at(&plan.side)(e.into()))?;
-    sync_dir(&plan.side).map_err(at(&plan.side))
+    let side = File::open(&plan.side).map_err(Error::at(&plan.side))?;
+    rustix::fs::syncfs(&side).map_err(|e| Error::at(&plan.side)(e.into()))?;
+    sync_dir(&plan.side).map_err(Error::at(&plan.side))
 }
 
 fn build(
@@ -107,7 +111,7 @@ fn build(
     compile(plan, python, new, &temp, scope)?;
     relocate::require_none_left(new, &plan.side)?;
     // 5. How it is known again, and whose it is.
-    let tree = fingerprint(new)?.ok_or_else(|| at(new)(std::io::ErrorKind::NotFound.into()))?;
+    let tree = fingerprint(new)?.ok_or_else(|| Error::at(new)(std::io::ErrorKind::NotFound.into()))?;
     Mark { run: scope.run.to_owned(), wanted: wanted.digest, tree }.leave(new)?;
     match plan.owner {
         Some((uid, gid)) => relocate::give(new, uid, gid),
@@ -130,7 +134,7 @@ impl Install<'_> {
     fn wanted(&self, wanted: &Wanted) -> Result<()> {
         let write = |name: &str, text: String| {
             let path = self.temp.join(name);
-            fs::write(&path, text).map_err(at(&path)).map(|()| path.to_string_lossy().into_owned())
+            fs::write(&path, text).map_err(Error::at(&path)).map(|()| path.to_string_lossy().into_owned())
         };
         let mut args =
             vec!["-r".to_owned(), write("requirements.txt", requirement::write(&wanted.requirements))?];
@@ -175,16 +179,16 @@ fn unpack_wheels(wanted: &Wanted, to: &Path, scope: &Scope<'_>, streams: &dyn St
     for (number, (name, row)) in wanted.wheels.iter().enumerate() {
         scope.progress.expect(row.size);
         let path = to.join(name.as_str());
-        let mut file = File::create_new(&path).map_err(at(&path))?;
+        let mut file = File::create_new(&path).map_err(Error::at(&path))?;
         let mut stream = streams.open(&stream_name(&wheel_stream(number))?)?;
         let (mut hasher, mut buffer) = (Hasher::new(), vec![0; 128 * 1024]);
         loop {
-            let n = stream.read(&mut buffer).map_err(at(&path))?;
+            let n = stream.read(&mut buffer).map_err(Error::at(&path))?;
             if n == 0 {
                 break;
             }
             hasher.update(&buffer[..n]);
-            file.write_all(&buffer[..n]).map_err(at(&path))?;
+            file.write_all(&buffer[..n]).map_err(Error::at(&path))?;
             scope.progress.advance(n as u64);
         }
         if hasher.finish() != row.sha256 {

@@ -3,9 +3,9 @@
 use super::installed;
 use super::names::normal;
 use super::rows;
-use super::site::{at, look, Found};
-use super::{require_streams, stream_name, Python, INSTALLED};
-use crate::component::{Result, StreamSource, Thing};
+use super::site::{look, Found};
+use super::{require_streams, Python, INSTALLED};
+use crate::component::{stream_name, Error, Result, StreamSource, Thing};
 use std::fs;
 use std::path::Path;
 
@@ -25,8 +25,8 @@ pub fn present(path: &Path) -> Result<Option<Vec<Thing>>> {
     }
     let mut things = Vec::new();
     let lib = path.join("lib");
-    for entry in fs::read_dir(&lib).map_err(at(&lib))? {
-        let name = entry.map_err(at(&lib))?.file_name();
+    for entry in fs::read_dir(&lib).map_err(Error::at(&lib))? {
+        let name = entry.map_err(Error::at(&lib))?.file_name();
         let minor = name.to_str().and_then(|name| name.strip_prefix("python3.")?.parse().ok());
         let Some(minor) = minor else { continue };
         let installed = installed::read(path, minor)?.distributions;

@@ -1,8 +1,8 @@
 //! A backup: an environment as the files it is, in a PAX tar, and back.
 
-use super::site::{at, shown, walk, MARK};
+use super::site::{walk, MARK};
 use crate::base::fsx::Dir;
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
 use crate::component::{Error, Result, Scope, StreamWrite};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ pub fn pack(root: &Path, scope: &Scope<'_>, stream: &mut dyn StreamWrite) -> Res
     let mut out = Builder::new(stream);
     out.mode(tar::HeaderMode::Complete);
     pack_folder(root, root, scope, &mut out)?;
-    out.finish().map_err(at(root))
+    out.finish().map_err(Error::at(root))
 }
 
 fn pack_folder(
@@ -28,10 +28,13 @@ fn pack_folder(
     out: &mut Builder<&mut dyn StreamWrite>,
 ) -> Result<()> {
     walk(dir, &mut |path| {
-        let meta = fs::symlink_metadata(path).map_err(at(path))?;
+        let meta = fs::symlink_metadata(path).map_err(Error::at(path))?;
         let name = path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes();
-        let link =
-            if meta.is_symlink() { fs::read_link(path).map_err(at(path))? } else { Default::default() };
+        let link = if meta.is_symlink() {
+            fs::read_link(path).map_err(Error::at(path))?
+        } else {
+            Default::default()
+        };
         let time = format!("{}.{:09}", meta.mtime(), meta.mtime_nsec());
         let link = link.as_os_str().as_bytes();
         let records: [(&str, &[u8]); 3] = [("path", name), ("mtime", time.as_bytes()), ("linkpath", link)];
@@ -42,7 +45,7 @@ fn pack_folder(
             _ => return Ok(()),
         };
         let given = records.into_iter().filter(|(key, _)| *key != "linkpath" || meta.is_symlink());
-        out.append_pax_extensions(given).map_err(at(path))?;
+        out.append_pax_extensions(given).map_err(Error::at(path))?;
         let mut head = Header::new_ustar();
         head.set_entry_type(kind);
         head.set_mode(meta.mode() & 0o777);
@@ -53,16 +56,16 @@ fn pack_folder(
         // The names stand in the PAX records.
         if kind != EntryType::Regular {
             head.set_cksum();
-            out.append(&head, io::empty()).map_err(at(path))?;
+            out.append(&head, io::empty()).map_err(Error::at(path))?;
             return if kind == EntryType::Directory { pack_folder(root, path, scope, out) } else { Ok(()) };
         }
-        let mut file = File::open(path).map_err(at(path))?;
+        let mut file = File::open(path).map_err(Error::at(path))?;
         head.set_size(meta.len());
         head.set_cksum();
         scope.progress.expect(meta.len());
         // A file that grows meanwhile is cut.
         let mut content = (&mut file).take(meta.len());
-        out.append(&head, &mut content).map_err(at(path))?;
+        out.append(&head, &mut content).map_err(Error::at(path))?;
         if content.limit() > 0 {
             return Err(Error::not_ready(format_args!(
                 "{}: it became shorter while it was read",
@@ -77,27 +80,28 @@ fn pack_folder(
 
 /// Builds the tree in the new folder `to`. It is this machine's own backup; no entry leads out of the folder all the same.
 pub fn unpack(from: impl Read, to: &Path, scope: &Scope<'_>) -> Result<()> {
-    fs::create_dir(to).map_err(at(to))?;
-    let top = Dir::open(to).map_err(at(to))?;
+    fs::create_dir(to).map_err(Error::at(to))?;
+    let top = Dir::open(to).map_err(Error::at(to))?;
     let broken = |what: &dyn std::fmt::Display| Error::rule("V6", format_args!("stream tree: {what}"));
     let mut archive = Archive::new(from);
-    for entry in archive.entries().map_err(at(to))? {
-        let mut entry = entry.map_err(at(to))?;
+    for entry in archive.entries().map_err(Error::at(to))? {
+        let mut entry = entry.map_err(Error::at(to))?;
         let path = BundlePath::new(entry.path_bytes().into_owned()).map_err(|e| broken(&e))?;
         let mut time = None;
-        for record in entry.pax_extensions().map_err(at(to))?.into_iter().flatten() {
-            let record = record.map_err(at(to))?;
+        for record in entry.pax_extensions().map_err(Error::at(to))?.into_iter().flatten() {
+            let record = record.map_err(Error::at(to))?;
             time = if record.key_bytes() == b"mtime" { record.value().ok().and_then(time_of) } else { time };
         }
         let time = time.ok_or_else(|| broken(&"an entry without its time"))?;
-        let (kind, mode) = (entry.header().entry_type(), entry.header().mode().map_err(at(to))? & 0o777);
+        let (kind, mode) =
+            (entry.header().entry_type(), entry.header().mode().map_err(Error::at(to))? & 0o777);
         let place = to.join(path.as_path());
         let name = path.file_name();
         let parent = match path.parent() {
             Some(parent) => top.dir(parent.as_path()),
             None => Dir::open(to),
         };
-        let parent = parent.map_err(at(&place))?;
+        let parent = parent.map_err(Error::at(&place))?;
         match kind {
             EntryType::Directory => {
                 rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode | 0o700)).map_err(io::Error::from)
@@ -113,15 +117,16 @@ pub fn unpack(from: impl Read, to: &Path, scope: &Scope<'_>) -> Result<()> {
             }
             _ => return Err(broken(&"an entry that is no folder, file or symlink")),
         }
-        .map_err(at(&place))?;
+        .map_err(Error::at(&place))?;
         if scope.host.is_root() {
             let (uid, gid) = (entry.header().uid(), entry.header().gid());
-            let (uid, gid) = (uid.map_err(at(&place))?, gid.map_err(at(&place))?);
-            std::os::unix::fs::lchown(&place, Some(uid as u32), Some(gid as u32)).map_err(at(&place))?;
+            let (uid, gid) = (uid.map_err(Error::at(&place))?, gid.map_err(Error::at(&place))?);
+            std::os::unix::fs::lchown(&place, Some(uid as u32), Some(gid as u32))
+                .map_err(Error::at(&place))?;
         }
         let times = Timestamps { last_access: time, last_modification: time };
         let set = rustix::fs::utimensat(&parent, name, &times, AtFlags::SYMLINK_NOFOLLOW);
-        set.map_err(|e| at(&place)(e.into()))?;
+        set.map_err(|e| Error::at(&place)(e.into()))?;
     }
     Ok(())
 }

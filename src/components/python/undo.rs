@@ -2,26 +2,25 @@
 
 use super::act::Step;
 use super::commit::{rename, Position};
-use super::site::{at, exists, fingerprint, parent, resolve, shown};
+use super::site::{fingerprint, resolve};
 use super::stage::{new_in, old_in};
 use super::Python;
+use crate::base::change::{exists, free_name, remove_empty_dir};
 use crate::base::digest::Digest;
-use crate::base::fsx::sync_dir;
+use crate::base::fsx::{folder_of, sync_dir};
+use crate::base::path::shown;
 use crate::base::side::{remove_side, sides_left};
 use crate::component::{Act, Error, Finding, Result, Scope, Severity};
 use rustix::fs::{renameat_with, RenameFlags, CWD};
-use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// Puts the old state back and removes the staging area.
 pub fn undo(component: &Python, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in steps.iter().rev() {
         match step {
-            Step::MakeDir { path } => remove_dir(&path.0)?,
+            Step::MakeDir { path } => remove_empty_dir(&path.0).map_err(Error::at(&path.0))?,
             Step::Empty { .. } => {}
             Step::Put { path, side, was, new, .. } => {
                 findings.extend(unput(&path.0, &side.0, *was, *new, scope.run)?);
@@ -35,7 +34,7 @@ pub fn undo(component: &Python, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<F
 
 /// Removes the staging area and what was replaced, but for what is to be kept. After this there is no undo.
 pub fn finalise(component: &Python, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in &steps {
         if let Step::Put { path, side, keep: true, .. } | Step::Remove { path, side, keep: true } = step {
             let old = old_in(&side.0, &path.0);
@@ -47,7 +46,7 @@ pub fn finalise(component: &Python, scope: &Scope<'_>, acts: &[Act]) -> Result<(
     clear(component, scope, &steps)?;
     // The staging area was in one of them.
     steps.iter().try_for_each(|step| match step {
-        Step::Empty { path } => remove_dir(&path.0),
+        Step::Empty { path } => remove_empty_dir(&path.0).map_err(Error::at(&path.0)),
         _ => Ok(()),
     })
 }
@@ -57,16 +56,7 @@ fn clear(component: &Python, scope: &Scope<'_>, steps: &[Step]) -> Result<()> {
     if sides.is_empty() {
         sides = sides_left(&resolve(&component.path)?, scope.run, component.name.as_str());
     }
-    sides.iter().try_for_each(|side| remove_side(side).map_err(at(side)))
-}
-
-/// Removes a folder if nothing is in it.
-fn remove_dir(path: &Path) -> Result<()> {
-    match fs::remove_dir(path) {
-        // What is in it by now is not ours.
-        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Ok(()),
-        removed => removed.and_then(|()| sync_dir(parent(path))).map_err(at(path)),
-    }
+    sides.iter().try_for_each(|side| remove_side(side).map_err(Error::at(side)))
 }
 
 /// The new one goes back into the staging area, or is kept if it was changed; the old one comes back.
@@ -75,7 +65,7 @@ fn unput(path: &Path, side: &Path, was: bool, new: Digest, run: &str) -> Result<
     if !side.is_dir() {
         // Taken back before; or somebody took the staging area away.
         return match ours {
-            true => Err(side_is_gone(path, side)),
+            true => Err(Error::side_is_gone(path, side)),
             false => Ok(None),
         };
     }
@@ -85,8 +75,8 @@ fn unput(path: &Path, side: &Path, was: bool, new: Digest, run: &str) -> Result<
         Position::Before => return Ok(None),
         Position::Exchanged if ours => {
             let back = renameat_with(CWD, &staged, CWD, path, RenameFlags::EXCHANGE);
-            back.map_err(|e| at(path)(e.into()))?;
-            sync_dir(parent(path)).map_err(at(path))?;
+            back.map_err(|e| Error::at(path)(e.into()))?;
+            sync_dir(folder_of(path)).map_err(Error::at(path))?;
             return Ok(None);
         }
         // Now the new one is at its path, or something else is.
@@ -117,37 +107,9 @@ fn unremove(path: &Path, side: &Path, run: &str) -> Result<Option<Finding>> {
         }
         rename(&old, path)?;
     } else if !side.is_dir() && !exists(path) {
-        return Err(side_is_gone(path, side));
+        return Err(Error::side_is_gone(path, side));
     }
     Ok(kept)
-}
-
-fn side_is_gone(path: &Path, side: &Path) -> Error {
-    Error::not_ready(format_args!(
-        "the staging area {} is gone, and what the import put at {} is still there",
-        shown(side),
-        shown(path)
-    ))
-}
-
-/// Where what is kept of `path` goes, if the name is free.
-pub fn kept_name(path: &Path, run: &str) -> PathBuf {
-    beside(path, &format!(".kbpack-kept-{run}"))
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
-}
-
-/// The first such name that is free.
-fn free_name(path: &Path, run: &str) -> PathBuf {
-    let mut kept = kept_name(path, run);
-    while exists(&kept) {
-        kept = beside(&kept, "-");
-    }
-    kept
 }
 
 /// Moves what stands there now beside it.

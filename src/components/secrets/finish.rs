@@ -1,7 +1,8 @@
 //! After a commit that holds: what was edited is kept, and what is left of the staging goes. All of it may run twice.
 
-use super::side::{at, if_there, parent, run_dir, steps, sync_dir, Step};
+use super::side::{at, if_there, parent, sync_dir, Step};
 use crate::base::fsx;
+use crate::base::side::side_of;
 use crate::component::{Act, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,7 +15,7 @@ const MAX_NAME: usize = 240;
 
 /// Finalise: moves what is to be kept out of the side directory. May run twice.
 pub(super) fn keep_edits(acts: &[Act], run: &str) -> Result<()> {
-    for step in steps(acts)? {
+    for step in Act::steps(acts)? {
         match step {
             Step::Replace { path, aside, keep: true, .. } if fs::symlink_metadata(&aside).is_ok() => {
                 keep(&aside, &path, run)?;
@@ -28,7 +29,7 @@ pub(super) fn keep_edits(acts: &[Act], run: &str) -> Result<()> {
 
 /// Finalise: removes the directories that go if nothing is in them. What others put there keeps them.
 pub(super) fn clear_folders(acts: &[Act]) -> Result<()> {
-    for step in steps(acts)? {
+    for step in Act::steps(acts)? {
         let Step::Empty { path } = step else { continue };
         match fs::remove_dir(&path) {
             Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
@@ -62,13 +63,13 @@ pub(super) fn keep(from: &Path, path: &Path, run: &str) -> Result<PathBuf> {
 /// Removes the side directories of `component` that the acts name, and those beside `paths` and above.
 pub(super) fn clear(acts: &[Act], paths: &[PathBuf], run: &str, component: &str) -> Result<()> {
     let mut sides = BTreeSet::new();
-    for step in steps(acts)? {
+    for step in Act::steps(acts)? {
         if let Step::Replace { aside, .. } = step {
             sides.insert(parent(&aside).to_owned());
         }
     }
     for dir in paths.iter().flat_map(|path| path.ancestors().skip(1)) {
-        sides.insert(dir.join(run_dir(run)).join(component));
+        sides.insert(side_of(dir, run, component));
     }
     // A kill may come between the making of the run's directory and of the component's in it.
     for side in sides.iter().filter(|side| fs::symlink_metadata(parent(side)).is_ok()) {

@@ -51,20 +51,20 @@ use self::policy::Policy;
 use self::target::Planned;
 use self::values::{Values, MAX_DOCUMENT};
 use crate::base::fault::Fault;
-use crate::base::name::{ComponentName, StreamName};
+use crate::base::name::ComponentName;
 use crate::component::{
-    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal, Kind,
-    Listed, Login, NamedSecret, Near, NotPacked, Plan, Result, Scope, Severity, StreamSink, StreamSource,
-    Suggestion, Survey, Thing, UndoStrength,
+    stream_name, Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Holds, Host, Journal,
+    Kind, Listed, Login, NamedSecret, Near, NotPacked, Plan, Result, Scope, Severity, StreamSink,
+    StreamSource, Suggestion, Survey, Thing, UndoStrength,
 };
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// What to do about wrong options.
-const OPTIONS_REMEDY: &str = "correct it in the profile; the README lists the options of each kind";
+/// The only stream.
+const VALUES: &str = "values";
 
 /// The kind `secrets`.
 pub struct SecretsKind;
@@ -88,13 +88,12 @@ impl Kind for SecretsKind {
     }
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
-        let usage = |what: String| Error::usage(what).todo(OPTIONS_REMEDY);
-        let model = options::read(options).map_err(usage)?;
+        let model = options::read(options).map_err(Error::options)?;
         if let Some(flaw) = model.flaw() {
-            return Err(usage(flaw));
+            return Err(Error::options(flaw));
         }
         let component = Secrets { name: name.clone(), packed: model.clone(), model, host: host.clone() };
-        component.paths().map_err(|e| usage(e.to_string()))?;
+        component.paths().map_err(Error::options)?;
         Ok(Box::new(component))
     }
 
@@ -110,9 +109,7 @@ impl Kind for SecretsKind {
             return Err(Error::rule("X1", "the facts are those of a backup"));
         }
         if let Some(own) = overrides {
-            let usage = |what: String| {
-                Error::usage(format_args!("in this machine's profile: {what}")).todo(OPTIONS_REMEDY)
-            };
+            let usage = |what: String| Error::options(format_args!("in this machine's profile: {what}"));
             options::override_with(&mut component.model, own).map_err(usage)?;
             if let Some(flaw) = component.model.flaw() {
                 return Err(usage(flaw));
@@ -231,13 +228,7 @@ impl Secrets {
     }
 
     /// Writes the one stream.
-    fn write(
-        &self,
-        scope: &Scope<'_>,
-        sink: &dyn StreamSink,
-        values: &Values,
-        model: &Model,
-    ) -> Result<Value> {
+    fn write(&self, scope: &Scope<'_>, sink: &dyn StreamSink, values: &Values) -> Result<()> {
         scope.progress.expect(values.size());
         let mut document = SecretBuf::with_capacity(values.size() as usize * 4 / 3 + 64 * 1024);
         values.write(&mut document)?;
@@ -245,15 +236,15 @@ impl Secrets {
             let what = format_args!("the secrets of '{}' are more than {MAX_DOCUMENT} bytes", self.name);
             return Err(Error::new(Fault::Limit, what).todo("put some of them into a component of their own"));
         }
-        let mut stream = sink.create(&stream_name()?, Holds::Secrets)?;
+        let mut stream = sink.create(&stream_name(VALUES)?, Holds::Secrets)?;
         stream.write_all(document.bytes()).map_err(|e| Error::io("the secrets' values", e))?;
         stream.finish()?;
         scope.progress.advance(values.size());
-        serde_json::to_value(model).map_err(|e| Error::io("the facts", e.into()))
+        Ok(())
     }
 
     fn read_values(&self, streams: &dyn StreamSource) -> Result<Values> {
-        let name = stream_name()?;
+        let name = stream_name(VALUES)?;
         let size = match streams.list() {
             [only] if only.name == name && only.size <= MAX_DOCUMENT => only.size,
             _ => return Err(Error::rule("X3", "a component of kind secrets has one stream, 'values'")),
@@ -275,10 +266,6 @@ impl Secrets {
         }
         Values::read(document.bytes(), &self.packed)
     }
-}
-
-fn stream_name() -> Result<StreamName> {
-    StreamName::new("values").ok_or_else(|| Error::new(Fault::Unexpected, "the stream's name is not valid"))
 }
 
 fn planned(plan: &Plan) -> Result<&Planned> {
@@ -348,14 +335,14 @@ impl Component for Secrets {
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
         scope.require_whole("secrets")?;
         let found = source::gather(&self.host, &self.model)?;
-        let facts = self.write(scope, sink, &found.values, &found.model)?;
-        Ok(Captured { facts, findings: found.findings })
+        self.write(scope, sink, &found.values)?;
+        Captured::new(&found.model, found.findings)
     }
 
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
         let (values, model) = self.before(settled(plan)?)?;
-        let facts = self.write(scope, sink, &values, &model)?;
-        Ok(Captured { facts, findings: Vec::new() })
+        self.write(scope, sink, &values)?;
+        Captured::new(&model, Vec::new())
     }
 
     fn plan(&self, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<Plan> {
@@ -392,10 +379,6 @@ impl Component for Secrets {
 
     fn check_staged(&self, _scope: &Scope<'_>, plan: &Plan) -> Result<Vec<CheckResult>> {
         Ok(side::check_staged(planned(plan)?))
-    }
-
-    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
-        side::staged_path(plan.detail()?, path)
     }
 
     fn commit(&self, _scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {

@@ -65,21 +65,16 @@ impl Step {
 
 /// What an act does, in words. Its digests are of secrets, and stay out.
 pub(super) fn describe(act: &Act) -> String {
-    match serde_json::from_value(act.0.clone()) {
-        Err(_) => "an act that this kbpack does not know".to_owned(),
-        Ok(Step::MakeDir { path, .. }) => format!("make the folder {}", ShownPath(path)),
-        Ok(Step::Empty { path }) => {
-            format!("remove the folder {} in the end, if it is empty", ShownPath(path))
+    act.describe(|step: &Step| {
+        let path = ShownPath::from(step.path());
+        match step {
+            Step::MakeDir { .. } => format!("make the folder {path}"),
+            Step::Empty { .. } => format!("remove the folder {path} in the end, if it is empty"),
+            Step::Replace { staged: None, .. } => format!("take {path} away"),
+            Step::Replace { old: None, .. } => format!("put {path} in place"),
+            Step::Replace { .. } => format!("replace {path}"),
         }
-        Ok(Step::Replace { path, staged: None, .. }) => format!("take {} away", ShownPath(path)),
-        Ok(Step::Replace { path, old: None, .. }) => format!("put {} in place", ShownPath(path)),
-        Ok(Step::Replace { path, .. }) => format!("replace {}", ShownPath(path)),
-    }
-}
-
-/// The name of a run's side directory; each component has one below it.
-pub(super) fn run_dir(run: &str) -> String {
-    format!(".kbpack-stage-{run}")
+    })
 }
 
 pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
@@ -181,12 +176,6 @@ fn check_file(target: &Target, path: &Path, what: &str) -> CheckResult {
     CheckResult::new(name, failure)
 }
 
-/// The staged file that will be `path`.
-pub(super) fn staged_path(plan: &Planned, path: &Path) -> Option<PathBuf> {
-    let (n, target) = plan.targets.iter().enumerate().find(|(_, t)| t.path == path)?;
-    (target.changes() && target.new.bytes().is_some()).then(|| staged_at(target, n))
-}
-
 /// Puts the staged files in place. Nothing is touched if one of the files was edited since the plan, or is no longer
 /// where the plan saw it.
 pub(super) fn commit(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
@@ -236,7 +225,7 @@ fn intend(journal: &mut dyn Journal, mut step: Step) -> Result<Step> {
     if let Some(time) = step.folder() {
         *time = folder.map(|meta| (meta.mtime(), meta.mtime_nsec()));
     }
-    journal.intend(&[Act::of(&step)?])?;
+    journal.intend_step(&step)?;
     Ok(step)
 }
 
@@ -283,14 +272,10 @@ fn set_aside(path: &Path, aside: &Path, link: bool) -> io::Result<()> {
     fs::rename(path, aside)
 }
 
-pub(super) fn steps(acts: &[Act]) -> Result<Vec<Step>> {
-    Act::steps(acts)
-}
-
 /// Takes the steps back, last first, each as far as it got; their folders get their times back.
 pub(super) fn undo(acts: &[Act], run: &str) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for step in steps(acts)?.iter().rev() {
+    for step in Act::steps::<Step>(acts)?.iter().rev() {
         let (path, folder) = match step {
             Step::MakeDir { path, folder } => match fs::remove_dir(path) {
                 // What is in it by now is not ours.

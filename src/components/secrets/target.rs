@@ -5,6 +5,7 @@ use super::logins::Deployed;
 use super::model::{Model, VarName, MAX_JSON};
 use crate::base::digest::Digest;
 use crate::base::secret::Secret;
+use crate::base::side::side_of;
 use crate::component::{Change, ChangeKind, Error, Finding, Plan, Result, Scope, Severity};
 use rustix::fs::{access, Access};
 use std::collections::{BTreeMap, BTreeSet};
@@ -220,7 +221,7 @@ impl Draft<'_> {
             gid: place.seen.as_ref().map(|s| s.gid),
             mode: mode & 0o777,
             mtime: self.model.backup.as_ref().and_then(|backup| backup.times.get(&place.shown).copied()),
-            side: dir.join(super::side::run_dir(self.scope.run)).join(self.component),
+            side: side_of(&dir, self.scope.run, self.component),
             keep: self.is_edited(&place),
             path: place.path,
             new,

@@ -11,6 +11,7 @@ use crate::components::conformance::{
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{symlink, PermissionsExt};
+use std::path::Path;
 
 const BASHRC: &str = include_str!("../../../fixtures/kage-bunshin/bashrc");
 

@@ -3,10 +3,11 @@
 use super::check::{integrity, Integrity};
 use super::content;
 use super::facts::{Database, Facts, Mode, State};
-use super::open::{self, shown};
+use super::open;
 use super::snapshot::Snapshot;
-use super::{stream_name, DATABASE, TABLES};
-use crate::component::{Error, Finding, Holds, Result, Scope, Severity, StreamSink, Survey};
+use super::{DATABASE, TABLES};
+use crate::base::path::shown;
+use crate::component::{stream_name, Error, Finding, Holds, Result, Scope, Severity, StreamSink, Survey};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -79,11 +80,11 @@ pub fn capture(
     stream.label("database");
     snapshot.pages(&mut |page| {
         scope.progress.advance(page.len() as u64);
-        stream.write_all(page).map_err(|e| Error::io(shown(path), e))
+        stream.write_all(page).map_err(Error::at(path))
     })?;
     stream.finish()?;
 
-    let meta = fs::metadata(path).map_err(|e| Error::io(shown(path), e))?;
+    let meta = fs::metadata(path).map_err(Error::at(path))?;
     let database = Database {
         size,
         page_size,

@@ -3,11 +3,12 @@
 use super::capture::foreign_key_violations;
 use super::content::{self, Table};
 use super::facts::Database;
-use super::open::{self, code, shown, sql};
+use super::open::{self, code, sql};
 use super::plan::{Planned, Wanted};
 use super::snapshot::Snapshot;
 use super::stage::new_in;
 use crate::base::digest::Digest;
+use crate::base::path::shown;
 use crate::component::{CheckResult, Result};
 use rusqlite::ErrorCode;
 use std::path::Path;

@@ -2,19 +2,16 @@
 
 use super::act::Step;
 use super::check::{digest_of, digest_of_staged};
-use super::open::{self, beside, shown, sql, SIDE_FILES};
+use super::open::{self, sql, SIDE_FILES};
 use super::plan::{Planned, Todo};
-use super::site::{parent, resolve};
+use super::site::resolve;
 use super::stage::{edited, new_in, old_in};
 use super::transfer::transfer;
+use crate::base::change::{beside, make_dir, move_new};
 use crate::base::digest::Digest;
-use crate::base::fsx::sync_dir;
-use crate::base::path::ShownPath;
+use crate::base::path::{shown, ShownPath};
 use crate::component::{Error, Journal, Result};
-use rustix::fs::{renameat_with, RenameFlags, CWD};
-use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,14 +45,13 @@ fn place(plan: &Planned, journal: &mut dyn Journal) -> Result<()> {
         return Ok(());
     }
     for dir in plan.dirs.iter().filter(|dir| !dir.is_dir()) {
-        Step::MakeDir { path: ShownPath(dir.clone()) }.intend(journal)?;
-        let made = DirBuilder::new().mode(0o700).create(dir).and_then(|()| sync_dir(parent(dir)));
-        made.map_err(|e| Error::io(shown(dir), e))?;
+        journal.intend_step(&Step::MakeDir { path: ShownPath(dir.clone()) })?;
+        make_dir(dir, 0o700).map_err(Error::at(dir))?;
     }
     let digest = digest_of_staged(&new)?;
     let step =
         Step::Place { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), new: digest };
-    step.intend(journal)?;
+    journal.intend_step(&step)?;
     move_new(&new, &plan.path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => edited(&plan.path),
         _ => Error::io(shown(&plan.path), e),
@@ -80,7 +76,7 @@ fn write(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Journ
         new,
         keep: plan.keep,
     };
-    step.intend(journal)?;
+    journal.intend_step(&step)?;
     transfer(&from, &plan.path, old, timeout)
 }
 
@@ -100,24 +96,14 @@ fn remove(plan: &Planned, old: Digest, timeout: Duration, journal: &mut dyn Jour
         return move_with_side_files(&plan.path, &aside);
     }
     for dir in &plan.empties {
-        Step::Empty { path: ShownPath(dir.clone()) }.intend(journal)?;
+        journal.intend_step(&Step::Empty { path: ShownPath(dir.clone()) })?;
     }
-    Step::Remove { path: ShownPath(plan.path.clone()), side: ShownPath(plan.side.clone()), keep: plan.keep }
-        .intend(journal)?;
+    journal.intend_step(&Step::Remove {
+        path: ShownPath(plan.path.clone()),
+        side: ShownPath(plan.side.clone()),
+        keep: plan.keep,
+    })?;
     move_with_side_files(&plan.path, &aside)
-}
-
-/// Moves a file to a name that is free, and puts that on disk.
-pub fn move_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot refuse: look first.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if fs::symlink_metadata(to).is_err() => {
-            fs::rename(from, to)?;
-        }
-        moved => moved?,
-    }
-    sync_dir(parent(to))?;
-    sync_dir(parent(from))
 }
 
 /// Moves a database and what SQLite keeps beside it. The database first: what a program makes in the meantime in its place,
@@ -128,7 +114,7 @@ pub fn move_with_side_files(from: &Path, to: &Path) -> Result<()> {
     for (from, to) in pairs {
         match move_new(&from, &to) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            moved => moved.map_err(|e| Error::io(shown(&from), e))?,
+            moved => moved.map_err(Error::at(&from))?,
         }
     }
     Ok(())

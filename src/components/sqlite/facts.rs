@@ -4,16 +4,12 @@ use super::left::Left;
 use crate::component::{Error, Result};
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
-use std::fmt::Display;
 use std::time::Duration;
 
 /// How long a busy database is waited for, unless a profile says otherwise.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait that a profile may ask for (seconds).
 const MAX_TIMEOUT: u64 = 3600;
-
-/// What to do about wrong options.
-const OPTIONS_REMEDY: &str = "correct it in the profile; the README lists the options of each kind";
 
 /// A component in a profile. In the target's own profile each word overrides the bundle's.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -28,10 +24,9 @@ pub struct Profile {
 impl Profile {
     /// Reads the options of a component's table.
     pub fn read(options: &Value) -> Result<Profile> {
-        let wrong = |what: &dyn Display| Error::usage(what).todo(OPTIONS_REMEDY);
-        let profile = Profile::deserialize(options).map_err(|e| wrong(&e))?;
+        let profile = Profile::deserialize(options).map_err(Error::options)?;
         if profile.busy_timeout.is_some_and(|seconds| seconds > MAX_TIMEOUT) {
-            return Err(wrong(&format_args!("busy-timeout is at most {MAX_TIMEOUT} (seconds)")));
+            return Err(Error::options(format_args!("busy-timeout is at most {MAX_TIMEOUT} (seconds)")));
         }
         Ok(profile)
     }
@@ -143,23 +138,14 @@ pub struct Facts {
     #[serde(default, deserialize_with = "crate::base::json::set", skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
     /// In a backup of a path where nothing was: how many folders above it were not there either.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::base::json::is_zero")]
     pub above: u32,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 impl Facts {
     /// Of a path where nothing is.
     pub fn absent(path: &str) -> Facts {
         Facts { path: path.to_owned(), state: State::Absent, database: None, left: None, above: 0 }
-    }
-
-    /// For the manifest.
-    pub fn to_value(&self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|e| Error::io("the facts", e.into()))
     }
 
     /// From a manifest, held to the rules L1 and L2.
@@ -203,7 +189,7 @@ mod tests {
     #[test]
     fn facts_are_held_to_their_rules() {
         let facts = Facts::read(&good()).unwrap();
-        assert_eq!(facts.to_value().unwrap(), good());
+        assert_eq!(json!(facts), good());
         Facts::read(&json!({ "path": "~/a.db", "state": "absent" })).unwrap();
         let with = |key: &str, value: Value| {
             let mut facts = good();

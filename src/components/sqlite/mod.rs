@@ -27,15 +27,17 @@ mod tests;
 
 use self::facts::{Facts, Profile, State};
 use self::left::Left;
-use self::open::{beside, SIDE_FILES};
-use crate::base::fault::Fault;
-use crate::base::name::{ComponentName, StreamName};
+use self::open::SIDE_FILES;
+use crate::base::change::beside;
+use crate::base::name::ComponentName;
+use crate::base::path::shown;
 use crate::component::{
-    Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind, Listed, Near,
-    Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, Thing, UndoStrength, LONGEST_LIST,
+    stream_name, Act, Against, Captured, CheckResult, Claim, Component, Error, Finding, Host, Journal, Kind,
+    Listed, Near, Plan, Result, Scope, StreamSink, StreamSource, Suggestion, Survey, Thing, UndoStrength,
+    LONGEST_LIST,
 };
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The stream with the database file.
@@ -70,10 +72,8 @@ impl Kind for SqliteKind {
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
         let profile = Profile::read(options)?;
-        let Some(path) = &profile.path else {
-            return Err(Error::usage("it has no path").todo("add path = \"~/...\""));
-        };
-        Ok(Box::new(Sqlite::new(name, path, profile.busy_timeout(), None, host)?))
+        let place = host.place_in_profile(profile.path.as_deref(), "file")?;
+        Ok(Box::new(Sqlite::new(name, place, profile.busy_timeout(), None)))
     }
 
     fn from_facts(
@@ -88,12 +88,8 @@ impl Kind for SqliteKind {
             return Err(Error::rule("L1", "the facts are those of a backup"));
         }
         let own = overrides.map(Profile::read).transpose()?.unwrap_or_default();
-        let of_bundle = Sqlite::new(name, &facts.path, own.busy_timeout(), Some(facts.clone()), host);
-        let of_bundle = of_bundle.map_err(|e| Error::rule("L1", e))?;
-        Ok(Box::new(match &own.path {
-            Some(path) => Sqlite::new(name, path, own.busy_timeout(), Some(facts), host)?,
-            None => of_bundle,
-        }))
+        let place = host.place_in_bundle(&facts.path, own.path.as_deref(), "file", "L1")?;
+        Ok(Box::new(Sqlite::new(name, place, own.busy_timeout(), Some(facts))))
     }
 
     fn measure(&self, facts: &Value) -> Vec<(&'static str, u64)> {
@@ -117,25 +113,23 @@ impl Kind for SqliteKind {
             return Err(Error::rule("L1", "the facts are not those of a backup"));
         }
         let timeout = own.map(Profile::read).transpose()?.unwrap_or_default().busy_timeout();
-        Ok(Box::new(Sqlite::new(name, &facts.path.clone(), timeout, Some(facts), host)?))
+        let place = host.place(&facts.path, "file")?;
+        Ok(Box::new(Sqlite::new(name, place, timeout, Some(facts))))
     }
 }
 
 impl Sqlite {
     fn new(
         name: &ComponentName,
-        path: &str,
+        (path, path_text): (PathBuf, String),
         timeout: Duration,
         facts: Option<Facts>,
-        host: &Host,
-    ) -> Result<Sqlite> {
-        let (absolute, path_text) = host.place(path, "file")?;
-        Ok(Sqlite { name: name.clone(), path: absolute, path_text, timeout, facts })
+    ) -> Sqlite {
+        Sqlite { name: name.clone(), path, path_text, timeout, facts }
     }
 
     fn facts(&self) -> Result<&Facts> {
-        let none = || Error::new(Fault::Unexpected, "a component of a profile has nothing to restore");
-        self.facts.as_ref().ok_or_else(none)
+        self.facts.as_ref().ok_or_else(Error::not_of_a_bundle)
     }
 
     /// The database to be read; `None` if nothing is there, which only a backup takes for a state.
@@ -145,7 +139,7 @@ impl Sqlite {
             (true, _) => Ok(Some(place.real)),
             (false, Some(_)) => Ok(None),
             (false, None) => {
-                let what = format!("{}: there is no database", open::shown(&self.path));
+                let what = format!("{}: there is no database", shown(&self.path));
                 Err(Error::not_ready(what)
                     .todo("correct the path in the profile, or leave the component out with --skip"))
             }
@@ -160,10 +154,6 @@ impl Sqlite {
             None => Ok((Facts::absent(&self.path_text), Vec::new())),
         }
     }
-}
-
-fn stream_name(name: &str) -> Result<StreamName> {
-    StreamName::new(name).ok_or_else(|| Error::new(Fault::Unexpected, "the stream's name is not valid"))
 }
 
 /// Rule L3: the streams are those that the facts call for.
@@ -209,7 +199,7 @@ impl Component for Sqlite {
 
     fn capture(&self, scope: &Scope<'_>, sink: &dyn StreamSink) -> Result<Captured> {
         let (facts, findings) = self.read(scope, sink)?;
-        Ok(Captured { facts: facts.to_value()?, findings })
+        Captured::new(&facts, findings)
     }
 
     fn back_up(&self, scope: &Scope<'_>, plan: &Plan, sink: &dyn StreamSink) -> Result<Captured> {
@@ -217,7 +207,7 @@ impl Component for Sqlite {
         let left = Left::by(plan.wanted.as_ref())?;
         let (facts, findings) = self.read(scope, sink)?;
         let above = if facts.state == State::Absent { plan.dirs.len() as u32 } else { 0 };
-        Ok(Captured { facts: Facts { left: Some(left), above, ..facts }.to_value()?, findings })
+        Captured::new(&Facts { left: Some(left), above, ..facts }, findings)
     }
 
     fn list(&self, streams: &dyn StreamSource, each: &mut dyn FnMut(Listed)) -> Result<()> {
@@ -243,18 +233,12 @@ impl Component for Sqlite {
         check::staged(plan::of(plan)?)
     }
 
-    fn staged_path(&self, _scope: &Scope<'_>, plan: &Plan, path: &Path) -> Option<PathBuf> {
-        let plan = plan::of(plan).ok()?;
-        (plan.todo.writes() && plan.path == path).then(|| stage::new_in(&plan.side))
-    }
-
     fn commit(&self, _scope: &Scope<'_>, plan: &Plan, journal: &mut dyn Journal) -> Result<()> {
         commit::commit(plan::of(plan)?, self.timeout, journal)
     }
 
     fn describe(&self, act: &Act) -> String {
-        let step = act::Step::read_all(std::slice::from_ref(act)).ok().and_then(|mut steps| steps.pop());
-        step.map_or_else(|| "an act that this kbpack does not know".to_owned(), |step| step.describe())
+        act.describe(act::Step::describe)
     }
 
     fn undo(&self, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {

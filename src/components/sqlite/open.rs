@@ -3,18 +3,18 @@
 //! A database is another program's, or another machine's: nothing in its schema is trusted, so that what is read of it
 //! can run no function that has effects, and no extension is loaded.
 
+use crate::base::change::beside;
 use crate::base::fault::Fault;
 use crate::base::interrupt::{self, Interrupted};
-use crate::base::path::path_text;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{accessat, Access, AtFlags, CWD};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// What a database file begins with.
@@ -22,18 +22,6 @@ pub const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// How many of SQLite's steps pass between two looks for a signal.
 const STEPS: i32 = 10_000;
-
-/// A path for people.
-pub fn shown(path: &Path) -> String {
-    path_text(path.as_os_str().as_bytes())
-}
-
-/// The file that SQLite keeps beside a database: `-wal`, `-shm` or `-journal`.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
-}
 
 /// What SQLite keeps beside a database.
 pub const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];

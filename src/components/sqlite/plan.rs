@@ -3,17 +3,17 @@
 use super::content::{self, Table};
 use super::facts::{Database, Encoding, JournalMode};
 use super::left::{said, Left};
-use super::open::{self, beside, shown, SIDE_FILES};
+use super::open::{self, SIDE_FILES};
 use super::site::resolve;
 use super::snapshot::Snapshot;
-use super::undo::kept_name;
-use super::{require_streams, stream_name, Sqlite, TABLES};
+use super::{require_streams, Sqlite, TABLES};
+use crate::base::change::{beside, kept_name};
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, Faulty};
-use crate::base::path::path_text;
+use crate::base::path::{path_text, shown};
 use crate::base::side::{nearest_dir, side_of};
 use crate::component::{
-    Change, ChangeKind, Error, Finding, Host, Plan, Result, Scope, Severity, StreamSource,
+    stream_name, Change, ChangeKind, Error, Finding, Host, Plan, Result, Scope, Severity, StreamSource,
 };
 use rustix::fs::{accessat, Access, AtFlags, CWD};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Where a database lies on this machine.
 
-use super::open::shown;
+use crate::base::path::shown;
 use crate::base::side::nearest_dir;
 use crate::component::{Error, Result};
 use std::fs;
@@ -18,14 +18,10 @@ pub struct Place {
     pub exists: bool,
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    move |e| Error::io(shown(path), e)
-}
-
 /// Finds out where `path` really is.
 pub fn resolve(path: &Path) -> Result<Place> {
     let dir = nearest_dir(path);
-    let real_dir = fs::canonicalize(dir).map_err(at(dir))?;
+    let real_dir = fs::canonicalize(dir).map_err(Error::at(dir))?;
     let lexical = path.strip_prefix(dir).map_or_else(|_| path.to_owned(), |rest| real_dir.join(rest));
     let exists = match fs::metadata(&lexical) {
         Ok(meta) if meta.is_file() => true,
@@ -35,13 +31,8 @@ pub fn resolve(path: &Path) -> Result<Place> {
             return Err(Error::not_ready(format_args!("{}: a symlink to nothing", shown(path)))
                 .todo("remove it, or make what it points to"))
         }
-        Err(e) => return Err(at(path)(e)),
+        Err(e) => return Err(Error::at(path)(e)),
     };
-    let real = if exists { fs::canonicalize(&lexical).map_err(at(path))? } else { lexical.clone() };
+    let real = if exists { fs::canonicalize(&lexical).map_err(Error::at(path))? } else { lexical.clone() };
     Ok(Place { lexical, real, exists })
-}
-
-/// The folder that `path` stands in.
-pub fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
 }

@@ -4,10 +4,11 @@
 //! small, and no copy is made on a disk. Writers go on where there is such a log; with a rollback journal they wait.
 
 use super::facts::{Encoding, JournalMode};
-use super::open::{shown, sql};
+use super::open::sql;
 use crate::base::digest::{Digest, Hasher};
 use crate::base::fault::Fault;
 use crate::base::interrupt;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use rusqlite::Connection;
 use std::fs::{File, OpenOptions};
@@ -156,7 +157,7 @@ impl<'c> Snapshot<'c> {
 
     /// Copies it into a new file, 0600, and puts that on disk.
     pub fn copy_to(&self, path: &Path) -> Result<()> {
-        let io = |e: std::io::Error| Error::io(shown(path), e);
+        let io = Error::at(path);
         let mut file = new_file(path).map_err(io)?;
         self.pages(&mut |page| file.write_all(page).map_err(io))?;
         file.sync_all().map_err(io)

@@ -1,13 +1,14 @@
 //! The new database and a copy of the old one, complete, out of sight: `new.db` and `old.db` in the staging area.
 
 use super::facts::{Database, JournalMode};
-use super::open::{self, shown, sql, MAGIC};
+use super::open::{self, sql, MAGIC};
 use super::plan::{Planned, Todo};
 use super::snapshot::{new_file, Snapshot, JOURNAL_BYTES};
-use super::{stream_name, DATABASE};
+use super::DATABASE;
 use crate::base::fsx::sync_dir;
+use crate::base::path::shown;
 use crate::base::side::make_side;
-use crate::component::{Error, Result, Scope, StreamSource};
+use crate::component::{stream_name, Error, Result, Scope, StreamSource};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{fchown, FileExt, PermissionsExt};
@@ -29,7 +30,7 @@ pub fn stage(plan: &Planned, timeout: Duration, scope: &Scope<'_>, streams: &dyn
     if plan.todo == Todo::Nothing {
         return Ok(());
     }
-    make_side(&plan.side).map_err(|e| Error::io(shown(&plan.side), e))?;
+    make_side(&plan.side).map_err(Error::at(&plan.side))?;
     if let (true, Some(wanted)) = (plan.todo.writes(), &plan.wanted) {
         scope.progress.expect(wanted.database.size);
         write_new(plan, &wanted.database, scope, streams)?;
@@ -45,7 +46,7 @@ pub fn stage(plan: &Planned, timeout: Duration, scope: &Scope<'_>, streams: &dyn
         snapshot.copy_to(&copy)?;
         at_least_a_page(&copy)?;
     }
-    sync_dir(&plan.side).map_err(|e| Error::io(shown(&plan.side), e))
+    sync_dir(&plan.side).map_err(Error::at(&plan.side))
 }
 
 /// Something wrote to the database after it was planned.
@@ -68,7 +69,7 @@ fn write_new(
     streams: &dyn StreamSource,
 ) -> Result<()> {
     let path = new_in(&plan.side);
-    let io = |e: io::Error| Error::io(shown(&path), e);
+    let io = Error::at(&path);
     fresh(&path)?;
     let mut file = new_file(&path).map_err(io)?;
     let mut stream = streams.open(&stream_name(DATABASE)?)?;
@@ -142,12 +143,12 @@ fn set_journal_mode(file: &File, head: &[u8], mode: JournalMode) -> io::Result<(
 /// Gives an empty file, which is a database in which nothing was ever written, its first page: else a copy of it page
 /// by page would begin and end in one step.
 fn at_least_a_page(path: &Path) -> Result<()> {
-    if fs::metadata(path).map_err(|e| Error::io(shown(path), e))?.len() > 0 {
+    if fs::metadata(path).map_err(Error::at(path))?.len() > 0 {
         return Ok(());
     }
     let connection = open::to_write(path, Duration::ZERO)?;
     connection.execute_batch("VACUUM").map_err(|e| sql(path, &e))?;
     drop(connection);
-    let file = OpenOptions::new().write(true).open(path).map_err(|e| Error::io(shown(path), e))?;
-    file.sync_all().map_err(|e| Error::io(shown(path), e))
+    let file = OpenOptions::new().write(true).open(path).map_err(Error::at(path))?;
+    file.sync_all().map_err(Error::at(path))
 }

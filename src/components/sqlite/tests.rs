@@ -5,13 +5,15 @@
 use super::check::digest_of;
 use super::plan::{of, Todo};
 use super::*;
-use crate::base::fault::Faulty;
+use crate::base::fault::{Fault, Faulty};
+use crate::base::name::StreamName;
 use crate::component::{ChangeKind, Holds, Nobody, Progress, Severity, StreamInfo, StreamWrite};
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 mod conformance;

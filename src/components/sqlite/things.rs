@@ -4,8 +4,8 @@ use super::content::{self, Table};
 use super::facts::Encoding;
 use super::open;
 use super::snapshot::Snapshot;
-use super::{require_streams, stream_name, Sqlite, TABLES};
-use crate::component::{Result, StreamSource, Thing};
+use super::{require_streams, Sqlite, TABLES};
+use crate::component::{stream_name, Result, StreamSource, Thing};
 use std::path::Path;
 use std::time::Duration;
 

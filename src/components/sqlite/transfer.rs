@@ -4,11 +4,12 @@
 //! It happens as a whole or not at all: SQLite's own journal undoes what a kill or a power cut interrupts.
 
 use super::facts::JournalMode;
-use super::open::{self, busy, shown, sql};
+use super::open::{self, busy, sql};
 use super::snapshot::Snapshot;
 use super::stage::edited;
 use crate::base::digest::Digest;
 use crate::base::interrupt;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::Connection;
@@ -29,7 +30,7 @@ const CHANGE_COUNTER: u64 = 24;
 /// change counter, or, where there is a write-ahead log, by a second connection, which may read all the while.
 pub fn transfer(from: &Path, to: &Path, expected: Digest, timeout: Duration) -> Result<()> {
     // Closed last: to close a file drops the locks that the process has on it.
-    let raw = File::open(to).map_err(|e| Error::io(shown(to), e))?;
+    let raw = File::open(to).map_err(Error::at(to))?;
     let source = open::staged(from)?;
     let watch = open::to_read(to, timeout)?;
     let mut target = open::to_write(to, timeout)?;

@@ -2,20 +2,20 @@
 
 use super::act::Step;
 use super::check::digest_of;
-use super::commit::{move_new, move_with_side_files};
-use super::open::{self, beside, shown, SIDE_FILES};
-use super::site::{parent, resolve};
+use super::commit::move_with_side_files;
+use super::open::{self, SIDE_FILES};
+use super::site::resolve;
 use super::snapshot::Snapshot;
 use super::stage::{new_in, old_in};
 use super::transfer::transfer;
 use super::Sqlite;
+use crate::base::change::{beside, free_name, kept_name, move_new, remove_empty_dir};
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, Faulty};
-use crate::base::fsx::sync_dir;
+use crate::base::fsx::{folder_of, sync_dir};
+use crate::base::path::shown;
 use crate::base::side::{remove_side, sides_left};
 use crate::component::{Act, Error, Finding, Result, Scope, Severity};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,11 +25,11 @@ const ATTEMPTS: u32 = 5;
 /// Puts the old state back and removes the staging area.
 pub fn undo(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in steps.iter().rev() {
         let kept = match step {
             Step::MakeDir { path } => {
-                remove_dir(&path.0)?;
+                remove_empty_dir(&path.0).map_err(Error::at(&path.0))?;
                 None
             }
             Step::Empty { .. } => None,
@@ -47,7 +47,7 @@ pub fn undo(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<Vec<Find
 
 /// Removes the staging area and what was replaced, but for what is to be kept. After this there is no undo.
 pub fn finalise(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<()> {
-    let steps = Step::read_all(acts)?;
+    let steps: Vec<Step> = Act::steps(acts)?;
     for step in &steps {
         if let Step::Write { path, side, keep: true, .. } | Step::Remove { path, side, keep: true } = step {
             keep_replaced(&path.0, &old_in(&side.0), scope.run)?;
@@ -56,7 +56,7 @@ pub fn finalise(sqlite: &Sqlite, scope: &Scope<'_>, acts: &[Act]) -> Result<()> 
     clear(sqlite, scope, &steps)?;
     // The staging area was in one of them.
     steps.iter().try_for_each(|step| match step {
-        Step::Empty { path } => remove_dir(&path.0),
+        Step::Empty { path } => remove_empty_dir(&path.0).map_err(Error::at(&path.0)),
         _ => Ok(()),
     })
 }
@@ -71,7 +71,7 @@ fn keep_replaced(path: &Path, old: &Path, run: &str) -> Result<()> {
     for suffix in SIDE_FILES.into_iter().chain([""]) {
         let from = beside(old, suffix);
         if from.exists() {
-            move_new(&from, &beside(&kept, suffix)).map_err(|e| Error::io(shown(&from), e))?;
+            move_new(&from, &beside(&kept, suffix)).map_err(Error::at(&from))?;
         }
     }
     Ok(())
@@ -82,16 +82,7 @@ fn clear(sqlite: &Sqlite, scope: &Scope<'_>, steps: &[Step]) -> Result<()> {
     if sides.is_empty() {
         sides = sides_left(&resolve(&sqlite.path)?.real, scope.run, sqlite.name.as_str());
     }
-    sides.iter().try_for_each(|side| remove_side(side).map_err(|e| Error::io(shown(side), e)))
-}
-
-/// Removes a folder if nothing is in it.
-fn remove_dir(path: &Path) -> Result<()> {
-    match fs::remove_dir(path) {
-        // What is in it by now is not ours.
-        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Ok(()),
-        removed => removed.and_then(|()| sync_dir(parent(path))).map_err(|e| Error::io(shown(path), e)),
-    }
+    sides.iter().try_for_each(|side| remove_side(side).map_err(Error::at(side)))
 }
 
 /// Where nothing was, nothing is left: what the import put there goes back into the staging area.
@@ -106,7 +97,7 @@ fn unplace(sqlite: &Sqlite, path: &Path, side: &Path, new: Digest, run: &str) ->
         return if side.is_dir() { keep_file(path, run).map(Some) } else { Ok(None) };
     }
     if !side.is_dir() {
-        return Err(side_is_gone(path, side));
+        return Err(Error::side_is_gone(path, side));
     }
     move_with_side_files(path, &new_in(side))?;
     Ok(None)
@@ -129,14 +120,14 @@ fn unwrite(
         }
         if !copy.exists() {
             // Taken back before, and written to since; or somebody took the copy away.
-            return if now == Some(new) { Err(side_is_gone(path, side)) } else { Ok(kept) };
+            return if now == Some(new) { Err(Error::side_is_gone(path, side)) } else { Ok(kept) };
         }
         let Some(now) = now else {
             // It is gone, or no database any more: the copy takes its place.
             if path.exists() {
                 kept = Some(keep_file(path, run)?);
             }
-            move_new(&copy, path).map_err(|e| Error::io(shown(path), e))?;
+            move_new(&copy, path).map_err(Error::at(path))?;
             return Ok(kept);
         };
         if now != new {
@@ -165,7 +156,7 @@ fn unremove(path: &Path, side: &Path, run: &str) -> Result<Option<Finding>> {
         // A kill may have come between the database and its side files.
         move_with_side_files(&aside, path)?;
     } else if !path.exists() {
-        return Err(side_is_gone(path, side));
+        return Err(Error::side_is_gone(path, side));
     }
     Ok(kept)
 }
@@ -176,28 +167,6 @@ fn says(path: &Path, timeout: Duration) -> Result<Option<Digest>> {
         Err(_) if open::is_unreadable(path, timeout) => Ok(None),
         digest => digest.map(Some),
     }
-}
-
-fn side_is_gone(path: &Path, side: &Path) -> Error {
-    Error::not_ready(format_args!(
-        "the staging area {} is gone, and what the import put at {} is still there",
-        shown(side),
-        shown(path)
-    ))
-}
-
-/// Where what is kept of `path` goes, if the name is free.
-pub fn kept_name(path: &Path, run: &str) -> PathBuf {
-    beside(path, &format!(".kbpack-kept-{run}"))
-}
-
-/// The first such name that is free.
-fn free_name(path: &Path, run: &str) -> PathBuf {
-    let mut kept = kept_name(path, run);
-    while kept.exists() {
-        kept = beside(&kept, "-");
-    }
-    kept
 }
 
 /// Copies what was written after the import beside the database.
@@ -212,7 +181,7 @@ fn keep_copy(sqlite: &Sqlite, path: &Path, now: Digest, run: &str) -> Result<Fin
     }
     let connection = open::to_read(path, sqlite.timeout)?;
     Snapshot::begin(&connection, path)?.copy_to(&kept)?;
-    sync_dir(parent(&kept)).map_err(|e| Error::io(shown(&kept), e))?;
+    sync_dir(folder_of(&kept)).map_err(Error::at(&kept))?;
     Ok(was_kept(path, &kept))
 }
 

@@ -93,14 +93,7 @@ fn tokens(text: &[u8], each: &mut dyn FnMut(Token)) {
 
 /// What a string stands for.
 fn decoded(text: &[u8], body: &Range<usize>) -> Decoded {
-    let mut out = Decoded::default();
-    let mut at = body.start;
-    while at < body.end {
-        if text[at] != b'\\' {
-            out.byte(text[at], at);
-            at += 1;
-            continue;
-        }
+    Decoded::of(text, body, |at| {
         let (c, len) = match text.get(at + 1) {
             Some(b'n') => ('\n', 2),
             Some(b't') => ('\t', 2),
@@ -111,10 +104,8 @@ fn decoded(text: &[u8], body: &Range<usize>) -> Decoded {
             Some(&c) => (char::from(c), 2),
             None => ('\\', 1),
         };
-        out.char(c, at);
-        at += len;
-    }
-    out
+        (Some(c), len)
+    })
 }
 
 /// The character of a `\uXXXX`, or of two that are a surrogate pair, and its length.

@@ -11,15 +11,33 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// Of the string that is `body` in `text`. `escape` tells what character the backslash at a place, and what follows it,
+    /// stand for, if any, and how many bytes that is.
+    pub fn of(text: &[u8], body: &Range<usize>, escape: impl Fn(usize) -> (Option<char>, usize)) -> Decoded {
+        let mut out = Decoded::default();
+        let mut at = body.start;
+        while at < body.end {
+            if text[at] != b'\\' {
+                out.byte(text[at], at);
+                at += 1;
+                continue;
+            }
+            let (c, len) = escape(at);
+            c.into_iter().for_each(|c| out.char(c, at));
+            at += len;
+        }
+        out
+    }
+
     /// Adds the byte that stands at `at` as it is.
-    pub fn byte(&mut self, byte: u8, at: usize) {
+    fn byte(&mut self, byte: u8, at: usize) {
         self.bytes.push(byte);
         // Files that are rewritten are far below 4 GiB.
         self.from.push(at as u32);
     }
 
     /// Adds the character that an escape at `at` stands for.
-    pub fn char(&mut self, c: char, at: usize) {
+    fn char(&mut self, c: char, at: usize) {
         c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| self.byte(byte, at));
     }
 

@@ -61,14 +61,7 @@ fn string(text: &[u8], start: usize, quote: u8) -> (Range<usize>, usize) {
 
 /// What a string in double quotes stands for.
 fn decoded(text: &[u8], body: &Range<usize>) -> Decoded {
-    let mut out = Decoded::default();
-    let mut at = body.start;
-    while at < body.end {
-        if text[at] != b'\\' {
-            out.byte(text[at], at);
-            at += 1;
-            continue;
-        }
+    Decoded::of(text, body, |at| {
         let number = |digits: usize| {
             let c = hex(text, at + 2, digits).and_then(char::from_u32);
             (c.unwrap_or(char::REPLACEMENT_CHARACTER), 2 + digits)
@@ -85,15 +78,12 @@ fn decoded(text: &[u8], body: &Range<usize>) -> Decoded {
             Some(b'U') => number(8),
             // The end of a line is skipped, with the blanks that follow.
             Some(c) if c.is_ascii_whitespace() => {
-                at += 1;
-                at += text[at..body.end].iter().take_while(|c| c.is_ascii_whitespace()).count();
-                continue;
+                let blanks = text[at + 1..body.end].iter().take_while(|c| c.is_ascii_whitespace());
+                return (None, 1 + blanks.count());
             }
             Some(&c) => (char::from(c), 2),
             None => ('\\', 1),
         };
-        out.char(c, at);
-        at += len;
-    }
-    out
+        (Some(c), len)
+    })
 }

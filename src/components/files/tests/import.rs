@@ -408,16 +408,3 @@ fn what_was_edited_since_the_plan_stops_the_commit() {
     assert_eq!(std::fs::read_to_string(world.dst("a")).unwrap(), "edited");
     assert_eq!(std::fs::read_dir(&world.host.home).unwrap().count(), 2);
 }
-
-#[test]
-fn later_components_find_what_is_staged() {
-    let world = World::new();
-    write(world.src("a/b"), "b");
-    write(world.dst("x"), "x");
-    let job = world.plan();
-    job.stage().unwrap();
-    let world_scope = world.scope();
-    let staged = job.target.staged_path(&world_scope, &job.plan, &world.dst("a/b")).unwrap();
-    assert_eq!(std::fs::read_to_string(staged).unwrap(), "b");
-    assert_eq!(job.target.staged_path(&world_scope, &job.plan, &world.dst("x")), None);
-}

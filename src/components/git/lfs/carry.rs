@@ -1,12 +1,12 @@
 //! The streams: a list, `<oid> <size>` a line, and a tar archive of the objects in the list's order, each as
 //! `lfs/objects/aa/bb/<oid>`. Stock tar unpacks it into a repository's folder.
 
-use super::super::{open::shown, stream_name};
 use super::gather::Needed;
 use super::{Pointer, Store, LIST, OBJECTS};
 use crate::base::digest::{Digest, Hasher};
 use crate::base::interrupt;
-use crate::component::{Error, Holds, Result, Scope, StreamSink, StreamSource};
+use crate::base::path::shown;
+use crate::component::{stream_name, Error, Holds, Result, Scope, StreamSink, StreamSource};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -47,7 +47,7 @@ fn copy_in(
     to: &mut (impl Write + ?Sized),
     each: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    let at = |e: io::Error| Error::io(shown(file), e);
+    let at = Error::at(file);
     let out = |e: io::Error| Error::io(format_args!("stream {OBJECTS}"), e);
     let spoilt = || {
         Error::not_ready(format_args!("{}: not the content that its pointer names", shown(file)))
@@ -146,7 +146,7 @@ pub fn unpack(
             return Err(broken(&format!("it has not {} where the list has it", one.oid)));
         }
         let path = store.path(one.oid);
-        let at = |e: io::Error| Error::io(shown(&path), e);
+        let at = Error::at(&path);
         let mut file = match wanted.contains(&one.oid) {
             true => Some(File::create_new(store.make_room(one.oid)?).map_err(at)?),
             false => None,

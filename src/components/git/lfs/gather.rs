@@ -1,12 +1,13 @@
 //! Source: which large files the commits that travel point to, and where their contents are.
 
 use super::super::names::Id;
-use super::super::open::{failed, shown};
+use super::super::open::failed;
 use super::super::work::is_foreign;
 use super::work_tree::{is_content_of, is_given};
 use super::{Pointer, Store};
 use crate::base::digest::Digest;
 use crate::base::interrupt;
+use crate::base::path::shown;
 use crate::component::{Error, Result};
 use git2::{ObjectType, Odb, Oid, Repository};
 use std::collections::{BTreeMap, HashSet};

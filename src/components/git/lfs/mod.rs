@@ -22,9 +22,10 @@ use super::facts::{Facts, LargeFiles, Lfs, Profile, State};
 use super::header::Header;
 use super::left_behind::size;
 use super::names::Id;
-use super::open::{failed, shown};
+use super::open::failed;
 use super::plan::{Planned, Todo, Update};
 use super::{refs, work};
+use crate::base::path::shown;
 use crate::component::{
     ChangeKind, CheckResult, Error, Finding, Progress, Result, Scope, Severity, StreamSink, StreamSource,
 };

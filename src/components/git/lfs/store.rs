@@ -1,6 +1,6 @@
 //! Where a repository keeps its large files: `lfs/objects/aa/bb/<oid>` in its folder, as git-lfs lays it out.
 
-use super::super::open::{failed, shown};
+use super::super::open::failed;
 use super::Pointer;
 use crate::base::digest::Digest;
 use crate::component::{Error, Result};
@@ -54,7 +54,7 @@ impl Store {
     pub fn make_room(&self, oid: Digest) -> Result<PathBuf> {
         let path = self.path(oid);
         let folder = path.parent().unwrap_or(&self.0);
-        fs::create_dir_all(folder).map_err(|e| Error::io(shown(folder), e))?;
+        fs::create_dir_all(folder).map_err(Error::at(folder))?;
         Ok(path)
     }
 
@@ -67,14 +67,14 @@ impl Store {
                 continue;
             }
             let to = self.make_room(one.oid)?;
-            rename_or_copy(&from, &to).map_err(|e| Error::io(shown(&to), e))?;
+            rename_or_copy(&from, &to).map_err(Error::at(&to))?;
             moved = true;
         }
         if !moved {
             return Ok(());
         }
         let synced = File::open(&self.0).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
-        synced.map_err(|e| Error::io(shown(&self.0), e))
+        synced.map_err(Error::at(&self.0))
     }
 }
 

@@ -4,7 +4,7 @@
 //! is reached from the work tree's own folder, name by name.
 
 use super::super::names::Id;
-use super::super::open::{failed, shown};
+use super::super::open::failed;
 use super::super::work::is_foreign;
 use super::store::rename_or_copy;
 use super::{settle, tree_of, Pointer, Store};
@@ -98,7 +98,7 @@ struct Work {
 impl Work {
     fn of(repo: &Repository, side: &Path) -> Result<Option<Work>> {
         let Some(root) = repo.workdir() else { return Ok(None) };
-        let at = |e: io::Error| Error::io(shown(root), e);
+        let at = Error::at(root);
         let root = fs::canonicalize(root).map_err(at)?;
         let dir = Dir::open(&root).map_err(at)?;
         Ok(Some(Work { dir, store: Store::of(repo)?, side: side.to_owned(), root }))
@@ -121,7 +121,8 @@ impl Work {
 
     /// Puts something in the place of the file that is there, at one instant.
     fn put(&self, place: &Place, mut content: impl Read) -> Result<()> {
-        let at = |e: io::Error| Error::io(shown(&self.root.join(&place.path)), e);
+        let file = self.root.join(&place.path);
+        let at = Error::at(&file);
         interrupt::check().map_err(Error::of)?;
         let temporary = self.side.join("large-file");
         let mode = if place.executable { 0o777 } else { 0o666 };
@@ -151,7 +152,7 @@ impl Work {
 
     fn put_content(&self, place: &Place) -> Result<()> {
         let from = self.store.path(place.pointer.oid);
-        let file = File::open(&from).map_err(|e| Error::io(shown(&from), e))?;
+        let file = File::open(&from).map_err(Error::at(&from))?;
         self.put(place, file)
     }
 
@@ -184,7 +185,7 @@ pub fn fill(repo: &Repository, commit: Id, side: &Path, carved: &[PathBuf]) -> R
     }
     places.iter().try_for_each(|place| work.put_content(place))?;
     let synced = File::open(&work.root).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
-    synced.map_err(|e| Error::io(shown(&work.root), e))?;
+    synced.map_err(Error::at(&work.root))?;
     settle(repo, &places)
 }
 
@@ -210,7 +211,7 @@ pub fn empty(repo: &Repository, (old, new): (Option<Id>, Id), side: &Path) -> Re
             let (from, to) = (work.root.join(&place.path), work.store.make_room(place.pointer.oid)?);
             let near = side.join("large-file");
             let copied = fs::copy(&from, &near).and_then(|_| rename_or_copy(&near, &to));
-            copied.map_err(|e| Error::io(shown(&to), e))?;
+            copied.map_err(Error::at(&to))?;
         }
         work.put_pointer(&place)?;
     }
@@ -238,7 +239,7 @@ pub fn record(repo: &Repository, commit: Option<Id>, side: &Path) -> Result<()> 
     }
     let file = record_in(side);
     let write = File::create(&file).and_then(|mut file| file.write_all(&list));
-    write.map_err(|e| Error::io(shown(&file), e))
+    write.map_err(Error::at(&file))
 }
 
 /// The work tree's pointers and contents as [`record`] found them. Its other files, and the index, are those of `commit`
@@ -248,7 +249,7 @@ pub fn take_back(repo: &Repository, commit: Id, side: &Path) -> Result<()> {
     let list = match fs::read(&file) {
         // LFS had nothing to do with it.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        list => list.map_err(|e| Error::io(shown(&file), e))?,
+        list => list.map_err(Error::at(&file))?,
     };
     let pointers: HashSet<PathBuf> = list
         .split(|&byte| byte == 0)

@@ -1,8 +1,7 @@
 //! A submodule's streams, among those of the repository around it.
 
-use super::super::stream_name;
 use crate::base::name::StreamName;
-use crate::component::{Holds, Result, StreamInfo, StreamSink, StreamSource, StreamWrite};
+use crate::component::{stream_name, Holds, Result, StreamInfo, StreamSink, StreamSource, StreamWrite};
 use std::io::Read;
 
 /// Where its streams are.

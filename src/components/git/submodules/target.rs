@@ -1,7 +1,7 @@
 //! Target: submodules are planned and put in place, in a new repository or in one that is there.
 
 use super::super::facts::State;
-use super::super::open::{failed, open, shown};
+use super::super::open::{failed, open};
 use super::super::plan::{self, Planned, Todo};
 use super::super::stage::init;
 use super::super::Git;
@@ -9,6 +9,7 @@ use super::source::inner;
 use super::streams::Below;
 use super::{links, names_by_path};
 use crate::base::fsx::Dir;
+use crate::base::path::shown;
 use crate::base::side::make_side;
 use crate::component::{Error, Finding, Journal, Plan, Result, Scope, Severity, StreamSource};
 use git2::Repository;
@@ -80,7 +81,7 @@ pub fn any(plan: &Planned) -> bool {
 pub fn stage(outer: &Planned, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<()> {
     for module in outer.modules.iter().filter(|_| any(outer)) {
         let inner = plan::of(&module.plan)?;
-        make_side(&outer.side).map_err(|e| Error::io(shown(&outer.side), e))?;
+        make_side(&outer.side).map_err(Error::at(&outer.side))?;
         super::super::stage::stage(inner, scope, &Below::source(streams, module.number)?)?;
     }
     Ok(())
@@ -120,15 +121,14 @@ pub fn build(
         require_folder(root, path).map_err(|_| broken("its place is not an empty folder"))?;
         let git_dir = repo.path().join("modules").join(name);
         let above = git_dir.parent().unwrap_or(&git_dir);
-        fs::create_dir_all(above).map_err(|e| Error::io(shown(above), e))?;
+        fs::create_dir_all(above).map_err(Error::at(above))?;
         drop(init(&git_dir, true)?);
         let mut config = git2::Config::open(&git_dir.join("config")).map_err(git)?;
         config.set_bool("core.bare", false).map_err(git)?;
         config.set_bool("core.logallrefupdates", true).map_err(git)?;
         config.set_str("core.worktree", &way(&git_dir, &work)?).map_err(git)?;
         let link = work.join(".git");
-        fs::write(&link, format!("gitdir: {}\n", way(&work, &git_dir)?))
-            .map_err(|e| Error::io(shown(&link), e))?;
+        fs::write(&link, format!("gitdir: {}\n", way(&work, &git_dir)?)).map_err(Error::at(&link))?;
         super::super::stage::build(
             &open(&work)?,
             plan::of(&module.plan)?,

@@ -2,6 +2,7 @@
 //! where wheels are wanted.
 
 use super::facts::{Environment, Facts};
+use super::harmless::asks_elsewhere;
 use super::installed::{self, Installed};
 use super::interpreter::{told, Interpreter};
 use super::names::normal;
@@ -267,6 +268,10 @@ fn wheelhouse(source: &Source, pins: &[Pin], text: &str, scope: &Scope<'_>) -> R
             )
         },
     )?;
+    if let Some(wheel) = asks_elsewhere(&source.python, &wheels, scope.host, &temp)? {
+        let what = format_args!("{wheel}: it asks for something at a URL or path, which no target takes");
+        return Err(Error::not_ready(what).todo("leave wheels out of the profile"));
+    }
     let mut rows = Vec::new();
     walk(&wheels, &mut |path| {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

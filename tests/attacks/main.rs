@@ -17,6 +17,7 @@ mod commands;
 mod files;
 mod forge;
 mod git;
+mod hidden;
 mod keys;
 mod kit;
 mod manifest;

@@ -200,6 +200,12 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Makes a folder in `place` that nobody else can look into, and that goes with the value; its name begins with `prefix`.
+pub fn private_dir(prefix: &str, place: &Path) -> io::Result<tempfile::TempDir> {
+    let mode = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix(prefix).permissions(mode).tempdir_in(place)
+}
+
 /// How the names of files begin that are being written.
 pub const TEMPORARY: &str = ".kbpack-tmp-";
 
@@ -305,6 +311,13 @@ mod tests {
         }
         top.remove_tree(OsStr::new("d")).unwrap();
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_private_folder_is_ones_own() {
+        let temp = tempfile::tempdir().unwrap();
+        let private = private_dir("x-", temp.path()).unwrap();
+        assert_eq!(private.path().metadata().unwrap().permissions().mode() & 0o7777, 0o700);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod hidden;
 mod keys;
 mod kit;
 mod manifest;
+mod neighbour;
 mod plugins;
 mod postgres;
 mod python;

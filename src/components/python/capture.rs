@@ -14,6 +14,7 @@ use super::site::{at, look, resolve, shown, size, walk, Found};
 use super::wheel::WheelName;
 use super::{put, stream_name, wheel_stream, Python, INSTALLED, REQUIREMENTS, WHEELS};
 use crate::base::digest::digest_reader;
+use crate::base::fsx::private_dir;
 use crate::component::{Error, Finding, Holds, Host, Result, Scope, Severity, StreamSink, Survey};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -224,7 +225,7 @@ struct Wheelhouse {
 
 /// Has pip fetch a wheel of everything, or build it where there is none, as the user's own pip does: from its cache first.
 fn wheelhouse(source: &Source, pins: &[Pin], text: &str, scope: &Scope<'_>) -> Result<Wheelhouse> {
-    let dir = tempfile::Builder::new().prefix("kbpack-wheels-").tempdir();
+    let dir = private_dir("kbpack-wheels-", &std::env::temp_dir());
     let dir = dir.map_err(|e| Error::io("a folder for the wheels", e))?;
     let write = |name: &str, text: &str| {
         let path = dir.path().join(name);

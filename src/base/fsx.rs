@@ -6,9 +6,13 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path};
 use std::sync::OnceLock;
+
+/// How many directories, one in another, are open at the same time while a tree is removed.
+const LEVELS: usize = 64;
 
 /// A directory by which everything beneath it is reached: by relative paths, never through a symlink
 /// (not even one in the middle), never upward.
@@ -77,15 +81,60 @@ impl Dir {
         Ok(fs::openat(at.as_ref().unwrap_or(&self.0), *last, flags, mode)?)
     }
 
-    /// Removes a directory tree named `name` right below this one, also where its directories have tight
-    /// modes. That nothing is there is no error.
+    /// Removes a directory tree named `name` right below this one, however deep it is, and also where its directories have
+    /// tight modes. That nothing is there is no error.
     pub fn remove_tree(&self, name: &OsStr) -> io::Result<()> {
+        let Some(top) = self.unlink_or_open(name)? else { return Ok(()) };
+        // What lies too deep comes up to the top, and is removed from there.
+        let mut lifted = 0;
+        loop {
+            let before = lifted;
+            top.empty(&top, LEVELS, &mut lifted)?;
+            if lifted == before {
+                return Ok(fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?);
+            }
+        }
+    }
+
+    /// Removes all that is in here, but for directories that lie deeper than `levels`: they go to `top`, under new names.
+    fn empty(&self, top: &Dir, levels: usize, lifted: &mut u64) -> io::Result<()> {
+        let names: Vec<_> = fs::Dir::read_from(&self.0)?.collect::<Result<_, _>>()?;
+        for entry in names {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let Some(inner) = self.unlink_or_open(name)? else { continue };
+            if levels == 0 {
+                self.lift(name, top, lifted)?;
+                continue;
+            }
+            inner.empty(top, levels - 1, lifted)?;
+            fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the directory `name` to `top`, under a name that is free there.
+    fn lift(&self, name: &OsStr, top: &Dir, lifted: &mut u64) -> io::Result<()> {
+        loop {
+            *lifted += 1;
+            match fs::renameat(&self.0, name, &top.0, format!(".lifted-{lifted}")) {
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+                moved => return Ok(moved?),
+            }
+        }
+    }
+
+    /// Opens the directory `name` and sees to it that what is in it can be removed; anything else is removed.
+    fn unlink_or_open(&self, name: &OsStr) -> io::Result<Option<Dir>> {
         let is_dir = match fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(None),
             stat => fs::FileType::from_raw_mode(stat?.st_mode) == fs::FileType::Directory,
         };
         if !is_dir {
-            return Ok(fs::unlinkat(&self.0, name, AtFlags::empty())?);
+            fs::unlinkat(&self.0, name, AtFlags::empty())?;
+            return Ok(None);
         }
         let inner = match self.dir(Path::new(name)) {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
@@ -95,19 +144,10 @@ impl Dir {
             }
             opened => opened?,
         };
-        let mode = fs::fstat(&inner)?.st_mode;
-        if mode & 0o700 != 0o700 {
+        if fs::fstat(&inner)?.st_mode & 0o700 != 0o700 {
             fs::fchmod(&inner, Mode::from_raw_mode(0o700))?;
         }
-        let names: Vec<_> = fs::Dir::read_from(&inner)?.collect::<Result<_, _>>()?;
-        for entry in names {
-            use std::os::unix::ffi::OsStrExt;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                inner.remove_tree(OsStr::from_bytes(name))?;
-            }
-        }
-        Ok(fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+        Ok(Some(inner))
     }
 }
 
@@ -159,6 +199,12 @@ pub fn set_time(path: &Path, seconds: i64, nanoseconds: i64) -> io::Result<()> {
 pub fn folder_of(path: &Path) -> &Path {
     let nowhere = if path.has_root() { "/" } else { "." };
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(nowhere))
+}
+
+/// Makes a folder in `place` that nobody else can look into, and that goes with the value; its name begins with `prefix`.
+pub fn private_dir(prefix: &str, place: &Path) -> io::Result<tempfile::TempDir> {
+    let mode = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix(prefix).permissions(mode).tempdir_in(place)
 }
 
 /// How the names of files begin that are being written.
@@ -244,6 +290,35 @@ mod tests {
         dir.remove_tree(OsStr::new("t")).unwrap();
         dir.remove_tree(OsStr::new("t")).unwrap();
         assert!(!top.join("t").exists() && Path::new("/etc").exists());
+    }
+
+    /// Deeper than a process may have files open, and than a path may be long.
+    #[test]
+    fn a_tree_of_any_depth_goes() {
+        use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+        let most = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(1024), maximum: most }).unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let top = Dir::open(&temp.path().canonicalize().unwrap()).unwrap();
+        let mut at = Dir::open(&temp.path().canonicalize().unwrap()).unwrap();
+        for level in 0..3000 {
+            fs::mkdirat(&at, "d", Mode::from_raw_mode(0o700)).unwrap();
+            let next = at.dir(Path::new("d")).unwrap();
+            if level % 500 == 0 {
+                fs::mkdirat(&next, ".lifted-1", Mode::from_raw_mode(0o500)).unwrap();
+                fs::symlinkat("/etc", &next, "link").unwrap();
+            }
+            at = next;
+        }
+        top.remove_tree(OsStr::new("d")).unwrap();
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_private_folder_is_ones_own() {
+        let temp = tempfile::tempdir().unwrap();
+        let private = private_dir("x-", temp.path()).unwrap();
+        assert_eq!(private.path().metadata().unwrap().permissions().mode() & 0o7777, 0o700);
     }
 
     #[test]

@@ -49,13 +49,18 @@ impl PartialEq for Secret {
 }
 impl Eq for Secret {}
 
-/// Forbids core dumps and `ptrace` by others of the same user, so that secrets in memory stay there.
+/// Forbids core dumps and `ptrace` by others of the same user, so that secrets in memory stay there, and takes the right to
+/// write from everybody else in what is made from now on.
 ///
 /// Best effort: a kernel that refuses leaves the process as it was.
 pub fn harden_process() {
-    use rustix::process::{setrlimit, DumpableBehavior, Resource, Rlimit};
+    use rustix::fs::Mode;
+    use rustix::process::{setrlimit, umask, DumpableBehavior, Resource, Rlimit};
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    // What this process and its children make is not for everybody to write to, whatever shell it was started from.
+    let mask = umask(Mode::WOTH);
+    umask(mask | Mode::WOTH);
 }
 
 #[cfg(test)]

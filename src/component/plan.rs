@@ -120,6 +120,9 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// What this machine would newly execute because of the import, one line each.
     pub executes: Vec<String>,
+    /// How many of these, the last ones, may be left out where there is no room for all: files that can be run, but of which no
+    /// program is known that does so by itself.
+    pub executables: usize,
     /// Commands that come out of the bundle and that preparing would run, each a program and its arguments: they stop the
     /// import unless the signer may have commands run here. They are among `executes` too, in words.
     pub commands: Vec<Vec<String>>,
@@ -145,6 +148,7 @@ impl Plan {
             rewrites: Vec::new(),
             findings: Vec::new(),
             executes: Vec::new(),
+            executables: 0,
             commands: Vec::new(),
             not_packed: Vec::new(),
             space: 0,

@@ -211,6 +211,8 @@ pub fn plan(plan: &ImportPlan, each: bool) -> Vec<String> {
             lines.extend(missing.todo.iter().map(|todo| format!("    todo: {todo}")));
         }
         let executes = &c.plan.executes;
+        // A long list hides nothing that is sure to be run.
+        let shown = shown.max(executes.len() - c.plan.executables);
         lines.extend(executes.iter().take(shown).map(|what| format!("  will be able to run: {what}")));
         if executes.len() > shown {
             let more = executes.len() - shown;

@@ -320,6 +320,24 @@ fn objects() {
     run(&kit, attacks);
 }
 
+/// Folders in each other that can be made and not be removed again, because that takes more open files than there may be.
+#[test]
+fn folders_without_end() {
+    let kit = kit();
+    let shop = Workshop::new(&kit, "deep");
+    let mut ids = vec![shop.object("blob", b"x")];
+    ids.push(shop.tree("100644", b"f", &ids[0]));
+    for _ in 0..1100 {
+        ids.push(shop.tree("40000", b"d", ids.last().unwrap()));
+    }
+    let commit = shop.commit(ids.last().unwrap());
+    ids.push(commit.clone());
+    let pack = shop.pack(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let inside = kit.inside.clone().with_plain(NAME, BUNDLE, bundle(&commit, &pack));
+    let sealed = inside.sealed(&kit.source);
+    run(&kit, vec![attack("folders-without-end", sealed, 7, "nesting too deep", Seen::ByImport)]);
+}
+
 #[test]
 fn uncommitted_work() {
     let mut kit = kit();

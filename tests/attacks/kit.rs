@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// No attack may take longer than this (unless the machine is very slow).
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Address space of a process under attack (KiB), and its seconds of computing.
-const LIMITS: &str = "ulimit -v 1048576 && ulimit -t 20 && exec \"$0\" \"$@\"";
+/// Address space of a process under attack (KiB), its seconds of computing, and how many files it may have open.
+const LIMITS: &str = "ulimit -v 1048576 && ulimit -t 20 && ulimit -n 1024 && exec \"$0\" \"$@\"";
 /// What no message may contain: of the secrets of `furnish`, and of any identity.
 const SECRETS: [&str; 3] = ["sk-demo-0123456789", "tok-abcdef-012345", "AGE-SECRET-KEY-1"];
 

@@ -148,3 +148,55 @@ fn streams() {
     ];
     run(&kit, attacks);
 }
+
+/// Wheels that are what the list names, and would have something run while they are installed: pip goes wherever a wheel's
+/// metadata says, and lets a wheel replace the Python of the environment.
+#[test]
+fn wheels_that_run_something() {
+    let kit = kit();
+    let source = &kit.world.source;
+    let pwned = kit.world.target.join("pwned");
+    source.write(
+        "evil/setup.py",
+        format!("import setuptools\nopen({pwned:?}, 'w')\nsetuptools.setup(name='evil')\n"),
+    );
+    source.write("python/kbdemo-1.0.data/scripts/python", format!("#!/bin/sh\ntouch {}\n", pwned.display()));
+    source.write("config/kbdemo-1.0.data/data/pyvenv.cfg", format!("home = {}\n", source.path.display()));
+    let demand =
+        format!("Metadata-Version: 2.1\nRequires-Dist: evil @ {}\n\n", source.join("evil").display());
+    source.write("hidden/kbdemo-1.0.dist-info/PKG-INFO", demand);
+    let with = |name: &str, words: &str, extra: &str, requires: &[&str]| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/python/wheels.py");
+        let mut command = Command::new("python3");
+        command.arg(script).args([&source.join(name), Path::new("kbdemo"), Path::new("1.0")]);
+        command.arg("py3-none-any").args(requires);
+        if !extra.is_empty() {
+            command.env("EXTRA", source.join(extra));
+        }
+        assert!(command.status().unwrap().success());
+        let file = "kbdemo-1.0-py3-none-any.whl";
+        let wheel = fs::read(source.join(name).join(file)).unwrap();
+        let row = json!({"file": file, "size": wheel.len(), "sha256": Digest::of(&wheel)});
+        let inside = kit.inside.clone().with_plain(NAME, "wheels", format!("{row}\n").into_bytes());
+        let inside = inside.with_plain(NAME, "wheel/000001", wheel);
+        attack(name, inside.sealed(&kit.source), 6, words, Seen::ByImport)
+    };
+    let elsewhere = "asks for something at a URL or path (rule V7)";
+    let folder = format!("evil @ file://{}", source.join("evil").display());
+    run(
+        &kit,
+        vec![
+            with("wheel-asks-for-a-folder", elsewhere, "", &[&folder]),
+            with(
+                "wheel-asks-for-a-url",
+                elsewhere,
+                "",
+                &["evil[x]@https://127.0.0.1:9/evil-1.tar.gz ; python_version > '3'"],
+            ),
+            with("wheel-asks-in-other-metadata", elsewhere, "hidden", &[]),
+            with("wheel-is-another-python", "another Python, or another pyvenv.cfg", "python", &[]),
+            with("wheel-has-another-library", "another Python, or another pyvenv.cfg", "config", &[]),
+        ],
+    );
+    assert!(!pwned.exists());
+}

@@ -547,6 +547,14 @@ fn sql_finds_its_password_and_knows_its_limits() {
     let server = Server::start();
     server.sql("CREATE ROLE kb LOGIN PASSWORD 'pass:word'");
     let port = server.port;
+    // One that may become a superuser, and one for whom a database has other operators than the server's own.
+    server.sql("CREATE ROLE member LOGIN IN ROLE super");
+    server.sql("CREATE ROLE files LOGIN IN ROLE pg_execute_server_program");
+    server.sql("CREATE FUNCTION never(text, text) RETURNS bool LANGUAGE sql AS 'SELECT false'");
+    server.sql("CREATE OPERATOR = (LEFTARG = text, RIGHTARG = text, FUNCTION = never)");
+    server.sql("ALTER DATABASE postgres SET search_path = public, pg_catalog");
+    let (as_member, as_files) =
+        (server.on_socket("member", "postgres"), server.on_socket("files", "postgres"));
     let (on_port, as_super) = (server.on_port("kb", "postgres"), server.on_socket(SUPERUSER, "postgres"));
     let world = world(&format!(
         r#"
@@ -556,6 +564,12 @@ sql = {{ url = "{on_port}", query = "SELECT current_user", equals = "kb" }}
 [[check]]
 name = "as superuser"
 sql = {{ url = "{as_super}", query = "SELECT pg_read_file('/etc/passwd') IS NOT NULL", equals = "t" }}
+[[check]]
+name = "as member"
+sql = {{ url = "{as_member}", query = "SELECT set_config('role', 'super', true)", equals = "super" }}
+[[check]]
+name = "as files"
+sql = {{ url = "{as_files}", query = "SELECT 1", equals = "1" }}
 "#
     ));
     let bundle = world.export("b.kbp");
@@ -568,14 +582,18 @@ sql = {{ url = "{as_super}", query = "SELECT pg_read_file('/etc/passwd') IS NOT 
     let report = world.import(&bundle, &["--json"]).ok().json();
     let found = outcomes(&report);
     assert_eq!(found[0], "by password: passed: ");
-    assert!(found[1].starts_with("as superuser: skipped: the role is a superuser"), "{found:?}");
+    for (found, who) in found[1..].iter().zip(["superuser", "member", "files"]) {
+        assert!(found.starts_with(&format!("as {who}: skipped: the role is a superuser")), "{found}");
+    }
     // A password for anywhere is not sent anywhere because a bundle says so.
     pgpass("*:*:*:kb:pass\\:word\n".to_owned());
     let found = outcomes(&world.import(&bundle, &["--json"]).ok().json());
     assert!(found[0].starts_with("by password: skipped: its password is one for any host"), "{found:?}");
     with_hooks(&world);
     let found = outcomes(&world.import(&bundle, &["--json"]).ok().json());
-    assert_eq!(found, ["by password: passed: ", "as superuser: passed: "]);
+    let all =
+        ["by password", "as superuser", "as member", "as files"].map(|name| format!("{name}: passed: "));
+    assert_eq!(found, all);
     // As libpq does, a file that others can read is passed over.
     world.target.chmod(".pgpass", 0o644);
     let run = world.import(&bundle, &[]).fails(9, "by password");

@@ -12,7 +12,7 @@ use super::site::{may_change, Found, Place};
 use super::touched::{Left, Touched};
 use super::walk::{note, stat_fd, Kind, Stat};
 use super::Files;
-use crate::base::executes::why_run;
+use crate::base::executes::{why_run, why_run_by_link};
 use crate::base::path::BundlePath;
 use crate::component::{Change, ChangeKind, Plan, Result, Scope};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Why a file with a bit for it can be run.
-pub const EXECUTABLE: &str = "executable";
+const EXECUTABLE: &str = "executable";
 
 /// A plan in the making.
 pub struct Builder<'a> {
@@ -42,6 +42,8 @@ pub struct Builder<'a> {
     pub detail: FilesPlan,
     /// The part for people.
     pub out: Plan,
+    /// Files that can be run, without those of which it is known that they are.
+    pub executables: Vec<String>,
     /// Slots of the staging area in use.
     pub slots: u32,
     /// New directories: where they are and where they are built.
@@ -76,6 +78,7 @@ impl<'a> Builder<'a> {
             probes,
             detail: FilesPlan::default(),
             out: Plan::new(()),
+            executables: Vec::new(),
             slots: 0,
             folders: HashMap::new(),
             touched: BTreeSet::new(),
@@ -138,26 +141,35 @@ impl<'a> Builder<'a> {
                 self.out.space += file.stored.unwrap_or(file.size).next_multiple_of(4096);
             }
         }
-        if let Some(why) = self.why_run(content, placed) {
-            self.out.executes.push(format!("{what} ({why})"));
-        }
+        self.note_what_runs(content, placed, &what);
         self.out.changes.push(Change { kind, what });
     }
 
-    /// Why this machine would run what the row `content` puts at `placed`, as far as can be told.
-    fn why_run(&self, content: usize, placed: &Placed) -> Option<&'static str> {
-        let path = &self.rows[placed.row].path;
-        let mode = match &self.rows[content].node {
-            Node::File(file) => file.meta.mode.0,
-            // A unit is enabled by one.
-            Node::Symlink(..) => 0,
-            Node::Dir(_) | Node::Link(_) => return None,
-        };
-        if self.files.runs.matched_path_or_any_parents(path.as_path(), false).is_ignore() {
-            return Some("programs run what stands in it");
-        }
+    /// Notes why this machine would run what the row `content` puts at `placed`, as far as can be told.
+    fn note_what_runs(&mut self, content: usize, placed: &Placed, what: &str) {
         let at = self.target.at(&placed.path);
-        why_run(&at).or((mode & 0o111 != 0).then_some(EXECUTABLE))
+        let (known, mode) = match &self.rows[content].node {
+            Node::File(file) => (why_run(&at), file.meta.mode.0),
+            // A unit is enabled by one.
+            Node::Symlink(..) => (why_run_by_link(&at), 0),
+            Node::Dir(_) | Node::Link(_) => return,
+        };
+        if let Some(why) = known {
+            return self.out.executes.push(format!("{what} ({why})"));
+        }
+        let path = self.rows[placed.row].path.as_path();
+        if self.files.runs.matched_path_or_any_parents(path, false).is_ignore() {
+            self.executables.push(format!("{what} (programs run what stands in it)"));
+        } else if mode & 0o111 != 0 {
+            self.executables.push(format!("{what} ({EXECUTABLE})"));
+        }
+    }
+
+    /// Notes a file that can be run with its new mode, and cannot with the one that it has.
+    pub fn note_mode(&mut self, what: &str, old: u32, new: u32) {
+        if old & 0o111 == 0 && new & 0o111 != 0 {
+            self.executables.push(format!("{what} ({EXECUTABLE})"));
+        }
     }
 
     /// Adds something to be built, and the step that puts it in place unless it comes with a new directory.
@@ -220,7 +232,6 @@ impl<'a> Builder<'a> {
     pub fn finish(mut self, place: &Place, shards: u32) -> Plan {
         self.detail.steps.sort_by(|a, b| a.path().cmp(b.path()));
         self.out.changes.sort_by(|a, b| a.what.cmp(&b.what));
-        self.out.executes.sort();
         let busy = !self.detail.steps.is_empty();
         let home = self.target.side.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
         if busy && !may_change(home) {
@@ -233,8 +244,12 @@ impl<'a> Builder<'a> {
         self.detail.shards = shards;
         self.detail.expect.retain(|expect| !self.foreign.contains(&expect.path));
         let rewrites = self.detail.rewrites(|path| self.target.shown(Some(path)));
-        let Plan { changes, unchanged, findings, executes, space, .. } = self.out;
+        let Plan { changes, unchanged, findings, mut executes, space, .. } = self.out;
+        executes.sort();
+        self.executables.sort();
         let mut plan = Plan::new(self.detail);
+        plan.executables = self.executables.len();
+        executes.append(&mut self.executables);
         plan.destinations = vec![destination(self.scope.host, &place.real)];
         (plan.changes, plan.unchanged, plan.findings) = (changes, unchanged, findings);
         (plan.executes, plan.space, plan.rewrites) = (executes, space, rewrites);

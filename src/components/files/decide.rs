@@ -1,6 +1,6 @@
 //! Decides for every row: in place already, other metadata, or made anew.
 
-use super::builder::{Builder, EXECUTABLE};
+use super::builder::Builder;
 use super::facts::Mode;
 use super::index::{Node, Row};
 use super::meta::{Meta, Xattrs};
@@ -204,8 +204,8 @@ impl Builder<'_> {
         let mut old = there.stat.meta(&self.names, xattrs);
         old.mode.0 = there.stat.mode;
         let what = self.target.shown(Some(&placed.path));
-        if there.stat.kind == Kind::File && there.stat.mode & 0o111 == 0 && new.mode.0 & 0o111 != 0 {
-            self.out.executes.push(format!("{what} ({EXECUTABLE})"));
+        if there.stat.kind == Kind::File {
+            self.note_mode(&what, there.stat.mode, new.mode.0);
         }
         self.detail.steps.push(Step::Meta {
             path: placed.path.clone(),

@@ -21,6 +21,9 @@ pub fn failed(path: &Path, error: &git2::Error) -> Error {
         ErrorCode::Locked => {
             Error::not_ready(what).todo("wait for the other git, or remove its lock if there is none")
         }
+        _ if error.message().contains("nesting too deep") => {
+            Error::new(Fault::Limit, what).todo("have no folders so deep in each other in it")
+        }
         _ => {
             let of_machine = match error.class() {
                 git2::ErrorClass::Os => of_machine(error.message()),

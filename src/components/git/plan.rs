@@ -166,6 +166,11 @@ pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<
     let space = if todo == Todo::Nothing { 0 } else { size + 2 * lfs.bytes() };
     let Draft { name, mut findings, changes, unchanged, .. } = draft;
     let modules = Vec::new();
+    let checks_out = match &todo {
+        Todo::Clone => facts.state == State::WorkTree && header.head.is_some(),
+        Todo::Update(update) => update.work.is_some(),
+        Todo::Nothing | Todo::Remove { .. } => false,
+    };
     let mut planned =
         Planned { path, side, todo, facts: facts.clone(), header, dirs, empties, lfs, modules, owner };
     findings.extend(lfs::findings(&planned, &name)?);
@@ -173,11 +178,14 @@ pub fn plan(git: &Git, scope: &Scope<'_>, streams: &dyn StreamSource) -> Result<
         planned.modules = submodules::plan(git, &planned, scope, streams)?;
     }
     let of_modules: Vec<Plan> = planned.modules.iter().map(|module| module.plan.clone()).collect();
+    let runs = format!("{name}: whatever its commits have for programs to run; this plan cannot tell");
     let mut plan = Plan::new(planned);
+    plan.executes.extend(checks_out.then_some(runs));
     (plan.destinations, plan.changes, plan.unchanged) = (vec![name], changes, unchanged);
     (plan.findings, plan.space, plan.not_packed) = (findings, space, git.not_packed());
     for module in of_modules {
         plan.changes.extend(module.changes);
+        plan.executes.extend(module.executes);
         plan.findings.extend(module.findings);
         plan.unchanged += module.unchanged;
         plan.space += module.space;

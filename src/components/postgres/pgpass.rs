@@ -1,6 +1,7 @@
 //! Passwords are handed to children in a file of their own.
 
 use super::address::Login;
+use crate::base::fsx::private_dir;
 use crate::base::libpq::pgpass::escape;
 use crate::component::{Error, Result};
 use std::fs::OpenOptions;
@@ -26,10 +27,9 @@ impl PrivateFile {
         sweep();
         let io = |error| Error::io("a private password file", error);
         let prefix = format!("{PREFIX}{}-", std::process::id());
-        let make = |place| tempfile::Builder::new().prefix(&prefix).tempdir_in(place);
         let mut made = Err(ErrorKind::NotFound.into());
         for place in places() {
-            made = made.or_else(|_: std::io::Error| make(place));
+            made = made.or_else(|_: std::io::Error| private_dir(&prefix, &place));
         }
         let private = PrivateFile { folder: made.map_err(io)? };
         let mut options = OpenOptions::new();

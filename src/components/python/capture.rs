@@ -2,6 +2,7 @@
 //! where wheels are wanted.
 
 use super::facts::{Environment, Facts};
+use super::harmless::asks_elsewhere;
 use super::installed::{self, Installed};
 use super::interpreter::{told, Interpreter};
 use super::names::normal;
@@ -13,6 +14,7 @@ use super::site::{look, resolve, size, walk, Found};
 use super::wheel::WheelName;
 use super::{put, wheel_stream, Python, INSTALLED, REQUIREMENTS, WHEELS};
 use crate::base::digest::digest_reader;
+use crate::base::fsx::private_dir;
 use crate::base::path::shown;
 use crate::component::{
     stream_name, Error, Finding, Holds, Host, Result, Scope, Severity, StreamSink, Survey,
@@ -226,7 +228,7 @@ struct Wheelhouse {
 
 /// Has pip fetch a wheel of everything, or build it where there is none, as the user's own pip does: from its cache first.
 fn wheelhouse(source: &Source, pins: &[Pin], text: &str, scope: &Scope<'_>) -> Result<Wheelhouse> {
-    let dir = tempfile::Builder::new().prefix("kbpack-wheels-").tempdir();
+    let dir = private_dir("kbpack-wheels-", &std::env::temp_dir());
     let dir = dir.map_err(|e| Error::io("a folder for the wheels", e))?;
     let write = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -270,6 +272,10 @@ fn wheelhouse(source: &Source, pins: &[Pin], text: &str, scope: &Scope<'_>) -> R
             )
         },
     )?;
+    if let Some(wheel) = asks_elsewhere(&source.python, &wheels, scope.host, &temp)? {
+        let what = format_args!("{wheel}: it asks for something at a URL or path, which no target takes");
+        return Err(Error::not_ready(what).todo("leave wheels out of the profile"));
+    }
     let mut rows = Vec::new();
     walk(&wheels, &mut |path| {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

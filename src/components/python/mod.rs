@@ -12,6 +12,7 @@ mod capture;
 mod check;
 mod commit;
 mod facts;
+mod harmless;
 mod installed;
 mod interpreter;
 mod names;

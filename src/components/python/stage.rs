@@ -1,6 +1,7 @@
 //! The new environment, complete, out of sight: built in the staging area, and made to work where it will be.
 
 use super::capture::constraints;
+use super::harmless::{asks_elsewhere, Own};
 use super::installed::packages;
 use super::interpreter::Interpreter;
 use super::pip::{self, From};
@@ -92,6 +93,7 @@ fn build(
     let venv =
         run(&python.program, pip::OTHER).args(["-m", "venv", "--without-pip", "--symlinks"]).args([new]);
     pip::succeed(venv, "a new environment could not be made")?;
+    let own = Own::of(new)?;
     let install = |from| Install { plan, python, new, temp: &temp, scope, from };
     // 2. pip, and what else a new environment has by itself, from the wheels that come with Python.
     let bundled = python.bundled.clone().unwrap_or_default();
@@ -102,11 +104,15 @@ fn build(
     }
     // 3. What is asked for.
     if wanted.environment.wheels.is_some() {
+        if let Some(wheel) = asks_elsewhere(python, &wheels, scope.host, &temp)? {
+            return Err(Error::rule("V7", format_args!("{wheel}: it asks for something at a URL or path")));
+        }
         install(From::Folder(&wheels)).wanted(wanted)?;
     } else if !wanted.requirements.is_empty() {
         install(From::Index).wanted(wanted)?;
     }
     // 4. It works where it will be, and only there.
+    own.require(new)?;
     relocate::relocate(new, &plan.path)?;
     compile(plan, python, new, &temp, scope)?;
     relocate::require_none_left(new, &plan.side)?;

@@ -186,6 +186,9 @@ impl Draft<'_> {
             let (mut new, mut open) = (Vec::new(), false);
             for (_, name, value) in variables_of().filter(|(entry, ..)| entry.file == file) {
                 let old = holds(&current, name.as_str(), value.as_ref());
+                if old != Some(true) && name.executes() {
+                    self.plan.executes.push(format!("{name} is set in {file}, and programs act on it"));
+                }
                 self.count(old, value.is_some(), || format!("{name} in {file}"));
                 new.extend(value.as_ref().map(|value| (name.as_str(), value)));
                 open |= value.is_none();
@@ -194,9 +197,7 @@ impl Draft<'_> {
             match dotenv::merge(src, &new) {
                 Ok(merged) => {
                     let mode = place.seen.as_ref().map_or(0o600, |s| s.mode & 0o770);
-                    if let Some(why) = why_run(&path).filter(|_| open || merged.expose() != src) {
-                        self.plan.executes.push(format!("{file} ({why})"));
-                    }
+                    self.run_by(file, &path, open || src != merged.expose());
                     self.target(place, if open { New::Open } else { New::Bytes(merged) }, mode)?;
                 }
                 Err(broken) => {
@@ -231,7 +232,16 @@ impl Draft<'_> {
                 None => open = true,
             }
         }
+        let changes = open || place.seen.as_ref().is_none_or(|seen| seen.bytes != text);
+        self.run_by(&entry.file, &path, changes);
         self.target(place, if open { New::Open } else { New::Bytes(text) }, 0o600)
+    }
+
+    /// Says so where a program runs or obeys the `file` at `path`, if it changes.
+    fn run_by(&mut self, file: &str, path: &Path, changes: bool) {
+        if let Some(why) = why_run(path).filter(|_| changes) {
+            self.plan.executes.push(format!("{file} ({why})"));
+        }
     }
 
     fn whole_files(&mut self, fetched: Fetched<'_>) -> Result<()> {

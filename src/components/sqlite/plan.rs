@@ -9,6 +9,7 @@ use super::snapshot::Snapshot;
 use super::{require_streams, Sqlite, TABLES};
 use crate::base::change::{beside, kept_name};
 use crate::base::digest::Digest;
+use crate::base::executes::why_run;
 use crate::base::fault::{Fault, Faulty};
 use crate::base::path::{path_text, shown};
 use crate::base::side::{nearest_dir, side_of};
@@ -172,8 +173,10 @@ pub fn plan(component: &Sqlite, scope: &Scope<'_>, streams: &dyn StreamSource) -
     if todo.writes() {
         draft.space += wanted.as_ref().map_or(0, |w| w.database.size);
     }
+    let runs = why_run(&path).filter(|_| todo.writes()).map(|why| format!("{} ({why})", draft.name));
     let mut plan = Plan::new(Planned { side, todo, keep, wanted, dirs, empties, owner, path });
     plan.destinations = vec![draft.name];
+    plan.executes.extend(runs);
     (plan.changes, plan.unchanged) = (draft.changes, draft.unchanged);
     (plan.findings, plan.space) = (draft.findings, draft.space);
     Ok(plan)

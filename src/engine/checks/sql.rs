@@ -1,7 +1,8 @@
 //! `sql`: what a PostgreSQL server answers, in a read-only transaction.
 //!
 //! The query stands in a subquery of ours: so it is one query that reads, whatever its text says. A role that may do
-//! anything could still do something by a function, so a bundle that may not have commands run gets no superuser.
+//! anything could still do something by a function, so a bundle that may not have commands run gets no superuser, nor a role that
+//! may become one.
 
 use super::address::Address;
 use super::{Site, Trial, Tried};
@@ -79,8 +80,10 @@ impl Sql {
     fn ask(&self, site: &Site) -> Result<String, Tried> {
         let said = |error: postgres::Error| Tried::failed(words(&error));
         let mut client = self.connect(site)?;
-        if !site.trusted && is_superuser(&mut client).map_err(said)? {
-            let why = "the role is a superuser, and its signer may not have commands run here";
+        if !site.trusted && is_mighty(&mut client).map_err(said)? {
+            let why =
+                "the role is a superuser or may become one, or may reach the server's files and programs, \
+                       and its signer may not have commands run here";
             return Err(Tried::skipped(why));
         }
         let mut transaction = client.build_transaction().read_only(true).start().map_err(said)?;
@@ -135,8 +138,15 @@ fn password(login: &Login, database: &str, site: &Site) -> Result<Option<Found>,
     }
 }
 
-fn is_superuser(client: &mut Client) -> Result<bool, postgres::Error> {
-    let row = client.query_one("SELECT pg_catalog.current_setting('is_superuser') = 'on'", &[])?;
+/// Whether a function could do what only a superuser may, with the role as it is or by `SET ROLE`; the same by those roles that
+/// a server has for its files and programs. What the database has for names and operators is not asked.
+fn is_mighty(client: &mut Client) -> Result<bool, postgres::Error> {
+    let row = client.query_one(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE pg_catalog.pg_has_role(r.oid, 'MEMBER') \
+             AND (r.rolsuper OR r.rolname OPERATOR(pg_catalog.=) ANY (ARRAY['pg_execute_server_program', \
+             'pg_read_server_files', 'pg_write_server_files']::pg_catalog.name[])))",
+        &[],
+    )?;
     row.try_get(0)
 }
 

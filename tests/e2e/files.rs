@@ -460,6 +460,8 @@ fn settings_that_name_their_home_work_in_another_one() {
     }
     let again = world.import(&bundle, &["--json"]).ok();
     assert_eq!(changes(&again), [("claude".to_owned(), 0), ("rc".to_owned(), 0)], "{}", again.text());
+    // What was in place already holds what was written, too.
+    target.kbpack(&["status", "--exit-code"]).ok();
     let own = target.read(".claude/settings.json");
     target.write(".claude/settings.json", settings(from));
     let drifted = target.kbpack(&["check", bundle.to_str().unwrap()]);

@@ -233,11 +233,13 @@ impl<'a> Builder<'a> {
         self.detail.shards = shards;
         self.detail.expect.retain(|expect| !self.foreign.contains(&expect.path));
         let rewrites = self.detail.rewrites(|path| self.target.shown(Some(path)));
+        let written = self.detail.written();
         let Plan { changes, unchanged, findings, executes, space, .. } = self.out;
         let mut plan = Plan::new(self.detail);
         plan.destinations = vec![destination(self.scope.host, &place.real)];
         (plan.changes, plan.unchanged, plan.findings) = (changes, unchanged, findings);
-        (plan.executes, plan.space, plan.rewrites) = (executes, space, rewrites);
+        (plan.executes, plan.space) = (executes, space);
+        (plan.rewrites, plan.written) = (rewrites, written);
         plan
     }
 }

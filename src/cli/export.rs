@@ -9,7 +9,7 @@ use crate::cli::keys::{refuse_terminal, signing_key, RecipientArgs};
 use crate::cli::Context;
 use crate::component::Host;
 use crate::crypto::paths::KeyPaths;
-use crate::engine::export::Export;
+use crate::engine::export::{refuse, Export, Surveyed};
 use crate::engine::machine;
 use crate::engine::presets::Preset;
 use crate::engine::profile::Profile;
@@ -126,7 +126,13 @@ impl Args {
             // No key and no recipient is needed to see what would be packed; but those that are named must be right.
             self.recipients.named(&to)?;
             let plan = crate::engine::export::survey(profile, host, &selection, &tickets, console)?;
-            return Ok(console.data(&plan, text::export_plan(&plan))?);
+            console.data(&plan, text::export_plan(&plan))?;
+            let refused = |c: &Surveyed| refuse(&c.name, &c.survey.findings);
+            return plan
+                .components
+                .iter()
+                .try_for_each(refused)
+                .map_err(|error| CliError::from(error).told());
         }
         let recipients = self.recipients.recipients(&to)?;
         let signer = signing_key(context)?;

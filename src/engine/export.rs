@@ -502,7 +502,7 @@ impl Export<'_> {
 }
 
 /// Stops at what a component finds that must not be packed as it is.
-pub(super) fn refuse(name: &ComponentName, findings: &[Finding]) -> Result<()> {
+pub fn refuse(name: &ComponentName, findings: &[Finding]) -> Result<()> {
     let refusals = || findings.iter().filter(|finding| finding.severity == Severity::Refusal);
     match refusals().next() {
         None => Ok(()),

@@ -20,7 +20,7 @@ use crate::engine::hooks::{self, Quiet};
 use crate::engine::journal::Begin;
 use crate::engine::log::{self, Log};
 use crate::engine::machine;
-use crate::engine::participants::{self, own_settings, participants, From, Participant};
+use crate::engine::participants::{self, own_settings, participants, require_use, From, Participant};
 use crate::engine::plan::{
     destinations, look_at_late_backups, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
 };
@@ -133,6 +133,7 @@ impl Import<'_> {
             self.selection,
             &From::Bundle(&overrides),
         )?;
+        require_use(&self.host.maps, &participants)?;
         let mut plan = self.plan(&bundle, &participants, &run, events)?;
         look_at_late_backups(&mut plan, self.state, self.no_backup, events);
         if self.dry_run {

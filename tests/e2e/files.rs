@@ -142,8 +142,8 @@ fn an_absent_source_is_refused_and_told_by_a_dry_run() {
     furnish(&world.source);
     let profile = crate::support::PROFILE.replace("exclude =", "mode = \"mirror\"\nexclude =");
     world.source.profile(&profile.replace("~/app\"", "~/appp\""));
-    let survey = world.source.kbpack(&["export", "--dry-run"]).ok();
-    assert!(survey.text().contains("refused: ") && survey.text().contains("appp: it does not exist"));
+    let survey = world.source.kbpack(&["export", "--dry-run"]).fails(8, "appp: it does not exist");
+    assert!(survey.text().contains("refused: ") && survey.text().contains("todo: mend the path"));
     let out = world.path("b.kbp");
     let args = ["export", "-r", &world.recipient, "-o", out.to_str().unwrap()];
     world.source.kbpack(&args).fails(8, "appp: it does not exist");

@@ -148,7 +148,13 @@ pub(super) fn participants(
     selection.check(entries.iter().map(|(_, entry)| &entry.name))?;
     let make = |entry: &ComponentEntry| Ok((entry.name.clone(), from.component(entry, host)?));
     let all = entries.iter().map(|(_, entry)| make(entry)).collect::<Result<Vec<_>>>()?;
-    let carved = carve(&all, host).map_err(|error| EngineError::BadClaims(Box::new(error)))?;
+    let carved = carve(&all, host).map_err(|error| match error {
+        EngineError::SameClaim { .. } | EngineError::OwnDirectory { .. } => {
+            EngineError::BadClaims(Box::new(error))
+        }
+        // Of this machine: a symlink to nothing, say.
+        error => error,
+    })?;
     let order = order(&all, &carved)?;
     let mut all: Vec<_> = all.into_iter().zip(carved).zip(entries).map(Some).collect();
     let mut participants = Vec::new();

@@ -157,7 +157,12 @@ impl Faulty for EngineError {
             Declined => "run it again when you are ready; --dry-run shows the plan only",
             NobodyToAsk => "look at the plan with --dry-run, then add --yes",
             NewDestinations(_) => "look at the plan with --dry-run, then add --accept-new",
-            Refused(_, remedies) => return (!remedies.is_empty()).then(|| remedies.join("; ")),
+            Refused(_, remedies) => {
+                let mut seen = std::collections::BTreeSet::new();
+                let each: Vec<&str> =
+                    remedies.iter().map(String::as_str).filter(|todo| seen.insert(*todo)).collect();
+                return (!each.is_empty()).then(|| each.join("; "));
+            }
             CheckFailed { .. } => return None,
             HalfDone { .. } => "put that right, then run `kbpack recover`",
         };

@@ -137,6 +137,16 @@ fn what_would_newly_run_is_counted_and_all_of_it_is_there_for_who_asks() {
 }
 
 #[test]
+fn a_root_that_is_a_symlink_to_nothing_is_this_machines_own_matter() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    std::os::unix::fs::symlink("gone", world.target.join("app")).unwrap();
+    let run = world.import(&bundle, &[]).fails(8, "app: a symlink to nothing");
+    assert!(run.stderr.contains(" todo: remove it, or make what it points to"), "{}", run.stderr);
+}
+
+#[test]
 fn an_absent_source_is_refused_and_told_by_a_dry_run() {
     let world = World::new();
     furnish(&world.source);

@@ -112,6 +112,11 @@ pub fn may_change(path: &Path) -> bool {
     accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
+/// Whether `path` is on a file system that takes no writing.
+pub fn is_read_only(path: &Path) -> bool {
+    accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) == Err(rustix::io::Errno::ROFS)
+}
+
 /// The staging area of a run: `<home>/.kbpack-stage-<run>/<component>`.
 pub fn side_of(home: &Path, run: &str, component: &str) -> PathBuf {
     let mut name = STAGE_PREFIX.to_vec();

@@ -79,7 +79,8 @@ pub fn carried_as<T: 'static>(error: &io::Error) -> Option<&T> {
     carried(error)?.as_any().downcast_ref()
 }
 
-/// The kind of an [`io::Error`]: the carried one, else a limit for a full disk, else unexpected.
+/// The kind of an [`io::Error`]: the carried one, else a limit for a full disk, not ready for what this user may
+/// not do, else unexpected.
 pub fn io_fault(error: &io::Error) -> Fault {
     if let Some(inner) = carried(error) {
         return inner.fault();
@@ -89,7 +90,7 @@ pub fn io_fault(error: &io::Error) -> Fault {
         | io::ErrorKind::QuotaExceeded
         | io::ErrorKind::OutOfMemory
         | io::ErrorKind::FileTooLarge => Fault::Limit,
-        io::ErrorKind::ReadOnlyFilesystem => Fault::NotReady,
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Fault::NotReady,
         _ => Fault::Unexpected,
     }
 }
@@ -97,4 +98,17 @@ pub fn io_fault(error: &io::Error) -> Fault {
 /// The remedy of the typed error inside an [`io::Error`], if there is one.
 pub fn io_remedy(error: &io::Error) -> Option<String> {
     carried(error).and_then(|inner| inner.remedy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_has_a_kind() {
+        let fault = |kind: io::ErrorKind| io_fault(&kind.into());
+        assert_eq!(fault(io::ErrorKind::PermissionDenied), Fault::NotReady);
+        assert_eq!(fault(io::ErrorKind::StorageFull), Fault::Limit);
+        assert_eq!(fault(io::ErrorKind::BrokenPipe), Fault::Unexpected);
+    }
 }

@@ -53,8 +53,8 @@ const EXAMPLES: &str = "Examples:
   kbpack import state.kbp                      on the target
   kbpack demo                                  see all of it in a scratch directory
 
-Exit codes: 0 done, 1 unexpected, 2 usage, 3 damaged, 4 not trusted, 5 cannot decrypt, 6 breaks a rule,
-7 limit, 8 not ready, 9 failed and rolled back, 10 recovery needed";
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 damaged, 4 not trusted, 5 cannot decrypt,
+6 breaks a rule, 7 limit, 8 not ready, 9 failed and rolled back, 10 recovery needed";
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]

@@ -116,6 +116,8 @@ pub struct Plan {
     pub unchanged: u64,
     /// Files among them that are written otherwise than they were packed.
     pub rewrites: Vec<Rewrite>,
+    /// All that stands here otherwise than it was packed when this is done, there already or not: names of things, and what they hold.
+    pub written: Vec<(String, Digest)>,
     /// What to know before saying yes; a [`Severity::Refusal`] among them stops the import.
     pub findings: Vec<Finding>,
     /// What this machine would newly execute because of the import, one line each.
@@ -146,6 +148,7 @@ impl Plan {
             open: Vec::new(),
             unchanged: 0,
             rewrites: Vec::new(),
+            written: Vec::new(),
             findings: Vec::new(),
             executes: Vec::new(),
             executables: 0,

@@ -189,7 +189,11 @@ impl CryptoError {
 impl Faulty for CryptoError {
     fn fault(&self) -> Fault {
         match self {
-            CryptoError::File { error, .. } if error.kind() == io::ErrorKind::NotFound => Fault::Usage,
+            CryptoError::File { error, .. }
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) =>
+            {
+                Fault::Usage
+            }
             CryptoError::File { error, .. } | CryptoError::Read(error) => io_fault(error),
             CryptoError::Exists { .. }
             | CryptoError::NoKey { .. }
@@ -222,6 +226,9 @@ impl Faulty for CryptoError {
         let remedy = match self {
             CryptoError::File { error, .. } if error.kind() == io::ErrorKind::NotFound => {
                 "check the name".into()
+            }
+            CryptoError::File { error, .. } if error.kind() == io::ErrorKind::IsADirectory => {
+                "name a file, not a folder".into()
             }
             CryptoError::File { error, .. } | CryptoError::Read(error) => return io_remedy(error),
             CryptoError::Line { .. } => "correct that line, or take it out".into(),
@@ -263,7 +270,7 @@ impl Faulty for CryptoError {
                 "give its passphrase, at a terminal or with {FD_VARIABLE}=N, or the key it was made for with -i"
             ),
             CryptoError::NoMatch { .. } => {
-                "give the key it was made for with -i, or export it again for this machine's recipient".into()
+                "give the key it was made for with -i, such as a copy of identity.txt of the machine it is for, or export it again for this machine's recipient".into()
             }
             CryptoError::PluginMissing { name } => {
                 format!("install age-plugin-{name} where PATH finds it")

@@ -227,7 +227,9 @@ impl Faulty for SealError {
     }
     fn remedy(&self) -> Option<String> {
         Some(match self {
-            SealError::BadSignature | SealError::NotCanonical => "get it again from its source".into(),
+            SealError::BadSignature | SealError::NotCanonical | SealError::NotSshsig => {
+                "copy it again from where it came; if it is the same there, get it again from its source".into()
+            }
             SealError::WrongNamespace { found: Some(Namespace::Backup), .. } => {
                 "it is the backup of an import; on the machine where it was made, `kbpack rollback` puts back what is in it".into()
             }

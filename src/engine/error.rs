@@ -255,6 +255,9 @@ pub enum EngineError {
     /// A path of a profile that is none.
     #[error("'{0}' is not a path")]
     BadPlace(String),
+    /// A `--map` that moves nothing: what it was meant for would go elsewhere.
+    #[error("--map {}=...: nothing that is imported belongs there", .0.display())]
+    IdleMap(PathBuf),
     /// An export that does not hold what it should.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
@@ -361,9 +364,10 @@ pub enum EngineError {
 /// What writing the bundle to `path` (`None` is standard output) failed with.
 pub fn output_error(path: Option<&Path>, error: io::Error) -> EngineError {
     match path {
-        Some(path) if error.kind() == io::ErrorKind::AlreadyExists => {
-            EngineError::OutputExists(path.to_owned())
-        }
+        Some(path) if error.kind() == io::ErrorKind::AlreadyExists => match path.is_dir() {
+            true => EngineError::Io { path: path.to_owned(), error: io::ErrorKind::IsADirectory.into() },
+            false => EngineError::OutputExists(path.to_owned()),
+        },
         Some(path) => EngineError::Io { path: path.to_owned(), error },
         None => PackError::Io(error).into(),
     }

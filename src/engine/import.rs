@@ -20,7 +20,7 @@ use crate::engine::hooks;
 use crate::engine::journal::Begin;
 use crate::engine::log::Log;
 use crate::engine::machine;
-use crate::engine::participants::{self, own_settings, participants, From, Participant};
+use crate::engine::participants::{self, own_settings, participants, require_use, From, Participant};
 use crate::engine::plan::{
     destinations, look_at_late_backups, new_destinations, refuse, require_space, ImportPlan, PlannedComponent,
 };
@@ -136,6 +136,7 @@ impl Import<'_> {
             self.selection,
             &From::Bundle(&overrides),
         )?;
+        require_use(&self.host.maps, &participants)?;
         let mut plan = self.plan(&bundle, &participants, &run, events)?;
         look_at_late_backups(&mut plan, self.state, self.no_backup, events);
         if self.dry_run {
@@ -204,20 +205,16 @@ impl Import<'_> {
             let Participant { name, kind, component, source, only, .. } = participant;
             let unknown = || EngineError::UnknownKind { name: name.clone(), kind: kind.clone() };
             let kind = components::kind(kind).ok_or_else(unknown)?;
-            let (begun, mut things) =
-                (participant.begun(plan), of_component(name, kind, &**component, source, only)?);
+            let mut things = of_component(name, kind, &**component, source, only)?;
             // What stands here is not what was packed.
-            for rewrite in &begun.rewrites {
-                let at = match things.len() {
-                    // A file alone goes by its whole path in the plan.
-                    1 => Ok(0),
-                    _ => things.binary_search_by(|thing| thing.name.cmp(&rewrite.what)),
-                };
-                if let Some(thing) = at.ok().map(|at| &mut things[at]) {
-                    (thing.content, thing.size, thing.time) = (Some(rewrite.written), None, None);
+            let planned = plan.components.iter().find(|planned| planned.name == *name);
+            for (what, digest) in planned.iter().flat_map(|planned| &planned.plan.written) {
+                if let Ok(at) = things.binary_search_by(|thing| thing.name.cmp(what)) {
+                    let thing = &mut things[at];
+                    (thing.content, thing.size, thing.time) = (Some(*digest), None, None);
                 }
             }
-            Ok((begun, things))
+            Ok((participant.begun(plan), things))
         };
         let held = participants.iter().map(held).collect::<Result<Vec<_>>>()?;
         let map = |(from, to): &(_, _)| (ShownPath(Clone::clone(from)), ShownPath(Clone::clone(to)));

@@ -2,6 +2,7 @@
 
 use crate::base::name::ComponentName;
 use crate::base::path::{shown_paths, BundlePath, ShownPath};
+use crate::base::side::nearest_dir;
 use crate::component::{self, Act, Ask, Claim, Component, Host, Login, Nobody, Scope};
 use crate::components;
 use crate::engine::claims::{carve, order};
@@ -183,7 +184,13 @@ fn of_entries(
 ) -> Result<Vec<Participant>> {
     let make = |entry: &ComponentEntry| Ok((entry.name.clone(), from.component(entry, host)?));
     let all = entries.iter().map(|(_, entry)| make(entry)).collect::<Result<Vec<_>>>()?;
-    let carved = carve(&all, host).map_err(|error| EngineError::BadClaims(Box::new(error)))?;
+    let carved = carve(&all, host).map_err(|error| match error {
+        EngineError::SameClaim { .. } | EngineError::OwnDirectory { .. } => {
+            EngineError::BadClaims(Box::new(error))
+        }
+        // Of this machine: a symlink to nothing, say.
+        error => error,
+    })?;
     let order = order(&all, &carved)?;
     let mut all: Vec<_> = all.into_iter().zip(carved).zip(entries).map(Some).collect();
     let mut participants = Vec::new();
@@ -206,6 +213,30 @@ fn of_entries(
         }
     }
     Ok(participants)
+}
+
+/// Refuses a map that moves no place of theirs.
+pub(super) fn require_use(maps: &[(PathBuf, PathBuf)], participants: &[Participant]) -> Result<()> {
+    if maps.is_empty() {
+        return Ok(());
+    }
+    let claims = participants.iter().map(|p| p.component.claims().within(&p.name));
+    let claims = claims.collect::<Result<Vec<_>>>()?.concat();
+    for (from, to) in maps {
+        // A claim has the links resolved that are on the way to it.
+        let dir = nearest_dir(to);
+        let settled =
+            dir.canonicalize().ok().zip(to.strip_prefix(dir).ok()).map(|(dir, rest)| dir.join(rest));
+        let places = [Some(to.clone()), settled, to.canonicalize().ok()];
+        let is_there = |claim: &Claim| match claim {
+            Claim::Path(path) => places.iter().flatten().any(|place| path.starts_with(place)),
+            Claim::Database(_) => false,
+        };
+        if !claims.iter().any(is_there) {
+            return Err(EngineError::IdleMap(from.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// Whether `selection` leaves out a database of the bundle `opened`.

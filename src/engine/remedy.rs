@@ -24,6 +24,7 @@ impl Faulty for EngineError {
             },
             NothingSelected
             | BadPlace(_)
+            | IdleMap(_)
             | OutputExists(_)
             | ExtractedExists(_)
             | NoRecipient
@@ -73,7 +74,11 @@ impl Faulty for EngineError {
             Trust { error, .. } => return error.remedy(),
             Profile(e) => return e.remedy(),
             State(e) => return e.remedy(),
-            Component { error, .. } => return error.remedy(),
+            Component { error, .. } => {
+                let todo = "correct it in the profile; the README lists the options of each kind";
+                let is_option = || error.fault() == Fault::Usage;
+                return error.remedy().or_else(|| is_option().then(|| todo.to_owned()));
+            }
             RolledBack(cause) => match **cause {
                 Interrupted(_) => "run it again when you are ready",
                 // Late, when all else was done.
@@ -130,14 +135,17 @@ impl Faulty for EngineError {
             NoRecipient => "name one with -r age1... (the target prints it with `kbpack keygen`), or use a passphrase with -p",
             NoSuchComponent { .. } => "the names are those in the profile, or that `kbpack inspect` shows",
             BadPlace(_) => "write an absolute path or one that begins with ~/, without '.' and '..'",
+            IdleMap(_) => "FROM is where it would go without --map, or a folder above that: `kbpack import --dry-run` shows it; ~ is this machine's home",
             NothingSelected => "take one of them away",
             SameClaim { .. } => "take it out of one of the two in the profile",
             BadClaims(_) => "if it is not your own --map or profile that does it, ask the bundle's maker",
             OwnDirectory { .. } => "leave it out; keys are made on each machine by `kbpack keygen`",
             Circle(_) => "take one of the `after` out of the profile",
             MisplacedSecrets(_) => "move them out of those files, or exclude the files, or export without --strict-secrets",
-            Expired { .. } => "ask for a new export",
-            OtherTarget { .. } => "import it on the machine it was made for, or export again for this one",
+            Expired { .. } => "ask for a new export, or judge it as of an earlier day with --verify-time",
+            OtherTarget { .. } => {
+                "import it on the machine it was made for, or export again for this one; if neither is left, `kbpack extract` gives what is in it"
+            }
             Older { .. } => "if going back is what you want, add --allow-older",
             NoSuchKind { .. } => {
                 let kinds: Vec<&str> = crate::components::KINDS.iter().map(|kind| kind.name()).collect();
@@ -149,7 +157,12 @@ impl Faulty for EngineError {
             Declined => "run it again when you are ready; --dry-run shows the plan only",
             NobodyToAsk => "look at the plan with --dry-run, then add --yes",
             NewDestinations(_) => "look at the plan with --dry-run, then add --accept-new",
-            Refused(_, remedies) => return (!remedies.is_empty()).then(|| remedies.join("; ")),
+            Refused(_, remedies) => {
+                let mut seen = std::collections::BTreeSet::new();
+                let each: Vec<&str> =
+                    remedies.iter().map(String::as_str).filter(|todo| seen.insert(*todo)).collect();
+                return (!each.is_empty()).then(|| each.join("; "));
+            }
             CheckFailed { .. } => return None,
             HalfDone { .. } => "put that right, then run `kbpack recover`",
         };

@@ -51,6 +51,9 @@ impl Faulty for PackError {
     }
     fn remedy(&self) -> Option<String> {
         match self {
+            PackError::Io(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+                Some("see why the program that reads it ended".into())
+            }
             PackError::Io(e) => crate::base::fault::io_remedy(e).or_else(|| {
                 Some("make room where the bundle is written, or choose another place with -o".into())
             }),

@@ -76,7 +76,10 @@ pub fn export_plan(plan: &ExportPlan) -> Vec<String> {
         lines.push(format!("{} ({}): items: {}, {}", c.name, c.kind, c.survey.items, bytes(c.survey.bytes)));
         lines.extend(c.survey.origins.iter().map(|origin| format!("  from {origin}")));
         lines.extend(c.left_out.iter().map(|path| format!("  without {path} (another component's)")));
-        lines.extend(c.survey.findings.iter().map(|f| format!("  {}: {}", severity(f.severity), f.what)));
+        for finding in &c.survey.findings {
+            lines.push(format!("  {}: {}", severity(finding.severity), finding.what));
+            lines.extend(finding.remedy.as_ref().map(|remedy| format!("    todo: {remedy}")));
+        }
     }
     lines.extend(hooks::surveyed(&plan.hooks));
     lines.extend(todos::inspected(&plan.todos));
@@ -282,7 +285,7 @@ pub fn import_in_history(past: &PastImport) -> String {
         None => format!("{profile} from {origin}"),
     };
     let outcome = match (past.outcome, &past.rolled_back_by, past.backup) {
-        (None, ..) => "cut off: run `kbpack recover`".to_owned(),
+        (None, ..) => "going on now, or cut off (then run `kbpack recover`)".to_owned(),
         (Some(End::Undone), ..) => "undone".to_owned(),
         (_, Some(by), _) => format!("imported, rolled back by {by}"),
         (.., KeptBackup::Kept) => "imported".to_owned(),

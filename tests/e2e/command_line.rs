@@ -217,3 +217,18 @@ fn text_from_bundles_is_escaped() {
     world.import(&bundle, &[]).ok();
     assert!(world.target.join("app/evil\u{1b}[31m\nname").is_file());
 }
+
+/// Room is not what a pipe lacks whose reader is gone.
+#[test]
+fn a_reader_that_ends_is_told_of() {
+    let world = World::new();
+    world.source.write("app/big", vec![1u8; 1 << 20]);
+    world.source.profile("[component.app]\nkind = \"files\"\npath = \"~/app\"\n");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = world.source.command(&["export", "-r", &world.recipient, "-o", "-"]);
+    let run = command.stdout(writer).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains(" todo: see why the program that reads it ended"), "{said}");
+}

@@ -256,6 +256,8 @@ fn the_next_import_recovers_by_itself_and_history_tells() {
     killed(&world.target, &args, "renameat2", 1);
     let history = world.target.kbpack(&["history", "--json"]).ok().json();
     assert_eq!(history["imports"][0]["outcome"], serde_json::Value::Null, "{history}");
+    let text = world.target.kbpack(&["history"]).ok().text();
+    assert!(text.contains("going on now, or cut off (then run `kbpack recover`)"), "{text}");
     let dry = world.target.kbpack(&["import", bundle.to_str().unwrap(), "--dry-run", "-q"]);
     assert_eq!(dry.code, 0, "{}", dry.stderr);
     assert_eq!(snapshot_but_times_of_folders(&world.target), before);

@@ -137,6 +137,16 @@ fn what_would_newly_run_is_counted_and_all_of_it_is_there_for_who_asks() {
 }
 
 #[test]
+fn a_root_that_is_a_symlink_to_nothing_is_this_machines_own_matter() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    std::os::unix::fs::symlink("gone", world.target.join("app")).unwrap();
+    let run = world.import(&bundle, &[]).fails(8, "app: a symlink to nothing");
+    assert!(run.stderr.contains(" todo: remove it, or make what it points to"), "{}", run.stderr);
+}
+
+#[test]
 fn an_absent_source_is_refused_and_told_by_a_dry_run() {
     let world = World::new();
     furnish(&world.source);
@@ -145,6 +155,7 @@ fn an_absent_source_is_refused_and_told_by_a_dry_run() {
     // The whole survey, and the end that an export would come to.
     let survey = world.source.kbpack(&["export", "--dry-run"]).fails(8, "appp: it does not exist");
     assert!(survey.text().contains("refused: ") && survey.text().contains("appp: it does not exist"));
+    assert!(survey.text().contains("todo: mend the path"));
     let out = world.path("b.kbp");
     let args = ["export", "-r", &world.recipient, "-o", out.to_str().unwrap()];
     world.source.kbpack(&args).fails(8, "appp: it does not exist");
@@ -461,6 +472,8 @@ fn settings_that_name_their_home_work_in_another_one() {
     }
     let again = world.import(&bundle, &["--json"]).ok();
     assert_eq!(changes(&again), [("claude".to_owned(), 0), ("rc".to_owned(), 0)], "{}", again.text());
+    // What was in place already holds what was written, too.
+    target.kbpack(&["status", "--exit-code"]).ok();
     let own = target.read(".claude/settings.json");
     target.write(".claude/settings.json", settings(from));
     let drifted = target.kbpack(&["check", bundle.to_str().unwrap()]);

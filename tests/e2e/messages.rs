@@ -290,6 +290,8 @@ fn what_is_said_of_the_command_line() {
     scene.source("usage-bad-only-path", &["import", "x", "--only", "app:../x"]);
     scene.source("usage-bad-time", &["verify", "x", "--verify-time", "tomorrow"]);
     scene.source("usage-bad-duration", &["export", "--expires", "1y"]);
+    let recipient = scene.world.recipient.clone();
+    scene.source("usage-folder-as-output", &["export", "-r", &recipient, "-o", "."]);
     scene.source("usage-json-to-stdout", &["export", "--json", "-o", "-"]);
     scene.source("usage-error-in-json", &["export", "--json", "--profile", "none.toml"]);
     scene.source("usage-trust-no-key", &["trust", "add", "x", "no-such-file"]);
@@ -400,6 +402,12 @@ fn what_is_said_of_a_bundle_that_is_not_whole() {
             let mut bytes = bundle.clone();
             let header = bytes.windows(17).position(|name| name == b"/s/000001/000001\0").unwrap();
             bytes[header + 1024] ^= 1;
+            bytes
+        }),
+        ("damaged-signature", {
+            let mut bytes = bundle.clone();
+            let armor = bytes.windows(13).rposition(|text| text == b"SSH SIGNATURE").unwrap();
+            bytes[armor] ^= 1;
             bytes
         }),
     ] {
@@ -523,6 +531,7 @@ fn what_is_said_when_it_does_not_open() {
     scene.third.kbpack(&["keygen"]).ok();
     take(&mut scene, "open-other-key", inspect(&bundle, &[]), &plainly);
     take(&mut scene, "open-no-such-identity", inspect(&bundle, &["-i", "none"]), &plainly);
+    take(&mut scene, "open-folder", inspect(&bundle, &["-i", "."]), &plainly);
     scene.third.write("public", format!("{}\n", scene.world.recipient));
     take(&mut scene, "open-public-key", inspect(&bundle, &["-i", "public"]), &plainly);
     scene.third.write("words", "hunter2\n");
@@ -575,6 +584,7 @@ fn what_is_said_when_an_import_stops() {
     fs::remove_dir_all(scene.world.target.join("app")).unwrap();
     scene.world.target.kbpack(&["import", &bundle, "--yes"]).ok();
     scene.target("import-new-destination", &["import", &bundle, "--yes", "--map", "~/app=~/elsewhere"]);
+    scene.target("import-idle-map", &["import", &bundle, "--yes", "--map", "/home/ada/app=/srv/app"]);
     scene.target("import-no-such-component-to-extract", &["extract", &bundle, "none"]);
     let out = scene.path("out");
     scene.world.target.kbpack(&["extract", &bundle, "app", "-C", &out]).ok();

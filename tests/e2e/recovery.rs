@@ -175,6 +175,61 @@ fn shards_only() -> String {
 }
 
 #[test]
+fn what_is_whole_of_a_damaged_bundle() {
+    let world = World::new();
+    world.source.write("a/precious.txt", "precious\n");
+    // Nothing that shrinks.
+    let mut state = 1u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    world.source.write("b/big.bin", (0..3 << 20).map(|_| random()).collect::<Vec<u8>>());
+    let tree = |name: &str| format!("[component.{name}]\nkind = \"files\"\npath = \"~/{name}\"\n");
+    world.source.profile(&(tree("a") + &tree("b")));
+    let bundle = world.export("b.kbp");
+    let bytes = fs::read(&bundle).unwrap();
+
+    // One byte is another one: kbpack gives what that is not in.
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    let damaged = world.path("flipped.kbp");
+    fs::write(&damaged, flipped).unwrap();
+    let out = world.path("extracted");
+    let extract = |name| {
+        let args = ["extract", damaged.to_str().unwrap(), name, "-C", out.to_str().unwrap()];
+        world.target.kbpack(&args)
+    };
+    extract("a").ok();
+    extract("b").fails(3, "is damaged");
+
+    // The end is missing: stock tools give what is there.
+    let cut = world.path("cut.kbp");
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let (machine, out) = (Machine::bare(world.path("bare")), world.path("out"));
+    let identity = world.target.join(".config/kbpack/identity.txt");
+    let words = [
+        ("BUNDLE", cut.to_str().unwrap()),
+        ("IDENTITY", identity.to_str().unwrap()),
+        ("OUT", out.to_str().unwrap()),
+    ];
+    let said = machine.types(&commands("salvage"), &words).text();
+    assert_eq!(said.matches(" is not whole").count(), 1, "{said}");
+    let broken = said.trim_end().strip_suffix(" is not whole").unwrap();
+    let archives = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+    let whole: Vec<_> = archives.filter(|path| !path.ends_with(broken)).collect();
+    let unpack = |path: &PathBuf| {
+        let place = path.with_extension("d");
+        fs::create_dir(&place).unwrap();
+        let done = Command::new("tar").arg("-xf").arg(path).arg("-C").arg(&place).output().unwrap();
+        (done.status.success() && place.join("precious.txt").is_file()).then(|| place.join("precious.txt"))
+    };
+    let found: Vec<_> = whole.iter().filter_map(unpack).collect();
+    assert_eq!(found.len(), 1, "{whole:?}");
+    assert_eq!(fs::read(&found[0]).unwrap(), b"precious\n");
+}
+
+#[test]
 fn secrets() {
     let world = World::new();
     furnish(&world.source);

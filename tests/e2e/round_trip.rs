@@ -67,6 +67,11 @@ fn only_map_and_skip() {
     let world = World::new();
     furnish(&world.source);
     let bundle = world.export("b.kbp");
+    // A map that moves nothing would let all go where it is not meant to go.
+    for from in ["~/apps", "~/app/hooks", "/home/nobody/app"] {
+        let map = format!("{from}=~/elsewhere");
+        world.import(&bundle, &["--map", &map]).fails(2, "nothing that is imported belongs there");
+    }
     world.import(&bundle, &["--only", "app:hooks", "--map", "~/app=~/elsewhere"]).ok();
     assert!(world.target.join("elsewhere/hooks/run.sh").is_file());
     assert!(!world.target.join("elsewhere/settings.json").exists());

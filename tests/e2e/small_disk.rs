@@ -196,3 +196,17 @@ fn noise(len: usize) -> Vec<u8> {
     };
     std::iter::repeat_with(next).take(len).collect()
 }
+
+/// As a kernel leaves it that found an error on the disk.
+#[test]
+fn a_file_system_that_is_mounted_read_only_is_called_so() {
+    let world = World::new();
+    furnish(&world.source);
+    let bundle = world.export("b.kbp");
+    world.target.write("app/old.txt", "old");
+    let app = world.target.join("app");
+    let Some(_mount) = Mount::at(&app, "ro,size=1m") else { return };
+    let run = world.import(&bundle, &["--only", "app"]).fails(8, "app: its file system is mounted read-only");
+    assert_eq!(run.stderr.matches("mounted read-only").count(), 1, "{}", run.stderr);
+    assert_eq!(run.stderr.matches("mount it for writing").count(), 1, "{}", run.stderr);
+}

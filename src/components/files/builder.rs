@@ -4,7 +4,7 @@ use super::compare::destination;
 use super::facts::{Facts, State};
 use super::index::{Node, Row};
 use super::meta::{Meta, Names, Perm, Time};
-use super::place::{join, refusal, Placed, Target};
+use super::place::{closed, join, refusal, Placed, Target};
 use super::plan::{FilesPlan, Item, Source, Stamp, Step};
 use super::probe::Probes;
 use super::select::Selection;
@@ -235,8 +235,10 @@ impl<'a> Builder<'a> {
         let busy = !self.detail.steps.is_empty();
         let home = self.target.side.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
         if busy && !may_change(home) {
-            let what = "this user may not make a staging area in it";
-            self.out.findings.push(refusal(home, what, "run kbpack as a user who may"));
+            let finding = closed(home, "this user may not make a staging area in it");
+            if !self.out.findings.contains(&finding) {
+                self.out.findings.push(finding);
+            }
         }
         self.detail.rows = self.rows.to_vec();
         self.detail.base = self.target.base.clone();
@@ -244,6 +246,7 @@ impl<'a> Builder<'a> {
         self.detail.shards = shards;
         self.detail.expect.retain(|expect| !self.foreign.contains(&expect.path));
         let rewrites = self.detail.rewrites(|path| self.target.shown(Some(path)));
+        let written = self.detail.written();
         let Plan { changes, unchanged, findings, mut executes, space, .. } = self.out;
         executes.sort();
         self.executables.sort();
@@ -252,7 +255,8 @@ impl<'a> Builder<'a> {
         executes.append(&mut self.executables);
         plan.destinations = vec![destination(self.scope.host, &place.real)];
         (plan.changes, plan.unchanged, plan.findings) = (changes, unchanged, findings);
-        (plan.executes, plan.space, plan.rewrites) = (executes, space, rewrites);
+        (plan.executes, plan.space) = (executes, space);
+        (plan.rewrites, plan.written) = (rewrites, written);
         plan
     }
 }

@@ -7,7 +7,7 @@ use super::facts::{Absent, Facts, Mode, State};
 use super::home::{rewrite_rows, Packed};
 use super::index::{self, Node, Row};
 use super::meta::Names;
-use super::place::{join, place_rows, refusal, Target};
+use super::place::{closed, join, place_rows, refusal, Target};
 use super::plan::{DirStep, FilesPlan, Stamp, Step};
 use super::probe::probe;
 use super::select::Selection;
@@ -203,11 +203,7 @@ fn remove_root(
     };
     plan.changes.push(Change { kind: ChangeKind::Removed, what });
     if !may_change(base) {
-        plan.findings.push(refusal(
-            base,
-            "this user may not change what is in it",
-            "run kbpack as a user who may",
-        ));
+        plan.findings.push(closed(base, "this user may not change what is in it"));
     }
     Ok(Some(plan))
 }

@@ -3,7 +3,7 @@
 use super::facts::{Mode, State, Symlinks};
 use super::index::{Node, Row};
 use super::select::{Selection, Verdict};
-use super::site::{io_at, resolve, side_home, Found, Place};
+use super::site::{io_at, is_read_only, resolve, side_home, Found, Place};
 use super::walk::{note, stat_at, warning, Entry, Kind, Walk, Walker};
 use super::Files;
 use crate::base::fsx::Dir;
@@ -243,6 +243,18 @@ pub fn place_rows(
 /// A refusal about one path.
 pub fn refusal(at: &Path, what: &str, remedy: &str) -> Finding {
     Finding::new(Severity::Refusal, format_args!("{}: {what}", shown(at))).todo(remedy)
+}
+
+/// Of a folder in which this process may not make and remove names; `what` says so, where that is for want of permission.
+pub fn closed(at: &Path, what: &str) -> Finding {
+    match is_read_only(at) {
+        true => refusal(
+            at,
+            "its file system is mounted read-only",
+            "mount it for writing; if it was, the kernel's log says what happened to it",
+        ),
+        false => refusal(at, what, "run kbpack as a user who may"),
+    }
 }
 
 /// Where a symlink leads, if that is inside the root, belongs to the component and was seen there.

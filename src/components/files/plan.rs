@@ -5,6 +5,7 @@ use super::home::{Moved, Packed};
 use super::index::{FileNode, Node, Row};
 use super::meta::{Meta, Perm, Time};
 use super::walk::{Kind, Stat};
+use crate::base::digest::Digest;
 use crate::base::path::BundlePath;
 use crate::component::{Error, Plan, Result};
 use serde::{Deserialize, Serialize};
@@ -197,6 +198,17 @@ impl FilesPlan {
                 _ => None,
             }
         })
+    }
+
+    /// The files in which paths are rewritten, staged or in place already: what each of them holds then.
+    pub fn written(&self) -> Vec<(String, Digest)> {
+        let rows =
+            self.packed.iter().filter(|(_, packed)| packed.places > 0).map(|(&row, _)| &self.rows[row]);
+        rows.filter_map(|row| match &row.node {
+            Node::File(file) => Some((row.path.to_string(), file.digest)),
+            _ => None,
+        })
+        .collect()
     }
 
     /// The detail of a plan that this kind made.

@@ -104,6 +104,11 @@ pub fn may_change(path: &Path) -> bool {
     accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
+/// Whether `path` is on a file system that takes no writing.
+pub fn is_read_only(path: &Path) -> bool {
+    accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) == Err(rustix::io::Errno::ROFS)
+}
+
 /// The directory in which the staging area of the tree at `root` can be: its parent if that is on the same
 /// mount (renames do not cross mounts) and may be written to, else the root itself.
 pub fn side_home(root: &Path) -> PathBuf {

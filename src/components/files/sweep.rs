@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::facts::{Facts, Mode};
 use super::index::Node;
 use super::meta::{read_xattrs, Meta, Xattrs};
-use super::place::{refusal, Placement};
+use super::place::{closed, Placement};
 use super::plan::{row_meta, DirStep, Stamp, Step};
 use super::select::Selection;
 use super::site::{io_at, Found};
@@ -89,11 +89,7 @@ impl Builder<'_> {
         let touched = self.touched.remove(&key);
         let at = path.map_or_else(|| self.target.base.clone(), |path| self.target.at(path));
         if touched && !self.changeable(&at, there) {
-            self.out.findings.push(refusal(
-                &at,
-                "this user may not change what is in it",
-                "run kbpack as a user who may",
-            ));
+            self.out.findings.push(closed(&at, "this user may not change what is in it"));
         }
         // Who adds to a directory moves its time: another component, or in an overlay whoever likes to.
         let any_time = self.files.options.mode == Mode::Overlay || selection.is_shared(path);

@@ -9,6 +9,7 @@ use crate::base::interrupt::{self, Interrupted};
 use crate::base::path::shown;
 use crate::component::{Error, Result};
 use rusqlite::config::DbConfig;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{accessat, Access, AtFlags, CWD};
 use std::fs::File;
@@ -149,6 +150,10 @@ pub fn code(error: &rusqlite::Error) -> Option<ErrorCode> {
     }
 }
 
+fn extended(error: &rusqlite::Error) -> Option<i32> {
+    error.sqlite_error().map(|error| error.extended_code)
+}
+
 /// What an error of SQLite means for the database at `path`.
 pub fn sql(path: &Path, error: &rusqlite::Error) -> Error {
     let of = |fault| Error::new(fault, format_args!("{}: {error}", shown(path)));
@@ -159,6 +164,11 @@ pub fn sql(path: &Path, error: &rusqlite::Error) -> Error {
             of(Fault::NotReady).todo("the database is damaged: see sqlite3's .recover, or take an older copy")
         }
         Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen | ErrorCode::ReadOnly) => not_allowed(path),
+        // Of a log in use, the shared part is made anew by whoever opens it.
+        Some(ErrorCode::SystemIoFailure) if extended(error) == Some(SQLITE_IOERR_SHMSIZE) => {
+            Error::new(Fault::Limit, format_args!("{}: no room for its -shm file", shown(path)))
+                .todo("make room on that file system")
+        }
         Some(ErrorCode::DiskFull) => of(Fault::Limit).todo("make room on that file system"),
         Some(ErrorCode::OutOfMemory | ErrorCode::TooBig) => of(Fault::Limit),
         Some(ErrorCode::OperationInterrupted) => Error::of(Interrupted),

@@ -626,3 +626,17 @@ fn claims_cover_what_sqlite_keeps_beside() {
         assert!(claims.contains(&Claim::Path(world.path(name))), "{name}");
     }
 }
+
+/// Whoever opens a log in use needs room for its shared part.
+#[test]
+fn a_full_disk_is_called_so() {
+    let io = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+    let error = open::sql(std::path::Path::new("/a.db"), &io(rusqlite::ffi::SQLITE_IOERR_SHMSIZE));
+    assert_eq!(
+        (error.fault(), error.to_string().as_str()),
+        (Fault::Limit, "/a.db: no room for its -shm file")
+    );
+    assert!(error.remedy().is_some_and(|remedy| remedy.contains("make room")));
+    let error = open::sql(std::path::Path::new("/a.db"), &io(rusqlite::ffi::SQLITE_IOERR_READ));
+    assert_eq!(error.fault(), Fault::Unexpected);
+}

@@ -72,7 +72,7 @@ impl Faulty for TicketError {
                 "make room there and make a new ticket, or export less with --only; if most of it is there already: --no-space-check"
             }
             NotIssued | Late(_) | UsedUp(_) | Damaged => {
-                "make a new ticket here (kbpack ticket -o FILE) and have the source export for it"
+                "make a new ticket here (kbpack ticket -o FILE) and have the source export for it; if there is no source any more, `kbpack extract` gives what is in it"
             }
         };
         Some(text.to_owned())

@@ -194,7 +194,7 @@ pub trait Kind: Sync {
 
     /// An error with its [`option`](Error::option) if these options, of a component in a profile, cannot be right; others may be
     /// left for later. Reads nothing but its arguments.
-    fn vet(&self, _name: &ComponentName, _options: &Value) -> Result<()> {
+    fn vet(&self, _options: &Value) -> Result<()> {
         Ok(())
     }
 

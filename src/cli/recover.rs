@@ -57,6 +57,9 @@ impl HistoryArgs {
         unreadable.extend(unreadable_exports);
         let mut lines: Vec<String> = imports.iter().map(text::import_in_history).collect();
         lines.extend(exports.iter().flat_map(past::export_in_history));
+        if lines.is_empty() {
+            lines.push("nothing was imported here, and nothing exported".to_owned());
+        }
         context.console.data(&History { imports, exports }, lines)?;
         unreadable.into_iter().next().map_or(Ok(()), |error| Err(CliError::from(error).told()))
     }

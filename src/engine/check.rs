@@ -12,7 +12,7 @@ use crate::engine::events::Events;
 use crate::engine::gate::{Gate, Incoming};
 use crate::engine::import::{random_run, ComponentChecks};
 use crate::engine::machine;
-use crate::engine::participants::{own_settings, participants, From, Participant};
+use crate::engine::participants::{comparable, own_settings, From, Participant};
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
 use crate::engine::state::State;
@@ -99,13 +99,17 @@ impl Check<'_> {
         let run = random_run()?;
         let overrides = |entry: &ComponentEntry| own_settings(self.profile, entry);
         let from = From::Bundle(&overrides);
+        let (all, unclear) =
+            comparable(std::slice::from_ref(&bundle.opened), self.host, self.selection, &from)?;
         let mut components = Vec::new();
-        for participant in
-            participants(std::slice::from_ref(&bundle.opened), self.host, self.selection, &from)?
-        {
+        for participant in all {
             events.step(&format!("checking {}", participant.name));
             let results = self.compare(&participant, &run, events);
             components.push(ComponentChecks { name: participant.name.clone(), results });
+        }
+        for (entry, error) in unclear {
+            let results = vec![CheckResult::new(AS_IN_THE_BUNDLE, Some(error.to_string()))];
+            components.push(ComponentChecks { name: entry.name.clone(), results });
         }
         Ok(CheckReport {
             id: manifest.id,

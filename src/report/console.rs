@@ -13,7 +13,7 @@ use std::time::Duration;
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set, or it is a `dumb` one.
     Auto,
     /// Always.
     Always,
@@ -55,11 +55,12 @@ impl Console {
     /// A console as the global options want it.
     pub fn new(json: bool, volume: Volume, color: Color) -> Self {
         let terminal = io::stderr().is_terminal();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let color = match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => terminal && !no_color,
+            Color::Auto => terminal && !plain,
         };
         let draw = terminal && volume > Volume::Quiet && !json;
         let target = if draw { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };

@@ -1,6 +1,7 @@
 //! The command line: errors of two lines, exit codes, JSON, no output after a failure.
 
 use crate::support::{furnish, World};
+use crate::terminal::Terminal;
 use std::fs;
 
 #[test]
@@ -231,4 +232,27 @@ fn a_reader_that_ends_is_told_of() {
     let said = String::from_utf8(run.stderr).unwrap();
     assert_eq!(run.status.code(), Some(1), "{said}");
     assert!(said.contains(" todo: see why the program that reads it ended"), "{said}");
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_colours() {
+    let world = World::new();
+    let shown = |term: &str| {
+        let terminal = Terminal::start(&world.source, "$KBPACK inspect nothing.kbp", |script| {
+            script.env("TERM", term);
+        });
+        terminal.talk(&[]).text()
+    };
+    assert!(shown("xterm").contains("\u{1b}["));
+    let dumb = shown("dumb");
+    assert!(dumb.contains("error: ") && !dumb.contains('\u{1b}'), "{dumb:?}");
+}
+
+#[test]
+fn a_history_of_nothing_says_so() {
+    let world = World::new();
+    let history = world.source.kbpack(&["history"]).ok();
+    assert_eq!(history.text(), "nothing was imported here, and nothing exported\n");
+    let document = world.source.kbpack(&["history", "--json"]).ok().json();
+    assert_eq!(document, serde_json::json!({ "imports": [], "exports": [] }));
 }

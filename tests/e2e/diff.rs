@@ -286,6 +286,10 @@ fn what_cannot_be_compared_is_said() {
     assert_eq!(of(&document["components"], "app")["error"], why);
     world.target.kbpack(&["diff", one, "--only", "keys"]).ok();
     assert_eq!(world.target.kbpack(&["diff", one, "--only", "app"]).code, 8);
+    // A check of the bundle says so of that one, too, and looks at the others.
+    let checked = world.target.kbpack(&["check", one, "--json"]).json();
+    assert_eq!(checked["components"].as_array().unwrap().len(), 4, "{checked}");
+    assert_eq!(of(&checked["components"], "app")["results"][0]["failure"], why);
     fs::remove_file(world.target.join("app")).unwrap();
 
     // A long list has an end, unless all of it is wanted.

@@ -92,13 +92,13 @@ pub struct Profile {
 
 impl Profile {
     /// Reads the options of a component's table.
-    pub fn read(component: &str, options: &Value) -> Result<Profile> {
-        Profile::deserialize(options).map_err(|e| Error::usage(format_args!("component {component}: {e}")))
+    pub fn read(options: &Value) -> Result<Profile> {
+        Profile::deserialize(options).map_err(Error::usage)
     }
 
     /// The modes that files get here: at an export, and once more at an import.
-    pub fn modes(&self, component: &str) -> Result<Modes> {
-        Modes::read(component, &self.modes)
+    pub fn modes(&self) -> Result<Modes> {
+        Modes::read(&self.modes)
     }
 
     /// These options, and `base` where they say nothing. What runs is what either says.

@@ -90,26 +90,25 @@ impl Kind for FilesKind {
     }
 
     fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
-        let profile = Profile::read(name.as_str(), options)?;
-        let path = profile.path.clone().ok_or_else(|| {
-            Error::usage(format_args!("component {name}: it has no path")).todo("add path = \"~/...\"")
-        })?;
+        let profile = Profile::read(options)?;
+        let path = profile
+            .path
+            .clone()
+            .ok_or_else(|| Error::usage("it has no path").todo("add path = \"~/...\""))?;
         let content = profile.content.clone();
         if content.as_ref().is_some_and(|text| text.len() > MAX_CONTENT) {
-            return Err(Error::usage(format_args!(
-                "component {name}: content has more than {MAX_CONTENT} bytes"
-            ))
-            .todo("put it into a file at the path"));
+            return Err(Error::usage(format_args!("content has more than {MAX_CONTENT} bytes"))
+                .todo("put it into a file at the path"));
         }
-        let (absent, modes) = (profile.absent, profile.modes(name.as_str())?);
+        let (absent, modes) = (profile.absent, profile.modes()?);
         let files = Files::new(name, &path, profile.over(Options::default()), None, host)?;
         Ok(Files { absent, content, modes, ..files }.boxed())
     }
 
-    fn vet(&self, name: &ComponentName, options: &Value) -> Result<()> {
-        let profile = Profile::read(name.as_str(), options)?;
-        profile.modes(name.as_str())?;
-        patterns(name, "rewrite-home", profile.rewrite_home.as_deref().unwrap_or_default()).map(drop)
+    fn vet(&self, options: &Value) -> Result<()> {
+        let profile = Profile::read(options)?;
+        profile.modes()?;
+        patterns("rewrite-home", profile.rewrite_home.as_deref().unwrap_or_default()).map(drop)
     }
 
     fn from_facts(
@@ -130,9 +129,9 @@ impl Kind for FilesKind {
         let Some(overrides) = overrides else {
             return Ok(Files { facts: Some(facts), ..of_bundle }.boxed());
         };
-        let profile = Profile::read(name.as_str(), overrides)?;
+        let profile = Profile::read(overrides)?;
         let path = profile.path.clone().unwrap_or_else(|| facts.root.clone());
-        let (absent, modes) = (profile.absent, profile.modes(name.as_str())?);
+        let (absent, modes) = (profile.absent, profile.modes()?);
         let (rewrite_is_own, content) = (profile.rewrite_home.is_some(), profile.content.clone());
         let options = profile.over(facts.options.clone());
         let files = Files::new(name, &path, options, Some(facts), host)?;
@@ -171,8 +170,8 @@ fn of_bundle(name: &ComponentName, facts: &Facts, host: &Host) -> Result<Files> 
     Files::new(name, &facts.root, facts.options.clone(), None, host).map_err(|e| Error::rule("F1", e))
 }
 
-fn patterns(name: &ComponentName, option: &str, lines: &[String]) -> Result<Gitignore> {
-    let bad = |e| Error::usage(format_args!("component {name}: {e}")).in_option(option);
+fn patterns(option: &str, lines: &[String]) -> Result<Gitignore> {
+    let bad = |e| Error::usage(e).in_option(option);
     select::patterns(option, lines).map_err(bad)
 }
 
@@ -184,13 +183,13 @@ impl Files {
         facts: Option<Facts>,
         host: &Host,
     ) -> Result<Files> {
-        let root = host.expand(path).ok_or_else(|| {
-            Error::usage(format_args!("component {name}: path {path:?} is neither absolute nor below ~"))
-        })?;
+        let root = host
+            .expand(path)
+            .ok_or_else(|| Error::usage(format_args!("path {path:?} is neither absolute nor below ~")))?;
         let root_text = host.contract(&root).unwrap_or_else(|| path.to_owned());
-        let exclude = patterns(name, "exclude", &options.exclude)?;
-        let runs = patterns(name, "runs", &options.runs)?;
-        let rewrite_home = patterns(name, "rewrite-home", &options.rewrite_home)?;
+        let exclude = patterns("exclude", &options.exclude)?;
+        let runs = patterns("runs", &options.runs)?;
+        let rewrite_home = patterns("rewrite-home", &options.rewrite_home)?;
         Ok(Files {
             name: name.clone(),
             root,

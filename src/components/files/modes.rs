@@ -45,10 +45,8 @@ pub struct Modes(Vec<(String, Gitignore, Perm)>);
 
 impl Modes {
     /// From a profile: `null` is none.
-    pub fn read(component: &str, rules: &Value) -> Result<Modes> {
-        let wrong = |option: &str, why: &dyn Display| {
-            Error::usage(format_args!("component {component}: {why}")).in_option(option)
-        };
+    pub fn read(rules: &Value) -> Result<Modes> {
+        let wrong = |option: &str, why: &dyn Display| Error::usage(why).in_option(option);
         let rules = match rules {
             Value::Null => return Ok(Modes::default()),
             Value::Array(rules) if rules.len() <= MAX_RULES => rules,

@@ -126,10 +126,15 @@ impl Kind for PostgresKind {
         suggest::suggest(host)
     }
 
-    fn from_options(&self, name: &ComponentName, options: &Value, host: &Host) -> Result<Box<dyn Component>> {
-        let profile = Profile::read(name.as_str(), options)?;
+    fn from_options(
+        &self,
+        _name: &ComponentName,
+        options: &Value,
+        host: &Host,
+    ) -> Result<Box<dyn Component>> {
+        let profile = Profile::read(options)?;
         if profile.address.database.is_none() && profile.address.service.is_none() {
-            return Err(Error::usage(format_args!("component {name}: it names no database"))
+            return Err(Error::usage("it names no database")
                 .todo("add url = \"postgresql://USER@HOST/DATABASE\", or database = \"...\""));
         }
         Ok(Box::new(Postgres {
@@ -158,7 +163,7 @@ impl Kind for PostgresKind {
         host: &Host,
     ) -> Result<Box<dyn Component>> {
         let facts = Facts::read(name.as_str(), facts)?;
-        let own = Profile::read(name.as_str(), overrides.unwrap_or(&Value::Object(Default::default())))?;
+        let own = Profile::read(overrides.unwrap_or(&Value::Object(Default::default())))?;
         let absent = own.absent;
         Ok(Box::new(Postgres::on_target(facts, own, absent, host)))
     }
@@ -180,7 +185,7 @@ impl Kind for PostgresKind {
         own: Option<&Value>,
         host: &Host,
     ) -> Result<Box<dyn Component>> {
-        let own = Profile::read(name.as_str(), own.unwrap_or(&Value::Object(Default::default())))?;
+        let own = Profile::read(own.unwrap_or(&Value::Object(Default::default())))?;
         let facts = Facts::of_backup(name.as_str(), facts)?;
         let mut postgres = Postgres::on_target(facts, own, Absent::Remove, host);
         // Its roles are those of this server.

@@ -73,8 +73,8 @@ pub struct Profile {
 
 impl Profile {
     /// Reads the options of a component's table.
-    pub fn read(component: &str, options: &Value) -> Result<Profile> {
-        let usage = |why: &dyn std::fmt::Display| Error::usage(format_args!("component {component}: {why}"));
+    pub fn read(options: &Value) -> Result<Profile> {
+        let usage = |why: &dyn std::fmt::Display| Error::usage(why);
         let table = Table::deserialize(options).map_err(|e| usage(&e))?;
         let of_url = |name: &str, url: &str| {
             url::parse(url).map_err(|why| {
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_url_or_its_parts() {
-        let read = |options| Profile::read("db", &options);
+        let read = |options| Profile::read(&options);
         let by_url = read(json!({ "url": "postgresql://u@h:1/d" })).ok().unwrap();
         let parts = read(json!({ "host": "h", "port": 1, "user": "u", "database": "d" })).ok().unwrap();
         assert_eq!(by_url.address, parts.address);

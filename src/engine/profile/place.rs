@@ -17,10 +17,10 @@ pub(super) fn vet(
 ) -> Result<(), ProfileError> {
     for (name, table) in tables {
         let Some(kind) = components::kind(&table.kind) else { continue };
-        let Err(error) = kind.vet(name, &Value::Object(table.options.clone())) else { continue };
+        let Err(error) = kind.vet(&Value::Object(table.options.clone())) else { continue };
         let Some(option) = error.option() else { continue };
         let at = place(text, name.as_str(), option).unwrap_or(0);
-        return Err(syntax_at(path, text, at, &error.to_string()));
+        return Err(syntax_at(path, text, at, &format!("component {name}: {error}")));
     }
     Ok(())
 }

@@ -56,7 +56,9 @@ impl Draft<'_> {
             self.shell_file(file, &env_sh, &names, &env)?;
         }
         self.other_variables(&env_sh, &names, &mut env)?;
-        for (name, _) in env.iter().filter(|(name, _)| name.executes()) {
+        let before = variables(self.scope.host, &env_sh, Format::Shell).unwrap_or_default();
+        let is_new = |(name, value): &&Set| holds(&before, name.as_str(), value.as_ref()) != Some(true);
+        for (name, _) in env.iter().filter(|(name, _)| name.executes()).filter(is_new) {
             self.plan.executes.push(format!("{name} is set in every new shell, and programs act on it"));
         }
         let known = |(name, value): &Set| Some((name.clone(), value.clone()?));

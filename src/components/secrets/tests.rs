@@ -628,6 +628,10 @@ fn variables_that_make_programs_run_something_are_announced() {
         plan.executes
     );
     let again = target.arriving(&captured.facts).plan(&target.scope(), &streams).unwrap();
+    assert_eq!(again.executes, [""; 0]);
+    origin.put(".bashrc", "export LD_PRELOAD=/tmp/y.so\n", 0o600);
+    let (captured, streams) = origin.capture(&options);
+    let again = target.arriving(&captured.facts).plan(&target.scope(), &streams).unwrap();
     assert_eq!(again.executes, ["$LD_PRELOAD is set in every new shell, and programs act on it"]);
 }
 

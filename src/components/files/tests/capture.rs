@@ -216,13 +216,10 @@ fn a_broken_pattern_is_named() {
     let name = crate::base::name::ComponentName::new("c").unwrap();
     let options = json!({"path": "~/x", "exclude": ["*.log", "a[b"]});
     let error = super::super::FilesKind.from_options(&name, &options, &World::new().host).err().unwrap();
-    assert_eq!(
-        error.to_string(),
-        "component c: exclude pattern \"a[b\": unclosed character class; missing ']'"
-    );
+    assert_eq!(error.to_string(), "exclude pattern \"a[b\": unclosed character class; missing ']'");
     let options = json!({"path": "~/x", "runs": ["{a"]});
     let error = super::super::FilesKind.from_options(&name, &options, &World::new().host).err().unwrap();
-    assert!(error.to_string().starts_with("component c: runs pattern \"{a\": "), "{error}");
+    assert!(error.to_string().starts_with("runs pattern \"{a\": "), "{error}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ mod suggest;
 mod thing;
 
 pub use ask::{Ask, Nobody, NotPacked};
-pub use error::{Error, Result};
+pub use error::{Error, Result, OPTIONS_TODO};
 pub use host::Host;
 pub use keep::{require_short, Keep, KeptStreams, LONGEST_LIST};
 pub use parallel::parallel;

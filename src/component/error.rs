@@ -3,11 +3,13 @@
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
 use crate::base::libpq;
 use crate::base::name::ComponentName;
-use crate::base::path::shown;
-use crate::base::path::BundlePath;
+use crate::base::path::{shown, BundlePath};
 use std::fmt;
 use std::io;
 use std::path::Path;
+
+/// What to do about options in general.
+pub const OPTIONS_TODO: &str = "correct it in the profile; docs/PROFILE.md lists the options of each kind";
 
 /// What went wrong in a component: which kind of failure, what and where, and what to do.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Error {
 
     /// The same, with what to do about options in general.
     pub fn options(what: impl fmt::Display) -> Self {
-        Error::usage(what).todo("correct it in the profile; docs/PROFILE.md lists the options of each kind")
+        Error::usage(what).todo(OPTIONS_TODO)
     }
 
     /// What only a component of a bundle can do was asked of one of a profile.

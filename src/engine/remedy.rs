@@ -2,6 +2,7 @@
 
 use crate::base::fault::{io_fault, io_remedy, Fault, Faulty};
 use crate::base::interrupt;
+use crate::component::OPTIONS_TODO;
 use crate::engine::error::EngineError;
 use std::io;
 
@@ -75,9 +76,8 @@ impl Faulty for EngineError {
             Profile(e) => return e.remedy(),
             State(e) => return e.remedy(),
             Component { error, .. } => {
-                let todo = "correct it in the profile; the README lists the options of each kind";
                 let is_option = || error.fault() == Fault::Usage;
-                return error.remedy().or_else(|| is_option().then(|| todo.to_owned()));
+                return error.remedy().or_else(|| is_option().then(|| OPTIONS_TODO.to_owned()));
             }
             RolledBack(cause) => match **cause {
                 Interrupted(_) => "run it again when you are ready",

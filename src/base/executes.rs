@@ -82,6 +82,9 @@ const FOLDERS: [&str; 26] = [
     "conf.d",
 ];
 
+/// Why a file in which commands stand is named.
+pub const COMMANDS_IN_IT: &str = "programs run what stands in it";
+
 /// A name's ends that systemd takes for units.
 const UNITS: [&str; 8] =
     [".service", ".timer", ".socket", ".path", ".mount", ".automount", ".swap", ".target"];
@@ -107,11 +110,11 @@ pub fn why_run(path: &Path) -> Option<&'static str> {
         return Some("cron reads it");
     }
     if COMMANDS.contains(name) || folder == "site-packages" && ends(&[".pth"]) {
-        return Some("programs run what stands in it");
+        return Some(COMMANDS_IN_IT);
     }
     match (folder, *name) {
         (_, "env.sh") if is_in(&["kbpack-env"]) => Some("shells read it"),
-        ("nvim", "init.lua" | "init.vim") | (".emacs.d", "init.el") => Some("programs run what stands in it"),
+        ("nvim", "init.lua" | "init.vim") | (".emacs.d", "init.el") => Some(COMMANDS_IN_IT),
         (".aws", "config") | (".kube", "config") | (".docker", "config.json") | (".cargo", "config.toml") => {
             Some("names programs that are run")
         }

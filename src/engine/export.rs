@@ -19,6 +19,7 @@ use crate::engine::hooks::{resume_left, Quiet};
 use crate::engine::journal::Begun;
 use crate::engine::log::Log;
 use crate::engine::machine;
+use crate::engine::plan::refusals;
 use crate::engine::profile::Profile;
 use crate::engine::selection::Selection;
 use crate::engine::state::State;
@@ -396,11 +397,7 @@ impl Export<'_> {
 
 /// Stops at what components find that must not be packed as it is.
 pub(super) fn refuse<'a>(found: impl Iterator<Item = (&'a ComponentName, &'a Finding)>) -> Result<()> {
-    let (mut what, mut remedies) = (Vec::new(), Vec::new());
-    for (name, finding) in found.filter(|(_, finding)| finding.severity == Severity::Refusal) {
-        what.push(format!("component '{name}': {}", finding.what));
-        remedies.extend(finding.remedy.clone());
-    }
+    let (what, remedies) = refusals(found.map(|(name, finding)| (name.as_str(), finding)));
     match what.is_empty() {
         true => Ok(()),
         false => Err(EngineError::Refused(what, remedies)),

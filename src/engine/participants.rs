@@ -5,7 +5,7 @@ use crate::base::path::{shown_paths, BundlePath, ShownPath};
 use crate::base::side::nearest_dir;
 use crate::component::{self, Act, Ask, Claim, Component, Host, Login, Nobody, Scope};
 use crate::components;
-use crate::engine::claims::{carve, order};
+use crate::engine::claims::{carve, order, Named};
 use crate::engine::error::{EngineError, In, Result};
 use crate::engine::events::Events;
 use crate::engine::journal::Begun;
@@ -142,7 +142,9 @@ pub(super) fn participants(
     selection: &Selection,
     from: &From<'_>,
 ) -> Result<Vec<Participant>> {
-    of_entries(entries(opened, selection)?, host, selection, from)
+    let entries = entries(opened, selection)?;
+    let all = entries.iter().map(|(_, entry)| named(entry, host, from)).collect::<Result<_>>()?;
+    of_entries(entries, all, host, selection, from)
 }
 
 /// A component of which nobody can tell what it claims, and why.
@@ -155,15 +157,19 @@ pub(super) fn comparable<'o>(
     selection: &Selection,
     from: &From<'_>,
 ) -> Result<(Vec<Participant>, Vec<Unclear<'o>>)> {
-    let (mut entries, mut others) = (entries(opened, selection)?, Vec::new());
-    for (opened, entry) in std::mem::take(&mut entries) {
-        match from.component(entry, host)?.claims() {
-            Ok(_) => entries.push((opened, entry)),
+    let (mut clear, mut all, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for (opened, entry) in entries(opened, selection)? {
+        let named = named(entry, host, from)?;
+        match named.1.claims() {
+            Ok(_) => {
+                clear.push((opened, entry));
+                all.push(named);
+            }
             Err(error) if selection.takes(&entry.name) => others.push((entry, error)),
             Err(_) => {}
         }
     }
-    Ok((of_entries(entries, host, selection, from)?, others))
+    Ok((of_entries(clear, all, host, selection, from)?, others))
 }
 
 type Entry<'o> = (&'o Opened, &'o ComponentEntry);
@@ -176,14 +182,18 @@ fn entries<'o>(opened: &'o [Opened], selection: &Selection) -> Result<Vec<Entry<
     Ok(entries)
 }
 
+fn named(entry: &ComponentEntry, host: &Host, from: &From<'_>) -> Result<Named> {
+    Ok((entry.name.clone(), from.component(entry, host)?))
+}
+
+/// `all` are the components of `entries`, each.
 fn of_entries(
     entries: Vec<Entry<'_>>,
+    all: Vec<Named>,
     host: &Host,
     selection: &Selection,
     from: &From<'_>,
 ) -> Result<Vec<Participant>> {
-    let make = |entry: &ComponentEntry| Ok((entry.name.clone(), from.component(entry, host)?));
-    let all = entries.iter().map(|(_, entry)| make(entry)).collect::<Result<Vec<_>>>()?;
     let carved = carve(&all, host).map_err(|error| match error {
         EngineError::SameClaim { .. } | EngineError::OwnDirectory { .. } => {
             EngineError::BadClaims(Box::new(error))

@@ -179,14 +179,21 @@ fn nearest_folder(path: &Path) -> Option<PathBuf> {
     path.ancestors().find(|above| above.is_dir()).map(Path::to_owned)
 }
 
-/// Stops at a plan that has refusals.
-pub fn refuse(plan: &ImportPlan) -> Result<()> {
-    let found = plan.findings().filter(|(_, finding)| finding.severity == Severity::Refusal);
+/// What components refuse, and what to do about it.
+pub(super) fn refusals<'a>(
+    found: impl Iterator<Item = (&'a str, &'a Finding)>,
+) -> (Vec<String>, Vec<String>) {
     let (mut what, mut remedies) = (Vec::new(), Vec::new());
-    for (name, finding) in found {
+    for (name, finding) in found.filter(|(_, finding)| finding.severity == Severity::Refusal) {
         what.push(format!("component '{name}': {}", finding.what));
         remedies.extend(finding.remedy.clone());
     }
+    (what, remedies)
+}
+
+/// Stops at a plan that has refusals.
+pub fn refuse(plan: &ImportPlan) -> Result<()> {
+    let (mut what, mut remedies) = refusals(plan.findings());
     let mut refused = plan.hooks.iter().filter_map(|hook| Some((hook, hook.refused.as_ref()?)));
     if let Some((hook, reason)) = refused.next() {
         let more = match refused.count() {

@@ -12,7 +12,7 @@ use super::site::{may_change, Found, Place};
 use super::touched::{Left, Touched};
 use super::walk::{note, stat_fd, Kind, Stat};
 use super::Files;
-use crate::base::executes::{why_run, why_run_by_link};
+use crate::base::executes::{why_run, why_run_by_link, COMMANDS_IN_IT};
 use crate::base::path::BundlePath;
 use crate::component::{Change, ChangeKind, Plan, Result, Scope};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -159,7 +159,7 @@ impl<'a> Builder<'a> {
         }
         let path = self.rows[placed.row].path.as_path();
         if self.files.runs.matched_path_or_any_parents(path, false).is_ignore() {
-            self.executables.push(format!("{what} (programs run what stands in it)"));
+            self.executables.push(format!("{what} ({COMMANDS_IN_IT})"));
         } else if mode & 0o111 != 0 {
             self.executables.push(format!("{what} ({EXECUTABLE})"));
         }

@@ -11,7 +11,7 @@ use super::source::{variables, Variable};
 use super::target::{Draft, New, Place, Planned};
 use super::values::Values;
 use super::{dotenv, env_dir, expand, pgpass, quote, shell_file};
-use crate::base::executes::why_run;
+use crate::base::executes::{why_run, COMMANDS_IN_IT};
 use crate::base::key_path::KeyPath;
 use crate::base::secret::Secret;
 use crate::component::{Change, ChangeKind, Finding, Plan, Result, Scope, Severity};
@@ -277,17 +277,16 @@ impl Draft<'_> {
 
     /// Names the commands of a document that are new or changed, if it says where they stand.
     fn commands_of(&mut self, entry: &FileEntry, place: &Place, new: Option<&Secret>) {
-        const WHY: &str = "programs run what stands in it";
         let path = &entry.path;
         let old = place.seen.as_ref().and_then(|seen| document::object(seen.bytes.expose()).ok());
         match new.map(|new| document::object(new.expose())) {
             _ if entry.runs.is_empty() => {}
             Some(Ok(new)) => {
                 let keys = document::newly_run(old, new, &entry.runs).into_iter();
-                self.plan.executes.extend(keys.map(|key| format!("'{key}' in {path} ({WHY})")));
+                self.plan.executes.extend(keys.map(|key| format!("'{key}' in {path} ({COMMANDS_IN_IT})")));
             }
             // Not known yet, or no such document: then all of it may be meant.
-            Some(Err(_)) | None => self.plan.executes.push(format!("{path} ({WHY})")),
+            Some(Err(_)) | None => self.plan.executes.push(format!("{path} ({COMMANDS_IN_IT})")),
         }
     }
 
